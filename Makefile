@@ -1,0 +1,38 @@
+# Every target sets up what it needs: a virtual environment in .venv with mmgan and its tools.
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGIN ?= dcgan
+ARGS ?=
+
+.PHONY: setup demo run test check fix bench clean
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch .venv/ready
+
+demo: setup  ## Train a DCGAN on the embedded digits for a few minutes, and say where its pictures are.
+	$(BIN)/mmgan run --plugin dcgan --steps 3000 $(ARGS)
+
+run: setup  ## make run PLUGIN=gan ARGS="--data ring --steps 2000"
+	$(BIN)/mmgan run --plugin $(PLUGIN) $(ARGS)
+
+test: setup  ## The whole test suite.
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup  ## Style, types, and whether docs and help are up to date.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: setup  ## Mend style where that can be done by a program.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## What the engine costs beside a bare loop. An idle machine, please.
+	$(BIN)/python benchmarks/engine_tax.py $(ARGS)
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,58 @@
+"""What the core brings itself, through the same hooks as any plugin: defaults, data sets, metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmgan import hookimpl
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mmgan.config import Config
+    from mmgan.device import Device
+    from mmgan.hookspecs import RegisterKind
+    from mmgan.precision import Precision
+    from mmgan.run import Run
+
+
+@hookimpl
+def register_datasets(register: RegisterKind) -> None:
+    """Register the pictures: a folder of them, scikit-learn's digits, and torchvision's data sets."""
+    register("folder", "mmgan.data.images:open_folder", kind="images")
+    register("digits", "mmgan.data.images:open_digits", kind="images")
+    register("torchvision", "mmgan.data.images:open_torchvision", kind="images")
+
+
+@hookimpl
+def register_metrics(register: RegisterKind) -> None:
+    """Register the distances and the coverage measures on features of pictures."""
+    register("frechet", "mmgan.metrics.image:frechet_distance", kind="images")
+    register("kernel", "mmgan.metrics.image:kernel_distance", kind="images")
+    register("precision", "mmgan.metrics.image:precision", kind="images")
+    register("recall", "mmgan.metrics.image:recall", kind="images")
+    register("density", "mmgan.metrics.image:density", kind="images")
+    register("coverage", "mmgan.metrics.image:coverage", kind="images")
+
+
+@hookimpl(trylast=True)
+def select_device(config: Config) -> Device:
+    """Choose one of torch's devices; a plugin's, registered by name, was looked for before."""
+    from mmgan.device import choose_device
+
+    return choose_device(config.device)
+
+
+@hookimpl(trylast=True)
+def make_precision(device: Device, config: Config) -> Precision:
+    """Choose one of fp32, bf16 and fp16; a plugin's, registered by name, was looked for before."""
+    from mmgan.precision import choose_precision
+
+    return choose_precision(device, config.precision)
+
+
+@hookimpl
+def configure_module(run: Run, name: str, module: nn.Module) -> None:
+    """Compile a network in place where ``--compile`` asks for it and its player allows it."""
+    if run.config.compile and run.players[name].compile:
+        module.compile()

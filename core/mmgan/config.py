@@ -1,0 +1,180 @@
+"""Settings: what each one means, where it came from, and what is wrong with it.
+
+A task declares its settings as a subclass of :class:`Config`; the field's default is the default, its
+``description`` is the help, and its type and bounds are the check. Later sources win:
+plugin defaults < ``--config`` file < ``MMGAN_*`` environment < command-line flags.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from mmgan.errors import ConfigError, did_you_mean
+
+#: Environment variables that steer the program itself and are no settings of a run.
+RESERVED_ENVIRONMENT = {"MMGAN_DEBUG", "MMGAN_TRACE_PLUGINS", "MMGAN_LOAD_PLUGINS", "MMGAN_CACHE_DIR"}
+
+
+class Config(BaseModel):
+    """The settings that every run has. A task adds its own by subclassing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    plugin: str = Field(description="the task's name, as `mmgan plugins` lists it")
+    data: str = Field("", description="a folder, a file, or a data set's name; empty: the embedded default")
+    steps: int = Field(1000, ge=1, description="length of the run; a step is one pass over a stage's phases")
+    batch_size: int = Field(64, ge=1, description="examples in a batch")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of all randomness")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, or a plugin's device")
+    precision: str = Field("auto", description="auto, fp32, bf16, fp16, or a plugin's precision")
+    compile: bool = Field(False, description="compile the networks that allow it with torch.compile")
+    deterministic: bool = Field(False, description="on a GPU too: only algorithms that repeat to the byte")
+    workers: int = Field(0, ge=0, description="processes that prepare batches; 0: in the main process")
+    log_every: int = Field(20, ge=1, description="steps between two lines of metrics")
+    sample_every: int = Field(500, ge=0, description="steps between two sample files; 0: none")
+    checkpoint_every: int = Field(500, ge=0, description="steps between two checkpoints; 0: only at the end")
+    keep: int = Field(3, ge=1, description="how many of the newest checkpoints are kept, beside the best one")
+    evaluate_every: int = Field(0, ge=0, description="steps between two evaluations; 0: none during training")
+    tensorboard: bool = Field(True, description="write TensorBoard event files")
+
+
+C = TypeVar("C", bound=Config)
+
+
+def resolve(
+    config_class: type[C],
+    plugin: str,
+    *,
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> C:
+    """Merge defaults, a TOML file, the environment and flags into one checked config.
+
+    Args:
+        config_class: The task's config class.
+        plugin: The task's name.
+        file: A TOML file of settings, flat.
+        flags: Settings from the command line. Strings are converted to the field's type.
+        environment: Instead of ``os.environ``, for tests.
+
+    Raises:
+        ConfigError: A key is unknown, a value is not allowed, or the file can't be read.
+    """
+    from_environment = _environment(config_class, os.environ if environment is None else environment)
+    merged = {**(_file(file) if file else {}), **from_environment, **(flags or {}), "plugin": plugin}
+    return check(config_class, {key: _parse(config_class, key, value) for key, value in merged.items()})
+
+
+def check(config_class: type[C], values: Mapping[str, Any]) -> C:
+    """Build a config, or say by name which settings are wrong, what was given and what is allowed.
+
+    Raises:
+        ConfigError: At least one setting is unknown or not allowed.
+    """
+    plugin = str(values.get("plugin", ""))
+    hint = f"mmgan config {plugin} lists every setting." if plugin else ""
+    for key in values:
+        if key not in config_class.model_fields:
+            suggestion = did_you_mean(key, config_class.model_fields)
+            raise ConfigError(f"{plugin} has no setting {key!r}. {suggestion}".rstrip(), hint=hint)
+    try:
+        return config_class(**values)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, item['loc'])) or plugin} = {item['input']!r}: "
+            f"{item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors(include_url=False)
+        ]
+        raise ConfigError("; ".join(problems), hint=hint) from None
+
+
+def parse_assignments(assignments: tuple[str, ...] | list[str]) -> dict[str, str]:
+    """Turn ``["loss=hinge", "size=64"]`` into a dict.
+
+    Raises:
+        ConfigError: An item has no ``=``.
+    """
+    settings = {}
+    for item in assignments:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set takes key=value, not {item!r}.", hint="For example: --set loss=hinge")
+        settings[key.strip().replace("-", "_")] = value.strip()
+    return settings
+
+
+def to_toml(config: Config) -> str:
+    """Write a resolved config as TOML."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def describe(config_class: type[Config], plugin: str) -> str:
+    """Write the defaults as a commented TOML file: help that can be edited and given to ``--config``."""
+    lines = [f"# The settings of {plugin}, with their defaults."]
+    for name, field in config_class.model_fields.items():
+        default = plugin if name == "plugin" else field.get_default(call_default_factory=True)
+        lines += ["", f"# {field.description or name}{_allowed(field)}"]
+        # TOML has no null: a setting that is unset by default is shown commented out.
+        lines.append(f"# {name} =" if default is None else tomli_w.dumps({name: default}).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _allowed(field: FieldInfo) -> str:
+    """Return the choices of a Literal, as ``" (one of: a, b)"``."""
+    choices = get_args(field.annotation)
+    if not choices or not all(isinstance(choice, str | int | float) for choice in choices):
+        return ""
+    return f" (one of: {', '.join(map(str, choices))})"
+
+
+def _parse(config_class: type[Config], key: str, value: Any) -> Any:
+    """Read a number, boolean or list that was given as text, where the setting is not text itself."""
+    field = config_class.model_fields.get(key)
+    if not isinstance(value, str) or field is None or _is_text(field.annotation):
+        return value
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
+def _is_text(annotation: Any) -> bool:
+    choices = get_args(annotation)
+    return annotation is str or str in choices or any(isinstance(choice, str) for choice in choices)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Can't read the config file {str(path)!r}: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The config file {str(path)!r} is not TOML: {error}.") from None
+
+
+def _environment(config_class: type[Config], environment: Mapping[str, str]) -> dict[str, str]:
+    """Collect ``MMGAN_BATCH_SIZE=32`` and its like.
+
+    An unknown one is only warned of: the environment is shared by all tasks, and may hold another's setting.
+    """
+    settings = {}
+    for name, value in environment.items():
+        if not name.startswith("MMGAN_") or name in RESERVED_ENVIRONMENT:
+            continue
+        key = name.removeprefix("MMGAN_").lower()
+        if key in config_class.model_fields and key != "plugin":
+            settings[key] = value
+        else:
+            suggestion = did_you_mean(key, config_class.model_fields)
+            warnings.warn(f"{name} is no setting of this task and is ignored. {suggestion}", stacklevel=2)
+    return settings

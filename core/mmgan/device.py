@@ -1,0 +1,97 @@
+"""Where tensors live: which device a run takes and why, and how things are moved there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmgan.errors import ConfigError
+from mmgan.task import Player
+
+
+class Device:
+    """A torch device, and the few things that a run needs of it. Subclass it for another accelerator.
+
+    Args:
+        name: A torch device string: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        reason: Why it was chosen, for people.
+    """
+
+    def __init__(self, name: str, reason: str = "asked for") -> None:
+        self.torch = torch.device(name)
+        self.reason = reason
+
+    @property
+    def type(self) -> str:
+        """The kind of device: ``cpu``, ``cuda``, ``mps``."""
+        return self.torch.type
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether reading a value makes the program wait for the device."""
+        return self.type != "cpu"
+
+    def synchronize(self) -> None:
+        """Wait until all queued work is done."""
+        if self.type == "cuda":
+            torch.cuda.synchronize(self.torch)
+        elif self.type == "mps":
+            torch.mps.synchronize()
+
+    def move(self, batch: Any) -> Any:
+        """Copy a batch's tensors to the device; tuples, lists and dicts keep their form."""
+        if isinstance(batch, torch.Tensor):
+            return batch.to(self.torch, non_blocking=True)
+        if isinstance(batch, dict):
+            return {key: self.move(value) for key, value in batch.items()}
+        if isinstance(batch, tuple | list):
+            return type(batch)(self.move(value) for value in batch)
+        return batch
+
+    def prepare(self, player: Player) -> None:
+        """Move a player's module here, and let its optimizer use its fused form where there is one."""
+        player.module.to(self.torch)
+        if player.channels_last:
+            to_channels_last(player.module)
+        for group in player.optimizer.param_groups:
+            # Only where its author left the choice open. On a CPU torch's own default is the slow form.
+            if group.get("fused", False) is None and group.get("foreach") is None and self.type != "mps":
+                group["fused"] = not group.get("differentiable")
+
+
+def to_channels_last(module: nn.Module) -> None:
+    """Store 4-D weights channels-last in place; other weights stay as they are."""
+    module.to(memory_format=torch.channels_last)
+
+
+def choose_device(name: str) -> Device:
+    """Return the device called ``name``; ``auto`` takes cuda, else mps, else cpu.
+
+    Raises:
+        ConfigError: The name is none of torch's, or this machine has no such device.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return Device("cuda", f"the fastest here: {torch.cuda.get_device_name()}")
+        if torch.backends.mps.is_available():
+            return Device("mps", "the fastest here: Apple's GPU")
+        return Device("cpu", f"no GPU was found; {torch.get_num_threads()} threads")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(
+            f"device = {name!r} is not known.", hint="Allowed: auto, cpu, cuda, cuda:N, mps, or a plugin's."
+        ) from None
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present.get(device.type, False):
+        raise ConfigError(
+            f"device = {name!r}: this machine has no such device.",
+            hint="`mmgan doctor` lists what torch finds here; --device cpu always works.",
+        )
+    return Device(name)

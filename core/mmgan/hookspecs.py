@@ -1,0 +1,160 @@
+"""Every hook, with when it is called and what None means.
+
+Hooks register and announce; classes compute. No hook is called inside a forward or backward pass: a call
+costs a few microseconds, which is nothing once a step and too much once a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+    from torch import Tensor, nn
+
+    from mmgan.config import Config
+    from mmgan.device import Device
+    from mmgan.engine import Report
+    from mmgan.precision import Precision
+    from mmgan.run import Run
+    from mmgan.samples import Samples
+    from mmgan.task import Stage
+
+hookspec = pluggy.HookspecMarker("mmgan")
+
+
+class Register(Protocol):
+    """Register a thing under a name. The thing is an object, or ``"package.module:attribute"``, which is
+    imported when it is first needed. A name that is taken is an error that names both plugins.
+    """
+
+    def __call__(self, name: str, thing: Any, /) -> None:
+        """Register ``thing`` under ``name``."""
+
+
+class RegisterKind(Protocol):
+    """Register a thing of a kind ("images", "points", …) under a name."""
+
+    def __call__(self, name: str, thing: Any, /, *, kind: str) -> None:
+        """Register ``thing`` of this kind under ``name``."""
+
+
+# Registration: every plugin's is called, once, before anything else.
+
+
+@hookspec
+def register_tasks(register: Register) -> None:
+    """Register :class:`mmgan.Task` classes; called when the plugins are loaded."""
+
+
+@hookspec
+def register_devices(register: Register) -> None:
+    """Register :class:`mmgan.Device` classes or factories ``(name) -> Device`` for ``--device NAME``."""
+
+
+@hookspec
+def register_precisions(register: Register) -> None:
+    """Register factories ``(device) -> Precision`` for ``--precision NAME``."""
+
+
+@hookspec
+def register_datasets(register: RegisterKind) -> None:
+    """Register sources of data for ``--data NAME`` or ``--data NAME:ARGUMENT``, each of one kind.
+
+    A source is a callable ``(argument, config)``; what it returns is what tasks of that kind understand.
+    """
+
+
+@hookspec
+def register_metrics(register: RegisterKind) -> None:
+    """Register metrics for ``mmgan evaluate``, each of one kind: for "images" and "points" a function
+    ``(generated, real) -> float`` of two feature tensors (n, d).
+    """
+
+
+@hookspec
+def register_commands(cli: click.Group) -> None:
+    """Add commands to the command line; called when the command line starts, so import nothing slow."""
+
+
+# Selection: the first plugin that does not return None decides; the core's defaults come last.
+
+
+@hookspec(firstresult=True)
+def select_device(config: Config) -> Device | None:
+    """Choose the device of a run; None leaves the choice to the next plugin, at last to the core."""
+
+
+@hookspec(firstresult=True)
+def make_precision(device: Device, config: Config) -> Precision | None:
+    """Choose the precision of a run; None leaves the choice to the next plugin, at last to the core."""
+
+
+# Lifecycle: every plugin's is called; what it returns is ignored.
+
+
+@hookspec
+def before_run(run: Run) -> None:
+    """Called once the run is complete (folder, players, data) and before its first step."""
+
+
+@hookspec
+def after_run(run: Run, report: Report) -> None:
+    """Called when training ended without an error: finished, or interrupted between two steps."""
+
+
+@hookspec
+def on_run_error(run: Run, error: BaseException) -> None:
+    """Called when training ended with an error, which is raised again afterwards."""
+
+
+@hookspec
+def before_stage(run: Run, stage: Stage) -> None:
+    """Called before a stage's first step, and again where a run resumes inside a stage."""
+
+
+@hookspec
+def after_stage(run: Run, stage: Stage) -> None:
+    """Called after a stage's last step."""
+
+
+@hookspec
+def configure_module(run: Run, name: str, module: nn.Module) -> None:
+    """Change a player's module in place (memory format, ``module.compile()``) before it is trained."""
+
+
+@hookspec
+def after_step(run: Run, step: int, losses: Mapping[str, Tensor]) -> None:
+    """Called at the end of every step, after the hooks below, with the step's detached losses; reading their
+    values here would stall a GPU.
+    """
+
+
+@hookspec
+def after_log(run: Run, step: int, metrics: Mapping[str, Any]) -> None:
+    """Called every ``log_every`` steps with the losses' means and the speed: the loop's one wait. The names
+    in ``mmgan.engine.METER`` are the stage and the speed; all others are losses.
+    """
+
+
+@hookspec
+def after_sample(run: Run, step: int, samples: Samples) -> None:
+    """Called every ``sample_every`` steps, with samples made from latents that stay the same."""
+
+
+@hookspec
+def after_evaluate(run: Run, step: int, scores: Mapping[str, float]) -> None:
+    """Called every ``evaluate_every`` steps with the task's scores."""
+
+
+@hookspec
+def before_save(run: Run, state: dict[str, Any]) -> None:
+    """Called before a checkpoint is written: put what you must remember under a key of your own."""
+
+
+@hookspec
+def after_load(run: Run, state: Mapping[str, Any]) -> None:
+    """Called after a checkpoint was read: take your own key back, which may be missing."""

@@ -1,0 +1,458 @@
+"""A run: a task, its config, a device, a precision, and the folder that holds all that it makes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mmgan import checkpoint, finite, rng
+from mmgan.config import Config, check, to_toml
+from mmgan.data.loader import Loader
+from mmgan.device import Device
+from mmgan.errors import CheckpointError, DataError, UsageError, did_you_mean
+from mmgan.listeners import default_listeners
+from mmgan.plugins import Plugins
+from mmgan.precision import Precision, differentiate
+from mmgan.samples import Samples
+from mmgan.task import Player, Task
+
+T = TypeVar("T")
+
+#: Seeds of side work, apart from training's so that neither repeats the other.
+_SAMPLE_SEED, _EVALUATE_SEED = 0x5A3E, 0xE7A1
+
+
+class Run:
+    """One training run, ready to be trained, sampled from or evaluated.
+
+    Use :func:`new_run` or :func:`load_run`. Plugins read these:
+
+    Attributes:
+        task, config, device, precision, folder: What the run is.
+        players: The task's players by name.
+        step: Steps done.
+        seconds: Time spent in steps.
+        hook: Calls a hook of every plugin.
+        stop_signal: Set it to a signal's number, and training stops after the present step.
+    """
+
+    #: How many samples a sample file shows.
+    sample_count = 64
+
+    def __init__(self, task_class: type[Task], config: Config, plugins: Plugins, folder: Path | None) -> None:
+        self.config = config
+        self.plugins = plugins
+        self.folder = folder
+        self.hook = plugins.hook
+        self.step = 0
+        self.seconds = 0.0
+        self.waited = 0.0
+        self.stop_signal = 0
+        self.progress: Callable[[int, int], None] | None = None
+
+        rng.seed_everything(config.seed)
+        self.device = self._choose_device()
+        self.precision = self._choose_precision()
+        self.finite = finite.FiniteWatch(self.device.torch, self.precision.scales)
+        if config.deterministic:
+            torch.use_deterministic_algorithms(True)
+
+        self.task = task_class(config)
+        self.task.run = self
+        if config.evaluate_every:
+            self._need_metrics()
+        self.players: dict[str, Player] = dict(self.task.build())
+        self.stages = tuple(self.task.stages)
+        for name, player in self.players.items():
+            self.device.prepare(player)
+            if player.ema > 0:
+                player.average = copy.deepcopy(player.module).eval().requires_grad_(False)
+            self.hook.configure_module(run=self, name=name, module=player.module)
+        # Which weights a player trains, and which are frozen meanwhile. Weights that two players share are
+        # never frozen for either, and those that the task itself froze stay frozen.
+        self.trained = {
+            name: [p for p in player.module.parameters() if p.requires_grad]
+            for name, player in self.players.items()
+        }
+        self.opponents = {
+            name: [
+                p
+                for other, theirs in self.trained.items()
+                if other != name
+                for p in theirs
+                if all(p is not own for own in self.trained[name])
+            ]
+            for name in self.players
+        }
+        self._loader: Loader | None = None
+        self._position: dict[str, Any] = {}
+        self._randomness = rng.get_state(self.device.torch)
+        self._playing = False
+
+    def _choose_device(self) -> Device:
+        if self.config.device in self.plugins.devices:
+            chosen: Device = self.plugins.devices[self.config.device].load()(self.config.device)
+        else:
+            chosen = self.hook.select_device(config=self.config)
+        return chosen
+
+    def _choose_precision(self) -> Precision:
+        if self.config.precision in self.plugins.precisions:
+            chosen: Precision = self.plugins.precisions[self.config.precision].load()(self.device)
+        else:
+            chosen = self.hook.make_precision(device=self.device, config=self.config)
+        return chosen
+
+    # What tasks use.
+
+    def grad(self, function: nn.Module | Callable[[Tensor], Tensor], inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``function(inputs)`` and its gradient by ``inputs``: what penalties are made of.
+
+        The gradient is float32, can be differentiated again, and is safe under every precision.
+
+        Args:
+            function: A critic; each output may depend on its own sample only.
+            inputs: (batch, …), requiring gradients.
+        """
+        return differentiate(self.precision, function, inputs)
+
+    def open_data(self, *kinds: str) -> Any:
+        """Open what ``--data`` names: a registered data set of one of these kinds, or a folder or file.
+
+        Raises:
+            DataError: There is no such thing, or it can't be read.
+        """
+        table = self.plugins.datasets
+        name, _, argument = self.config.data.partition(":")
+        known = {key: entry for kind in kinds for key, entry in self.plugins.of_kind(table, kind).items()}
+        named = {key: entry for key, entry in known.items() if key != "folder"}
+        if name in named:
+            return named[name].load()(argument, self.config)
+        if self.config.data and Path(self.config.data).exists() and "folder" in known:
+            return known["folder"].load()(self.config.data, self.config)
+        other = next((entry.kind for key, entry in table.items() if key == f"{entry.kind}/{name}"), "")
+        if other:
+            raise DataError(
+                f"data = {name!r} holds {other}, and {self.config.plugin} trains on {' or '.join(kinds)}.",
+                hint=f"Data sets for it: {', '.join(sorted(named))}; or give a folder.",
+            )
+        raise DataError(
+            f"data = {self.config.data!r} is no folder, no file and no data set. "
+            f"{did_you_mean(name, named)}".rstrip(),
+            hint=f"Data sets for it: {', '.join(sorted(named)) or 'none'}; or give a folder.",
+        )
+
+    def metrics(self, kind: str) -> dict[str, Any]:
+        """Return the registered metrics of a kind, by name: ours and every plugin's."""
+        return {
+            name: entry.load() for name, entry in self.plugins.of_kind(self.plugins.metrics, kind).items()
+        }
+
+    # What the engine uses.
+
+    @property
+    def dataset(self) -> Any:
+        """What ``task.data()`` returned, opened when first needed: sampling needs none."""
+        return self.loader.dataset
+
+    @property
+    def loader(self) -> Loader:
+        """The endless stream of batches."""
+        if self._loader is None:
+            # Aside, since the data may be opened in the middle of training, after a resume.
+            with rng.isolated(self.config.seed, self.device.torch):
+                dataset = self.task.data()
+            self._loader = Loader(
+                dataset,
+                self.config.batch_size,
+                self.config.seed,
+                workers=self.config.workers,
+                pin_memory=self.device.type == "cuda",
+            )
+            if self._position:
+                self._loader.load_state_dict(self._position)
+        return self._loader
+
+    def next_batch(self) -> Any:
+        """Return the next batch, on the device, and count the time that was waited for it."""
+        start = time.perf_counter()
+        batch = next(self.loader)
+        self.waited += time.perf_counter() - start
+        return self.device.move(batch)
+
+    @contextmanager
+    def playing(self) -> Iterator[None]:
+        """Train inside this: the process draws the run's own randomness, from where the run left it."""
+        rng.set_state(self._randomness, self.device.torch)
+        self._playing = True
+        try:
+            yield
+        finally:
+            self._playing = False
+            self._randomness = rng.get_state(self.device.torch)
+
+    def sample(self, n: int, seed: int | None = None) -> Samples:
+        """Generate ``n`` samples. The same seed gives the same latents; training is not disturbed.
+
+        Args:
+            n: How many.
+            seed: By default one that follows from the run's seed.
+        """
+        return self._aside(lambda: self.task.sample(n), _SAMPLE_SEED if seed is None else seed)
+
+    def interpolate(self, n: int, seed: int | None = None) -> Samples:
+        """Generate ``n`` samples along a walk through latent space.
+
+        Raises:
+            UsageError: The task has no latent space to walk through.
+        """
+        if type(self.task).interpolate is Task.interpolate:
+            raise UsageError(f"{self.config.plugin} has no walk through its latent space.")
+        return self._aside(lambda: self.task.interpolate(n), _SAMPLE_SEED if seed is None else seed)
+
+    def evaluate(self, n: int = 0) -> dict[str, float]:
+        """Score ``n`` samples by the task's metrics; 0 lets the task choose.
+
+        Raises:
+            UsageError: The task has no metrics.
+        """
+        self._need_metrics()
+        return self._aside(lambda: self.task.evaluate(n), _EVALUATE_SEED)
+
+    def _need_metrics(self) -> None:
+        if type(self.task).evaluate is Task.evaluate:
+            raise UsageError(
+                f"{self.config.plugin} has no metrics to evaluate.",
+                hint="--set evaluate_every=0 trains without.",
+            )
+
+    def _aside(self, work: Callable[[], T], seed: int) -> T:
+        """Sample or evaluate: in float32, in eval mode (running statistics), with randomness of its own."""
+        modes = [(m, m.training) for p in self.players.values() for m in p.module.modules()]
+        try:
+            for module, _ in modes:
+                module.training = False
+            with rng.isolated(seed + self.config.seed, self.device.torch), torch.no_grad():
+                return work()
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+    # Saving and loading.
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the run's checkpoints.
+
+        Raises:
+            UsageError: The run was made without a folder.
+        """
+        if self.folder is None:
+            raise UsageError("This run has no folder to keep checkpoints in.", hint="new_run(…, folder=…)")
+        return self.folder / "checkpoints"
+
+    def save(self) -> Path:
+        """Write a checkpoint of the present step, and return its path.
+
+        Raises:
+            DivergedError: Something in the run is NaN or infinite; nothing was written.
+            CheckpointError: The disk refused it.
+        """
+        self.finite.check()
+        for name, player in self.players.items():
+            finite.check_weights(name, player.module)
+        state = self.state_dict()
+        self.hook.before_save(run=self, state=state)
+        return checkpoint.save(self.checkpoints, self.step, self.weights(), state)
+
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        """Return the state dict of every network: ``G``, ``D``, and ``G.average`` for a moving average."""
+        modules = {name: player.module for name, player in self.players.items()}
+        averages = {f"{name}.average": p.average for name, p in self.players.items() if p.average is not None}
+        return {name: module.state_dict() for name, module in {**modules, **averages}.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the weights that the run's future depends on."""
+        return {
+            "plugin": self.config.plugin,
+            "step": self.step,
+            "players": {
+                name: {"updates": player.updates, "optimizer": player.optimizer.state_dict()}
+                for name, player in self.players.items()
+            },
+            "scalers": self.precision.state_dict(),
+            "data": self._loader.state_dict() if self._loader else self._position,
+            "task": self.task.state_dict(),
+            "rng": rng.get_state(self.device.torch) if self._playing else self._randomness,
+        }
+
+    def load(self, path: Path) -> None:
+        """Put the run back to where a checkpoint was taken.
+
+        Raises:
+            CheckpointError: The checkpoint is torn, altered, or of another task or other settings.
+        """
+        weights, state = checkpoint.load(path)
+        try:
+            for name, player in self.players.items():
+                player.module.load_state_dict(weights[name])
+                if player.average is not None:
+                    player.average.load_state_dict(weights[f"{name}.average"])
+                player.updates = state["players"][name]["updates"]
+                _load_optimizer(player.optimizer, state["players"][name]["optimizer"])
+            self.precision.load_state_dict(state["scalers"])
+            self.task.load_state_dict(state["task"])
+            self.step = state["step"]
+            self._position = state["data"]
+            if self._loader is not None:
+                self._loader.load_state_dict(self._position)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"The checkpoint {str(path)!r} does not fit this task and these settings: {error}",
+                hint="A run's config.toml must stay as it was when the checkpoint was written.",
+            ) from error
+        self.hook.after_load(run=self, state=state)
+        self._randomness = state["rng"]
+
+    def close(self) -> None:
+        """Stop the loader's worker processes."""
+        if self._loader is not None:
+            self._loader.close()
+
+
+def new_run(
+    config: Config,
+    plugins: Plugins | None = None,
+    folder: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Run:
+    """Build a run: its players, its data, and then its folder, so that an error leaves no folder behind.
+
+    Args:
+        config: The resolved settings.
+        plugins: By default all that are installed.
+        folder: A new or empty folder, or None for a run that keeps nothing.
+        progress: Told (done, total) while the data is being prepared.
+
+    Raises:
+        ConfigError, DataError, PluginError: See their classes.
+        UsageError: The folder holds something already.
+    """
+    plugins = plugins or Plugins()
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"The folder {str(folder)!r} is not empty, and a run never overwrites another.",
+            hint=f"Choose another --out, or continue the run in it: mmgan resume {str(folder)!r}",
+        )
+    plugins.detach()
+    if folder is not None:
+        plugins.attach(default_listeners(config))
+    run = Run(plugins.task(config.plugin), config, plugins, folder)
+    run.progress = progress
+    _ = run.loader
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_atomically(folder / "config.toml", to_toml(config))
+    return run
+
+
+def load_run(
+    folder: Path,
+    plugins: Plugins | None = None,
+    which: str = "last",
+    changes: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Run:
+    """Open a run's folder at a checkpoint. A torn or altered checkpoint is passed over with a message.
+
+    Args:
+        folder: The run's folder.
+        plugins: By default all that are installed.
+        which: ``last``, ``best``, or a step.
+        changes: Settings that may change: ``steps``, and where the run computes.
+        progress: Told (done, total) while the data is being prepared.
+
+    Raises:
+        CheckpointError: This is no run's folder, or it holds no whole checkpoint.
+    """
+    plugins = plugins or Plugins()
+    try:
+        values = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+    except OSError:
+        raise CheckpointError(
+            f"{str(folder)!r} is no run's folder: it has no config.toml.",
+            hint="`mmgan run` makes one and says where.",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{str(folder / 'config.toml')!r} is not TOML: {error}.") from None
+    task_class = plugins.task(str(values.get("plugin", "")))
+    config = check(task_class.Config, {**values, **(changes or {})})
+    path = find_checkpoint(folder / "checkpoints", which)
+    plugins.detach()
+    plugins.attach(default_listeners(config))
+    run = Run(task_class, config, plugins, folder)
+    run.progress = progress
+    run.load(path)
+    return run
+
+
+def find_checkpoint(folder: Path, which: str = "last") -> Path:
+    """Return a whole checkpoint: the last, the best, or the one of a step.
+
+    Raises:
+        CheckpointError: There is none; the message says which were passed over, and why.
+    """
+    present = checkpoint.steps(folder)
+    if which == "best":
+        which = str(read_best(folder).get("step", "last"))
+    if which != "last":
+        if not which.isdigit() or int(which) not in present:
+            raise CheckpointError(
+                f"There is no checkpoint {which!r} in {str(folder)!r}.",
+                hint=f"Allowed: last, best, {', '.join(map(str, present)) or 'none yet'}.",
+            )
+        path = checkpoint.path_of(folder, int(which))
+        checkpoint.verify(path)
+        return path
+    reasons = []
+    for step in reversed(present):
+        path = checkpoint.path_of(folder, step)
+        try:
+            checkpoint.verify(path)
+        except CheckpointError as error:
+            reasons.append(error.message)
+            print(f"warning: {error.message} It is passed over.", file=sys.stderr)
+            continue
+        return path
+    raise CheckpointError(
+        " ".join(reasons) or f"{str(folder)!r} holds no checkpoint yet.",
+        hint="Train again into a new folder: the run's config.toml can be given to --config.",
+    )
+
+
+def read_best(folder: Path) -> dict[str, Any]:
+    """Return which checkpoint had the best score: ``{"step", "score", "value"}``, or an empty dict."""
+    try:
+        best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return best if isinstance(best, dict) else {}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load an optimizer's state, each tensor in its weight's memory format: fused kernels rely on that."""
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.ndim > 0:
+                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

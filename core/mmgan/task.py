@@ -1,0 +1,172 @@
+"""The words of an adversarial game: a task has players, and stages made of phases.
+
+A *task* says what the networks, losses, data and samples are. It never touches ``backward``, an optimizer's
+step, a gradient scaler or a device: the engine (``engine.py``) owns those.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mmgan.config import Config
+
+if TYPE_CHECKING:
+    from mmgan.data.dataset import Dataset
+    from mmgan.run import Run
+    from mmgan.samples import Samples
+
+
+@dataclass
+class Player:
+    """One side of the game.
+
+    Args:
+        module: The network; an ``nn.ModuleDict`` where one optimizer updates several.
+        optimizer: Over the module's parameters.
+        ema: Decay of an exponential moving average of the weights, 0 for none. The averaged copy is
+            ``player.average`` and is what :attr:`sampler` gives.
+        clip_norm: Greatest norm of the player's whole gradient, None for no limit.
+        clip_weights: Greatest absolute weight after an update (WGAN), None for no limit.
+        schedule: A function from the run's step (0 for the first) to a factor on every learning rate.
+        channels_last: Keep 4-D weights and pictures channels-last, where that was measured to be faster.
+        compile: Whether ``--compile`` may compile the module; no for a critic whose penalty differentiates
+            twice, which ``torch.compile`` can't.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    ema: float = 0.0
+    clip_norm: float | None = None
+    clip_weights: float | None = None
+    schedule: Callable[[int], float] | None = None
+    channels_last: bool = False
+    compile: bool = True
+
+    def __post_init__(self) -> None:
+        self.average: nn.Module | None = None
+        self.updates = 0
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The module to sample from: the moving average where there is one, else the module itself."""
+        return self.module if self.average is None else self.average
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One update of one player.
+
+    Args:
+        name: What ``Task.loss`` is asked for.
+        player: Whose weights the phase updates.
+        every: Only in every so many steps of the stage (a lazy penalty).
+        repeat: How often in a step, each time after the first with a fresh batch (WGAN's critic steps).
+    """
+
+    name: str
+    player: str
+    every: int = 1
+    repeat: int = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named stretch of training with phases of its own; ``steps=None`` means until the run's end."""
+
+    name: str
+    phases: tuple[Phase, ...]
+    steps: int | None = None
+
+
+#: What most tasks play: the discriminator first, then the generator.
+ALTERNATING = (Stage("train", (Phase("D", "D"), Phase("G", "G"))),)
+
+
+class Task(ABC):
+    """One adversarial game. Subclass it, and register the class by ``register_tasks``.
+
+    ``self.run`` is set before :meth:`build`: it gives ``run.device``, ``run.grad`` (for penalties),
+    ``run.players``, ``run.step`` and ``run.open_data``.
+    """
+
+    #: The task's settings, a subclass of :class:`mmgan.Config`.
+    Config: ClassVar[type[Config]] = Config
+    #: What ``--data`` may hold: the kind of data set that the task trains on ("images", "points", …).
+    data_kind: ClassVar[str] = ""
+    run: Run
+
+    def __init__(self, config: Any) -> None:
+        #: The resolved settings: an instance of ``self.Config``.
+        self.config = config
+
+    @property
+    def best_score(self) -> str:
+        """The name of the score by which the best checkpoint is chosen; lower is better. "" for none."""
+        return ""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages in their order. The default is one stage: D, then G, in each step."""
+        return ALTERNATING
+
+    @abstractmethod
+    def build(self) -> Mapping[str, Player]:
+        """Make the networks and their optimizers, on the CPU; the engine moves them to the device."""
+
+    @abstractmethod
+    def data(self) -> Dataset:
+        """Open the data to train on: often ``self.run.open_data(self.data_kind)`` and a transform."""
+
+    def forward(self, batch: Any) -> Any:
+        """Compute what the phases of a step share, with every player's gradient on (optional).
+
+        Called once for each batch, before the phases. What it returns reaches ``loss`` as ``shared``. So a
+        fake is made once: D sees ``shared.detach()``, and G's phase goes back through the same graph.
+        """
+        return None
+
+    @abstractmethod
+    def loss(self, phase: str, batch: Any, shared: Any) -> Mapping[str, Tensor]:
+        """Return the phase's loss as named scalar terms; the engine minimises their sum.
+
+        Runs under autocast. Parameters of the other players need no gradient here.
+        """
+
+    def step(self, run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
+        """Advanced: play one step yourself. The default is the engine's pass over the stage's phases.
+
+        Args:
+            run: The run.
+            stage: The current stage.
+            index: The step's index in the stage, from 0.
+        """
+        from mmgan.engine import play_step
+
+        return play_step(run, stage, index)
+
+    @abstractmethod
+    def sample(self, n: int) -> Samples:
+        """Generate ``n`` samples. Called without gradients, with randomness that the engine has seeded."""
+
+    def interpolate(self, n: int) -> Samples:
+        """Generate ``n`` samples along a walk through latent space (optional)."""
+        raise NotImplementedError
+
+    def evaluate(self, n: int) -> dict[str, float]:
+        """Score ``n`` generated samples against the data, 0: as many as is usual (optional)."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the task's own that a checkpoint must hold (a replay pool, a tokenizer): tensors, numbers,
+        text, lists and dicts of them.
+        """
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave; nothing by default."""
