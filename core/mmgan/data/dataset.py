@@ -1,0 +1,74 @@
+"""What a task trains on: a set of examples that gives whole batches, and the randomness of each example."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit integers (the finaliser of SplitMix64, Steele et al. 2014); arrays wrap silently."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+class Draw:
+    """Random numbers for augmentation: a function of (seed, epoch, index, name) and of nothing else.
+
+    So an example is augmented alike whatever the number of workers, the batch that it falls into, and
+    wherever a run was stopped and resumed.
+
+    Args:
+        seed: The run's seed.
+        epochs: How often each example was seen before, int64 (batch,).
+        indices: Which example each one is, int64 (batch,).
+    """
+
+    def __init__(self, seed: int, epochs: Tensor, indices: Tensor) -> None:
+        key = _mix(np.full(len(indices), seed, dtype=np.uint64) + _GOLDEN)
+        key = _mix(key + epochs.numpy().astype(np.uint64) * _GOLDEN)
+        self._key = _mix(key + indices.numpy().astype(np.uint64) * _GOLDEN)
+
+    def uniform(self, name: str, *shape: int) -> Tensor:
+        """Draw from U[0, 1): float64 (batch, *shape). A name drawn twice gives the same numbers."""
+        word = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+        key = _mix(self._key ^ np.uint64(word))
+        counter = np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * _GOLDEN
+        bits = _mix(key[:, None] + counter)
+        uniform = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return torch.from_numpy(uniform).reshape(len(key), *shape)
+
+    def normal(self, name: str, *shape: int) -> Tensor:
+        """Draw from N(0, 1): float64 (batch, *shape), by the transform of Box and Muller (1958)."""
+        radius = torch.sqrt(-2.0 * torch.log1p(-self.uniform(f"{name}/radius", *shape)))
+        return radius * torch.cos(2.0 * torch.pi * self.uniform(f"{name}/angle", *shape))
+
+
+class Dataset(ABC):
+    """A set of examples. Must be picklable, since worker processes get a copy of it."""
+
+    #: What to tell a person about the data: counts, shapes, what was skipped. One line.
+    description: str = ""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of examples."""
+
+    @abstractmethod
+    def batch(self, indices: Tensor, draw: Draw) -> Any:
+        """Return the examples with these indices as one batch of CPU tensors (or a tuple or dict of them).
+
+        Args:
+            indices: int64 (batch,).
+            draw: All the randomness that augmentation may use.
+        """

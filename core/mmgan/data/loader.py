@@ -1,0 +1,141 @@
+"""From a data set to an endless stream of batches that can be picked up anywhere.
+
+Batch ``k`` is a function of (data set, batch size, seed, ``k``) and of nothing else. So the loader's whole
+state is one integer, and neither worker processes nor a resumed run can change what a batch holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import data as torch_data
+
+from mmgan.data.dataset import Dataset, Draw
+from mmgan.errors import DataError
+
+
+class Loader(Iterator[Any]):
+    """An endless iterator over batches.
+
+    The examples come as one permutation of the data set after another. With ``world`` ranks a batch takes
+    ``batch_size * world`` of them, and rank ``r`` every ``world``-th. Nothing is dropped: a batch may
+    straddle two epochs, and a data set smaller than a batch repeats.
+
+    Args:
+        dataset: What to draw from.
+        batch_size: Examples in a batch, on each rank.
+        seed: Of the order and of augmentation, at least 0 and below 2**63.
+        workers: Processes that prepare batches; 0 prepares them in this one.
+        rank: Which share of each batch is ours, below ``world``.
+        world: Number of ranks.
+        pin_memory: Give page-locked tensors, which copy to a GPU without waiting.
+
+    Raises:
+        DataError: The data set is empty.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int,
+        workers: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        pin_memory: bool = False,
+    ) -> None:
+        if not len(dataset):
+            raise DataError("The data set has no examples.", hint="Give --data something to train on.")
+        #: What the batches are drawn from.
+        self.dataset = dataset
+        #: How many batches were taken so far.
+        self.position = 0
+        self._batches = _Batches(dataset, batch_size, seed, rank, world)
+        self._workers = workers
+        self._pin_memory = pin_memory
+        self._iterator: Iterator[Any] | None = None
+
+    def __next__(self) -> Any:
+        """Return the next batch, as the data set's ``batch`` made it."""
+        if self._iterator is None:
+            self._iterator = iter(
+                torch_data.DataLoader(
+                    self._batches,
+                    batch_size=None,
+                    sampler=count(self.position),
+                    num_workers=self._workers,
+                    collate_fn=_unchanged,
+                    pin_memory=self._pin_memory,
+                    # Workers are seeded from this, and not from the global generator, whose state a resumed
+                    # run must find as it left it.
+                    generator=torch.Generator(),
+                )
+            )
+        try:
+            batch = next(self._iterator)
+        except BaseException:
+            # An error or Ctrl-C may have cost the iterator a batch: the next call starts again at `position`.
+            self.close()
+            raise
+        self.position += 1
+        return batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return all that is needed to go on from here."""
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from where :meth:`state_dict` was taken."""
+        self.close()
+        self.position = state["position"]
+
+    def close(self) -> None:
+        """Stop the workers. The next batch would start them again."""
+        self._iterator = None
+
+
+class _Batches(torch_data.Dataset[Any]):
+    """Batches by their number: what a worker process gets a copy of."""
+
+    def __init__(self, dataset: Dataset, batch_size: int, seed: int, rank: int, world: int) -> None:
+        self._dataset = dataset
+        self._batch_size = batch_size
+        self._seed = seed
+        self._rank = rank
+        self._world = world
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def __getitem__(self, number: int) -> Any:
+        size = len(self._dataset)
+        start = number * self._batch_size * self._world
+        stop = start + self._batch_size * self._world
+        pieces = []
+        position = start
+        while position < stop:
+            epoch, offset = divmod(position, size)
+            pieces.append(self._permutation(epoch)[offset : offset + stop - position])
+            position += len(pieces[-1])
+        indices = torch.cat(pieces)[self._rank :: self._world]
+        epochs = torch.arange(start, stop)[self._rank :: self._world] // size
+        return self._dataset.batch(indices, Draw(self._seed, epochs, indices))
+
+    def _permutation(self, epoch: int) -> Tensor:
+        """Return the order of an epoch: int64 (size,). The latest is kept: batches come in order."""
+        if epoch != self._epoch:
+            digest = hashlib.blake2b(f"order/{self._seed}/{epoch}".encode(), digest_size=8).digest()
+            # torch's CPU generator uses 32 bits of its seed; a hash spreads all of ours over them.
+            generator = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+            self._order = torch.randperm(len(self._dataset), generator=generator)
+            self._epoch = epoch
+        return self._order
+
+
+def _unchanged(batch: Any) -> Any:
+    """Collate nothing: a data set makes whole batches. (By default DataLoader would convert some types.)"""
+    return batch

@@ -1,0 +1,257 @@
+"""Where pictures come from: a folder, one of torchvision's data sets, or scikit-learn's digits."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import operator
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from mmgan.errors import DataError, did_you_mean
+
+#: Pillow's formats that are no pictures of pixels: they run a program (Ghostscript), or can be named but not
+#: decoded. Given to ``Image.open`` too, so that no suffix can smuggle them in.
+_NOT_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+
+
+class ImageSource(Protocol):
+    """Pictures with labels. ``str(source)`` is what a person calls it."""
+
+    #: How many files were passed over because their names are not those of pictures.
+    others: int
+
+    def __len__(self) -> int:
+        """Return the number of pictures, readable or not."""
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """Open a picture, and give its label. May raise anything where the picture is damaged."""
+
+    def name(self, index: int) -> str:
+        """Name a picture, for messages."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Name the pictures for the cache: equal for the same ones, different after any change to them."""
+
+
+class ImageFolder:
+    """All pictures below a folder, in the order of their names, labelled by its first-level subfolders.
+
+    A picture is known by its suffix, in capitals or not. Hidden files and folders are passed over. Links to
+    folders are followed, but no folder is entered twice. A picture that can't be read only fails when opened.
+
+    Args:
+        path: A folder, or a single picture.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.others = 0
+        self._paths: list[Path] = []
+        if path.is_dir():
+            self._root = path
+            self._walk()
+        else:
+            self._root = path.parent
+            self._paths = [path]
+        parts = [file.relative_to(self._root).parts for file in self._paths]
+        classes = sorted({part[0] if len(part) > 1 else "" for part in parts})
+        numbers = {name: number for number, name in enumerate(classes)}
+        self._labels = [numbers[part[0] if len(part) > 1 else ""] for part in parts]
+
+    def __str__(self) -> str:
+        return repr(str(self.path))
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        path = self._paths[index]
+        if path.stat().st_size == 0:
+            raise ValueError("empty file")
+        return Image.open(path, formats=_formats()), self._labels[index]
+
+    def name(self, index: int) -> str:
+        """Return a picture's path below the folder."""
+        return self._paths[index].relative_to(self._root).as_posix()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of each file's name below the folder, size, time of change and mode."""
+        digest = hashlib.sha256()
+        for index, path in enumerate(self._paths):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                # The mode too: a picture that may now be read is another picture.
+                digest.update(f"{status.st_size} {status.st_mtime_ns} {status.st_mode} ".encode())
+            digest.update(os.fsencode(self.name(index)) + b"\0")
+        return digest.hexdigest()
+
+    def _walk(self) -> None:
+        def unreadable(error: OSError) -> None:
+            # To be skipped, counted and named when it is opened, like a picture that can't be read.
+            self._paths.append(Path(os.fsdecode(error.filename)))
+
+        seen = {os.path.realpath(self._root)}
+        for folder, folders, files in os.walk(self._root, onerror=unreadable, followlinks=True):
+            kept = []
+            for name in sorted(folders):
+                real = os.path.realpath(os.path.join(folder, name))
+                if not name.startswith(".") and real not in seen:
+                    seen.add(real)
+                    kept.append(name)
+            folders[:] = kept
+            for name in files:
+                path = Path(folder, name)
+                if name.startswith("."):
+                    continue
+                if path.suffix.lower() in _suffixes() and not _is_special(path):
+                    self._paths.append(path)
+                else:
+                    self.others += 1
+        self._paths.sort(key=lambda path: path.parts)
+
+
+class TorchvisionImages:
+    """One of torchvision's data sets of pictures: its training part.
+
+    Args:
+        name: The class in ``torchvision.datasets``: MNIST, CIFAR10, SVHN, …
+        root: The folder below which torchvision keeps its data.
+        download: Fetch what is missing.
+
+    Raises:
+        DataError: The name is unknown, the data is missing, or it holds no pictures.
+    """
+
+    others = 0
+
+    def __init__(self, name: str, root: str, download: bool) -> None:
+        classes = _torchvision_classes()
+        if name not in classes:
+            raise DataError(
+                f"torchvision has no data set of pictures {name!r}. {did_you_mean(name, classes)}".rstrip(),
+                hint=f"One of: {', '.join(sorted(classes))}.",
+            )
+        self._name = name
+        options: dict[str, Any] = {"root": root}
+        if "download" in inspect.signature(classes[name]).parameters:
+            options["download"] = download
+        try:
+            # stdout is for data, and torchvision may talk while it downloads.
+            with contextlib.redirect_stdout(sys.stderr):
+                self._dataset = classes[name](**options)
+        except (OSError, RuntimeError, ValueError, ImportError) as error:
+            fetch = " or --set download=true" if "download" in options else ""
+            raise DataError(
+                f"torchvision's {name} can't be opened below {root!r}: {error}",
+                hint=f"Give its folder by --set data_root=FOLDER{fetch}.",
+            ) from error
+        if len(self._dataset) and not isinstance(self._dataset[0][0], Image.Image):
+            raise DataError(
+                f"torchvision's {name} gives no pictures but {type(self._dataset[0][0]).__name__}.",
+                hint="Take another, such as torchvision:MNIST.",
+            )
+
+    def __str__(self) -> str:
+        return f"torchvision's {self._name}"
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        image, target = self._dataset[index][:2]
+        try:
+            return image, operator.index(target)
+        except TypeError:  # boxes, attributes, captions: no label
+            return image, 0
+
+    def name(self, index: int) -> str:
+        """Return a picture's number."""
+        return f"{self._name} {index}"
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of the data set's name and size and of 64 of its pictures: its files are its own matter."""
+        digest = hashlib.sha256(f"{self._name} {len(self)}".encode())
+        for index in np.linspace(0, len(self) - 1, 64, dtype=int).tolist() if len(self) else []:
+            image, label = self[index]
+            digest.update(f" {label} {image.mode} {image.size} ".encode() + image.tobytes())
+        return digest.hexdigest()
+
+
+class Digits:
+    """scikit-learn's 1,797 handwritten digits, 8x8 (Alpaydin and Kaynak 1998): there without a download."""
+
+    fingerprint = "digits"
+    others = 0
+
+    def __str__(self) -> str:
+        return "scikit-learn's digits"
+
+    def __len__(self) -> int:
+        return len(self._digits.target)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        pixels = np.rint(self._digits.images[index] * (255 / 16)).astype(np.uint8)
+        return Image.fromarray(pixels), int(self._digits.target[index])
+
+    def name(self, index: int) -> str:
+        """Return a picture's number."""
+        return f"digit {index}"
+
+    @functools.cached_property
+    def _digits(self) -> Any:
+        # Late, since the import takes a second, and is not needed once the digits are in the cache.
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+
+        return load_digits()
+
+
+@functools.cache
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in Image.ID if name not in _NOT_PICTURES]
+
+
+@functools.cache
+def _suffixes() -> frozenset[str]:
+    formats = set(_formats())
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, which would block who opens it. A broken link is not."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _torchvision_classes() -> dict[str, Any]:
+    """Collect the data sets that need nothing but a root."""
+    from torchvision import datasets  # type: ignore[import-untyped]
+
+    classes = {}
+    for name in datasets.__all__:
+        value = getattr(datasets, name)
+        if not inspect.isclass(value) or value is datasets.VisionDataset:
+            continue
+        parameters = inspect.signature(value).parameters.values()
+        needed = {
+            parameter.name
+            for parameter in parameters
+            if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        }
+        if needed == {"root"}:
+            classes[name] = value
+    return classes
