@@ -1,0 +1,87 @@
+"""When checkpoints are saved, and which of them are kept."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mmgan import checkpoint, hookimpl
+from mmgan.listeners.common import writing
+from mmgan.run import read_best
+
+if TYPE_CHECKING:
+    from mmgan.run import Run
+
+
+class Checkpointer:
+    """Saves every ``checkpoint_every`` steps and at the end; keeps the newest ``keep`` and the best one.
+
+    After an error nothing is saved: the weights may be what is wrong. The checkpoint before it is whole.
+    """
+
+    def __init__(self) -> None:
+        self._saved: int | None = None
+        self._best: dict[str, Any] = {}
+
+    @hookimpl
+    def before_run(self, run: Run) -> None:
+        """Clear away what a killed run left behind, and see what is there already."""
+        with writing(run):
+            checkpoint.sweep(run.checkpoints)
+            present = checkpoint.steps(run.checkpoints)
+            self._saved = run.step if run.step in present else None
+            self._best = read_best(run.checkpoints)
+            usable = (
+                self._best.get("score") == run.task.best_score
+                and self._best.get("step") in present
+                and self._best["step"] <= run.step
+            )
+            if self._best and not usable:
+                self._best = {}
+                (run.checkpoints / "best.json").unlink()
+
+    # Last of all listeners, here and below: what a step wrote elsewhere is on disk before the checkpoint from
+    # which a killed run goes on, and is not written again.
+    @hookimpl(trylast=True)
+    def after_step(self, run: Run, step: int) -> None:
+        """Save where it is due."""
+        if run.config.checkpoint_every and step % run.config.checkpoint_every == 0:
+            self._save(run)
+
+    @hookimpl(trylast=True)
+    def after_evaluate(self, run: Run, step: int, scores: Mapping[str, float]) -> None:
+        """Save where the score is the best so far, and note so."""
+        name = run.task.best_score
+        value = float(scores.get(name, math.nan))
+        if not math.isfinite(value) or value >= self._best.get("value", math.inf):
+            return
+        self._save(run)
+        self._best = {"step": step, "score": name, "value": value}
+        with writing(run):
+            checkpoint.write_atomically(run.checkpoints / "best.json", json.dumps(self._best) + "\n")
+        self._prune(run)
+
+    @hookimpl
+    def after_run(self, run: Run) -> None:
+        """Save where the run ended, so that it can go on from there."""
+        self._save(run)
+
+    def _save(self, run: Run) -> None:
+        if self._saved != run.step:
+            run.save()
+            self._saved = run.step
+            self._prune(run)
+
+    def _prune(self, run: Run) -> None:
+        """Remove all but the newest and the best.
+
+        Those of later steps go too. They are torn, or from before the run was taken up again at an earlier
+        step, and now that there is a new checkpoint they would only be in its way.
+        """
+        with writing(run):
+            present = checkpoint.steps(run.checkpoints)
+            kept = [step for step in present if step <= run.step][-run.config.keep :]
+            for step in set(present) - {*kept, self._best.get("step")}:
+                checkpoint.remove(run.checkpoints, step)

@@ -1,0 +1,38 @@
+"""What several listeners need: a folder to write in, and the losses among a log's metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmgan.engine import METER
+from mmgan.errors import MmganError, UsageError
+
+if TYPE_CHECKING:
+    from mmgan.run import Run
+
+
+@contextmanager
+def writing(run: Run) -> Iterator[Path]:
+    """Give the run's folder; what the disk refuses becomes an error that a person can act on.
+
+    Raises:
+        UsageError: The run was made without a folder.
+        MmganError: A file could not be read or written.
+    """
+    if run.folder is None:
+        raise UsageError("This run has no folder to write in.", hint="new_run(…, folder=…)")
+    try:
+        yield run.folder
+    except OSError as error:
+        raise MmganError(
+            f"Can't write {str(error.filename or run.folder)!r}: {error.strerror or error}.",
+            hint=f"When the disk is in order again: mmgan resume {str(run.folder)!r}",
+        ) from error
+
+
+def losses_of(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the losses among what ``after_log`` tells."""
+    return {name: value for name, value in metrics.items() if name not in METER}

@@ -1,0 +1,192 @@
+"""What a person sees of a run: a bar in a terminal, a plain line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from mmgan import hookimpl
+from mmgan.listeners.common import losses_of
+from mmgan.listeners.sample_writer import sample_path
+
+if TYPE_CHECKING:
+    from mmgan.run import Run
+    from mmgan.samples import Samples
+    from mmgan.task import Stage
+
+#: Seconds between two looks at the bar. To draw it takes 0.6 ms, which is then about 0.1% of the time.
+_REDRAW = 0.5
+
+
+class Progress:
+    """Shows the step, the speed, the losses and the time that is left.
+
+    Args:
+        stream: By default stderr. A terminal gets a bar, unless ``NO_COLOR`` or ``TERM=dumb`` is set.
+        interval: Seconds between two plain lines; the first and the last log get one in any case.
+    """
+
+    def __init__(self, stream: TextIO | None = None, interval: float = 5.0) -> None:
+        self._stream = stream or sys.stderr
+        self._draws = _can_draw(self._stream)
+        self._interval = _REDRAW if self._draws else interval
+        self._bar: _Bar | None = None
+        self._metrics: Mapping[str, Any] = {}
+        self._stage = ""
+        self._start: tuple[int, float] | None = None
+        self._next = 0.0
+        self._sampled = False
+
+    @hookimpl
+    def before_run(self, run: Run) -> None:
+        """Draw the bar."""
+        self._next = time.monotonic() + self._interval
+        if self._draws:
+            self._bar = _Bar(self._stream, run.step, run.config.steps)
+            self._bar.start()
+
+    @hookimpl
+    def before_stage(self, stage: Stage) -> None:
+        """Measure the speed anew: stages differ in it."""
+        self._stage = stage.name
+        self._start = None
+
+    @hookimpl
+    def after_step(self, run: Run, step: int) -> None:
+        """Show the position if it is time to. Losses are those of the last log: to read them is to wait."""
+        now = time.monotonic()
+        if self._start is None:
+            # From the end of the first step, which takes longer than others (compilation, warm-up).
+            self._start = (step, now)
+        if now >= self._next:
+            self._show(run, now)
+
+    @hookimpl
+    def after_log(self, run: Run, step: int, metrics: Mapping[str, Any]) -> None:
+        """Take the losses' values and the speed."""
+        first, self._metrics = not self._metrics, metrics
+        if first or step == run.config.steps:
+            self._show(run, time.monotonic())
+
+    # Last of all listeners: by then the file is there.
+    @hookimpl(trylast=True)
+    def after_sample(self, run: Run, step: int, samples: Samples) -> None:
+        """Say where samples are to be found, once."""
+        if run.folder is not None and not self._sampled:
+            self._say(f"first samples: {sample_path(run.folder, step, samples)}")
+        self._sampled = True
+
+    @hookimpl
+    def after_evaluate(self, step: int, scores: Mapping[str, float]) -> None:
+        """Show the scores."""
+        self._say("  ".join([f"step {step}", "scores", *_named(scores)]))
+
+    @hookimpl
+    def after_run(self) -> None:
+        """Leave the terminal as it was."""
+        self._stop()
+
+    @hookimpl(tryfirst=True)
+    def on_run_error(self) -> None:
+        """Leave the terminal as it was."""
+        self._stop()
+
+    def _show(self, run: Run, now: float) -> None:
+        self._next = now + self._interval
+        rate = self._rate(run.step, now)
+        left = run.config.steps - run.step
+        speed = self._metrics.get("steps_per_s", rate)
+        steps = [f"{_short(speed)} steps/s"] if speed else []
+        eta = [f"ETA {_duration(left / rate)}"] if rate and left else []
+        details = []
+        if self._metrics:
+            details.append(f"{_short(self._metrics['samples_per_s'])} samples/s")
+            details.append(f"data wait {self._metrics['data_wait']:.1%}")
+            details += _named(losses_of(self._metrics))
+        if self._bar is not None:
+            self._bar.show(run.step, self._stage, "  ".join(steps + eta), "  ".join(details))
+        else:
+            position = f"step {run.step}/{run.config.steps}"
+            self._say("  ".join([position, self._stage, *steps, *details, *eta]))
+
+    def _rate(self, step: int, now: float) -> float:
+        """Return steps a second by the wall clock (samples and checkpoints take time too), or 0 at first."""
+        first, since = self._start or (step, now)
+        return (step - first) / (now - since) if step > first and now > since else 0.0
+
+    def _say(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(Text(line), soft_wrap=True)
+        else:
+            print(line, file=self._stream, flush=True)
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class _Bar(RichProgress):
+    """A line with the bar, and one below it with the losses.
+
+    It is drawn when told to and not by a thread, which would take its time from training.
+    """
+
+    def __init__(self, stream: TextIO, step: int, steps: int) -> None:
+        self.details = ""
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            console=Console(file=stream, force_terminal=True),
+            auto_refresh=False,
+            expand=True,
+            # stdout is for data, which must not end up in the terminal when stdout is a file. What others
+            # write to stderr appears above the bar.
+            redirect_stdout=False,
+        )
+        self.line = self.add_task("", total=steps, completed=step, speed="")
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the two lines."""
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.details, style="dim", no_wrap=True, overflow="ellipsis")
+
+    def show(self, step: int, stage: str, speed: str, details: str) -> None:
+        """Draw anew."""
+        self.details = details
+        self.update(self.line, completed=step, description=stage, speed=speed, refresh=True)
+
+
+def _can_draw(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _named(values: Mapping[str, float]) -> list[str]:
+    return [f"{name} {_short(value)}" for name, value in values.items()]
+
+
+def _short(value: float) -> str:
+    """Write three digits, or all before the point: 0.693, 31.2, 1998, 1.2e-05."""
+    return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def _duration(seconds: float) -> str:
+    """Write two units: 45s, 1m20s, 2h05m, 3d04h."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    days, h = divmod(hours, 24)
+    if days:
+        return f"{days}d{h:02d}h"
+    if hours:
+        return f"{h}h{m:02d}m"
+    return f"{m}m{s:02d}s" if minutes else f"{s}s"

@@ -1,0 +1,116 @@
+"""``status.json``: whether a run is going on, how far it is, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import torch
+
+from mmgan import __version__, hookimpl
+from mmgan.checkpoint import write_atomically
+from mmgan.errors import MmganError, exit_code
+from mmgan.listeners.common import writing
+from mmgan.listeners.folder_lock import FolderLock
+
+if TYPE_CHECKING:
+    from mmgan.engine import Report
+    from mmgan.run import Run
+
+_SCHEMA = 1
+
+Wrapper = Generator[None, object, object]
+
+
+class StatusFile:
+    """Keeps the status, and holds the folder's lock while the run goes on.
+
+    It wraps what the other listeners do. So the folder is locked before any of them writes, a run is called
+    finished only when all are done, and a failure is noted even where another listener fails at it.
+    """
+
+    #: Seconds between two updates during training: one is flushed to disk, which may take 10 ms.
+    interval = 5.0
+
+    def __init__(self) -> None:
+        self._lock: FolderLock | None = None
+        self._next = 0.0
+
+    @hookimpl(wrapper=True)
+    def before_run(self, run: Run) -> Wrapper:
+        """Lock the folder, and say that the run goes on."""
+        with writing(run) as folder:
+            self._lock = FolderLock(folder)
+        result = yield
+        self._write(run, "running")
+        return result
+
+    @hookimpl
+    def after_step(self, run: Run) -> None:
+        """Note the step, now and then."""
+        if time.monotonic() >= self._next:
+            self._write(run, "running")
+
+    @hookimpl(wrapper=True)
+    def after_run(self, run: Run, report: Report) -> Wrapper:
+        """Say how the run ended, once all is saved."""
+        result = yield
+        self._write(run, report.state, exit_code=128 + report.signal if report.signal else 0)
+        self._release()
+        return result
+
+    @hookimpl(wrapper=True)
+    def on_run_error(self, run: Run, error: BaseException) -> Wrapper:
+        """Say what went wrong, unless the folder is another run's."""
+        try:
+            return (yield)
+        finally:
+            if self._lock is not None:
+                # The disk may be what went wrong. That error is the one to be told, and not a second one.
+                with contextlib.suppress(MmganError):
+                    self._write_error(run, error)
+                self._release()
+
+    def _write_error(self, run: Run, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self._write(run, "interrupted", exit_code(error))
+            return
+        described = {"code": "internal", "message": f"{type(error).__name__}: {error}".rstrip(": ")}
+        if isinstance(error, MmganError):
+            described = {"code": error.code, "message": error.message}
+        self._write(run, "failed", exit_code(error), described)
+
+    def _write(
+        self, run: Run, state: str, exit_code: int | None = None, error: dict[str, str] | None = None
+    ) -> None:
+        status = {
+            "schema": _SCHEMA,
+            "state": state,
+            "step": run.step,
+            "steps": run.config.steps,
+            "exit_code": exit_code,
+            "error": error,
+            "seconds": run.seconds,
+            "plugin": run.config.plugin,
+            "device": str(run.device.torch),
+            "precision": run.precision.name,
+            "pid": os.getpid(),
+            "versions": {
+                "mmgan": __version__,
+                "torch": str(torch.__version__),
+                "python": platform.python_version(),
+            },
+        }
+        with writing(run) as folder:
+            write_atomically(folder / "status.json", json.dumps(status, indent=1) + "\n")
+        self._next = time.monotonic() + self.interval
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
