@@ -1,0 +1,99 @@
+"""What every game on pictures has in common: its data, its samples, its walk, its scores."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mmgan.data.images import ImageConfig, ImageData
+from mmgan.metrics.features import Features, Inception, PooledPixels, RandomFeatures
+from mmgan.metrics.image import image_scores
+from mmgan.samples import ImageSamples
+from mmgan.task import Task
+
+#: Samples that are generated at once: enough to keep two cores busy, little enough for their memory.
+CHUNK = 256
+
+
+class ImageTaskConfig(ImageConfig):
+    """Settings of a game that turns latents into pictures."""
+
+    latent: int = Field(100, ge=1, description="length of the latent vector z")
+    features: Literal["random", "pixels", "inception"] = Field(
+        "random", description="what `evaluate` compares pictures by; inception needs inception_weights"
+    )
+    inception_weights: str = Field("", description="a file with torchvision's inception_v3 weights")
+
+
+class ImageTask(Task):
+    """A task whose player ``G`` turns latents into pictures. Subclasses write ``build`` and ``loss``."""
+
+    Config = ImageTaskConfig
+    data_kind = "images"
+
+    @property
+    def best_score(self) -> str:
+        """The Fréchet distance on the chosen features."""
+        return f"frechet_{self.config.features}"
+
+    def data(self) -> Any:
+        """Open the pictures: (batch, channels, size, size) in [-1, 1]."""
+        return ImageData(self.run.open_data("images"), self.config, progress=self.run.progress)
+
+    def latents(self, n: int) -> Tensor:
+        """Draw z ~ N(0, I): (n, latent)."""
+        return torch.randn(n, self.config.latent, device=self.run.device.torch)
+
+    def generate(self, latents: Tensor) -> Tensor:
+        """Turn latents into pictures (n, channels, size, size) in [-1, 1], by the averaged G if any."""
+        generator = self.run.players["G"].sampler
+        return torch.cat([generator(chunk) for chunk in torch.split(latents, CHUNK)])
+
+    def sample(self, n: int) -> ImageSamples:
+        """Generate ``n`` pictures."""
+        return ImageSamples(self.generate(self.latents(n)))
+
+    def interpolate(self, n: int) -> ImageSamples:
+        """Generate ``n`` pictures along a closed walk over the sphere that Gaussian latents lie near."""
+        corners = self.latents(max(2, n // 8))
+        position = torch.arange(n, device=corners.device) * len(corners) / n
+        start = position.long()
+        walk = slerp(corners[start], corners[(start + 1) % len(corners)], (position - start)[:, None])
+        return ImageSamples(self.generate(walk))
+
+    def features(self) -> Features:
+        """Return the feature module that the config chooses."""
+        match self.config.features:
+            case "pixels":
+                return PooledPixels(self.config.channels)
+            case "inception":
+                return Inception(self.config.inception_weights)
+            case _:
+                return RandomFeatures()
+
+    def evaluate(self, n: int) -> dict[str, float]:
+        """Score ``n`` pictures (0: as many as the data, at most 10,000) against as many of the data."""
+        dataset: ImageData = self.run.dataset
+        n = n or min(len(dataset), 10_000)
+        generated = (self.generate(self.latents(len(chunk))) for chunk in torch.split(torch.arange(n), CHUNK))
+        real = (dataset.pictures(chunk) for chunk in torch.split(torch.arange(min(n, len(dataset))), CHUNK))
+        return image_scores(
+            generated, real, self.features(), self.run.device.torch, self.run.metrics("images")
+        )
+
+
+def slerp(start: Tensor, end: Tensor, position: Tensor) -> Tensor:
+    """Interpolate along the great circle from ``start`` to ``end`` (Shoemake 1985; White 2016 for latents).
+
+    Args:
+        start: (n, latent).
+        end: (n, latent).
+        position: (n, 1), 0 at the start and 1 at the end.
+    """
+    unit = torch.nn.functional.normalize
+    cosine = (unit(start, dim=1) * unit(end, dim=1)).sum(1, keepdim=True).clamp(-1, 1)
+    angle = torch.acos(cosine).clamp_min(1e-4)
+    return (torch.sin((1 - position) * angle) * start + torch.sin(position * angle) * end) / torch.sin(angle)

@@ -1,0 +1,175 @@
+"""What a picture is turned into before it is measured: features that need no download.
+
+Image metrics compare features, not pixels. The usual ones come from an Inception network that must be
+downloaded; here it is one choice of three, and each score carries the name of the features it was made from
+("frechet_random"), since distances in different features can't be compared.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from itertools import pairwise
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, conv2d, interpolate, leaky_relu, linear
+
+from mmgan.errors import ConfigError, UsageError
+
+
+class Features(nn.Module, ABC):
+    """A fixed map from pictures to feature vectors. Subclass it to measure in features of your own.
+
+    Attributes:
+        name: What ends the name of each score, as in ``frechet_random``.
+        dimensions: D, the length of a picture's feature vector.
+    """
+
+    name: ClassVar[str]
+    dimensions: int
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn float images (N, C, H, W) in [-1, 1] into float32 features (N, D)."""
+
+
+class PooledPixels(Features):
+    """The pixels themselves, averaged down to 8x8: layout and colour, no texture, no meaning.
+
+    Args:
+        channels: 3, where grey pictures are repeated to three channels, or 1 for grey pictures only: then no
+            feature is a copy of another.
+
+    Raises:
+        ConfigError: ``channels`` is neither 1 nor 3.
+    """
+
+    name = "pixels"
+    SIDE = 8
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        if channels not in (1, 3):
+            raise ConfigError(
+                f"pixel features can't have {channels} channels: 1 (grey) and 3 (colour) are allowed.",
+                hint="choose 3: it takes grey pictures too",
+            )
+        self.channels = channels
+        self.dimensions = channels * self.SIDE**2
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn images (N, 1 or 3, H, W) in [-1, 1] into (N, channels x 64), in [-1, 1]."""
+        return adaptive_avg_pool2d(_with_channels(images, self.channels), self.SIDE).flatten(1)
+
+
+class RandomFeatures(Features):
+    """A small convolutional network that was never trained, with the same weights always and everywhere.
+
+    Naeem et al. 2020 ("Reliable fidelity and diversity metrics for generative models", section 5) show that a
+    random embedding judges pictures unlike ImageNet's, such as digits or spectrograms, at least as well as
+    Inception. It sees shapes and textures, and knows nothing of objects.
+
+    Pictures are resized to 64x64; four 3x3 convolutions of stride 2 (16, 32, 64, 128 channels) and a linear
+    map follow. Weights are N(0, 2 / fan_in) (He et al. 2015), so that the signal keeps its size.
+    """
+
+    name = "random"
+    SIDE = 64
+    WIDTHS = (3, 16, 32, 64, 128)
+    SEED = 2020
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dimensions = 128
+        # A generator of its own: to measure a run must not change the randomness of that run.
+        generator = torch.Generator().manual_seed(self.SEED)
+        shapes: list[tuple[int, ...]] = [(out, into, 3, 3) for into, out in pairwise(self.WIDTHS)]
+        side = self.SIDE // 2 ** len(shapes)
+        shapes.append((self.dimensions, self.WIDTHS[-1] * side * side))
+        for index, shape in enumerate(shapes):
+            scale = math.sqrt(2 / math.prod(shape[1:]))
+            self.register_buffer(f"weight{index}", torch.randn(shape, generator=generator) * scale)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn images (N, 1 or 3, H, W) in [-1, 1] into (N, 128), each of the order of 1."""
+        *filters, projection = self.buffers()
+        x = _resize(_with_channels(images, 3), self.SIDE)
+        for weight in filters:
+            x = leaky_relu(conv2d(x, weight, stride=2, padding=1), 0.2)
+        return linear(x.flatten(1), projection)
+
+
+class Inception(Features):
+    """Inception v3's 2,048 pooled features (Szegedy et al. 2016), from weights that the user has.
+
+    These are torchvision's weights and a resize by torch, not the TensorFlow graph that published FIDs come
+    from: scores compare runs of mmgan with each other, not with papers.
+
+    Args:
+        path: A ``state_dict`` of ``torchvision.models.inception_v3``.
+
+    Raises:
+        ConfigError: The file is missing, can't be read, or holds something else.
+    """
+
+    name = "inception"
+    SIDE = 299
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__()
+        from torchvision.models import inception_v3  # type: ignore[import-untyped]
+
+        self.dimensions = 2048
+        # On "meta" no weight is drawn: initialising 27 million of them takes seconds and global randomness.
+        with torch.device("meta"):
+            self.network = inception_v3(weights=None, init_weights=False)
+        try:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+            self.network.load_state_dict(weights, assign=True)
+        except Exception as error:  # a file of another kind can fail to load in any way
+            problem = "there is no such file" if isinstance(error, FileNotFoundError) else _first_line(error)
+            raise ConfigError(
+                f"Inception weights {str(path)!r} can't be used: {problem}. "
+                "A state_dict of torchvision's inception_v3 is needed.",
+                hint="save one where there is a network: torch.save(torchvision.models.inception_v3("
+                "weights='DEFAULT').state_dict(), 'inception.pt'); or choose the features 'random'",
+            ) from error
+        self.network.fc = nn.Identity()
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Inception:
+        """Stay in evaluation mode, whatever the mode: batch norm must not learn from what it measures."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn images (N, 1 or 3, H, W) in [-1, 1] into (N, 2048)."""
+        # torchvision's recipe is ImageNet's normalisation and then ``transform_input``, which takes it back
+        # to (x - 0.5) / 0.5: that is [-1, 1], where the images are already.
+        features: Tensor = self.network(_resize(_with_channels(images, 3), self.SIDE))
+        return features
+
+
+def _with_channels(images: Tensor, channels: int) -> Tensor:
+    """Return float32 images of so many channels; grey ones are repeated."""
+    given = images.shape[1] if images.ndim == 4 else None
+    if given not in (1, channels) or not images.is_floating_point():
+        allowed = "1" if channels == 1 else f"1 or {channels}"
+        raise UsageError(
+            f"features can't be taken of a {images.dtype} tensor of shape {tuple(images.shape)}: "
+            f"float images (N, {allowed}, H, W) in [-1, 1] are needed."
+        )
+    return images.float().expand(-1, channels, -1, -1)
+
+
+def _resize(images: Tensor, side: int) -> Tensor:
+    """Return the images at side x side; antialiased, without which a smaller picture is mostly noise."""
+    return interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of what an error says, without its full stop."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".: ")

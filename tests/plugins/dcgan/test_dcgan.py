@@ -1,0 +1,268 @@
+"""DCGAN: its architecture is the paper's, its step is PyTorch's example's, and it learns to draw digits."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import mmgan
+from mmgan.config import check, resolve
+from mmgan.engine import play_step, train
+from mmgan.image_task import slerp
+from mmgan.plugins import Plugins
+from mmgan_dcgan.networks import Discriminator, Generator
+from mmgan_dcgan.task import DCGANConfig
+
+SMALL = {"width": 4, "latent": 8, "batch_size": 8, "device": "cpu", "precision": "fp32", "tensorboard": False}
+
+
+def dcgan_run(folder: Path | None = None, **settings: Any) -> mmgan.Run:
+    plugins = Plugins()
+    return mmgan.new_run(check(DCGANConfig, {"plugin": "dcgan"} | SMALL | settings), plugins, folder)
+
+
+def count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "g", "d"),
+    [
+        (64, 3, 3_576_704, 2_765_568),
+        (64, 1, 3_574_656, 2_763_520),
+        # One stride-2 layer less or more. 32: G 100·256·16 + 256·128·16 + 128·64·16 + 64·16 and batch norm
+        # 2·(256 + 128 + 64); D 64·16 + 64·128·16 + 128·256·16 + 256·16 and batch norm 2·(128 + 256).
+        (32, 1, 1_066_880, 661_248),
+        # 128: as 64 with G's 100·1024·16 instead of 100·512·16, 1024·512·16 more and 2·1024 of batch norm; D
+        # with 512·1024·16 more, 2·1024 of batch norm, and 1024·16 instead of 512·16 at the end.
+        (128, 3, 3_576_704 + 819_200 + 8_388_608 + 2_048, 2_765_568 + 8_388_608 + 2_048 + 8_192),
+    ],
+)
+def test_parameter_counts(size: int, channels: int, g: int, d: int) -> None:
+    generator, discriminator = Generator(size, channels, 64, 100), Discriminator(size, channels, 64)
+    assert (count(generator), count(discriminator)) == (g, d)
+    images = generator(torch.randn(2, 100))
+    assert images.shape == (2, channels, size, size)
+    assert images.abs().max() <= 1
+    assert discriminator(images).shape == (2,)
+
+
+def test_layers_are_the_paper_s() -> None:
+    generator, discriminator = Generator(64, 3, 64, 100), Discriminator(64, 3, 64)
+    g, d = list(generator.layers), list(discriminator.layers)
+    assert [type(m).__name__ for m in g] == ["ConvTranspose2d", "BatchNorm2d", "ReLU"] * 4 + [
+        "ConvTranspose2d",
+        "Tanh",
+    ]
+    assert [m.out_channels for m in g[::3]] == [512, 256, 128, 64, 3]
+    names = [type(m).__name__ for m in d]
+    assert names == ["Conv2d", "LeakyReLU"] + ["Conv2d", "BatchNorm2d", "LeakyReLU"] * 3 + [
+        "Conv2d",
+        "Flatten",
+    ]
+    assert [m.out_channels for m in d if isinstance(m, nn.Conv2d)] == [64, 128, 256, 512, 1]
+    convolutions = [m for m in (*g, *d) if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    assert all(m.bias is None and m.kernel_size == (4, 4) for m in convolutions)
+    assert all(m.negative_slope == 0.2 for m in d if isinstance(m, nn.LeakyReLU))
+
+
+def test_initialisation() -> None:
+    torch.manual_seed(0)
+    generator = Generator(64, 3, 64, 100)
+    for module in generator.modules():
+        if isinstance(module, nn.ConvTranspose2d):
+            assert float(module.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
+            assert float(module.weight.detach().mean()) == pytest.approx(0, abs=1e-3)
+        if isinstance(module, nn.BatchNorm2d):
+            assert float(module.weight.detach().mean()) == pytest.approx(1, abs=0.01)
+            assert float(module.weight.detach().std()) == pytest.approx(0.02, rel=0.4)
+            assert not module.bias.any()
+
+
+def test_a_step_is_that_of_pytorch_s_example() -> None:
+    run = dcgan_run(width=4, ema=0.9)
+    g, d = copy.deepcopy(run.players["G"].module), copy.deepcopy(run.players["D"].module)
+    opt_g = torch.optim.Adam(g.parameters(), 2e-4, (0.5, 0.999))
+    opt_d = torch.optim.Adam(d.parameters(), 2e-4, (0.5, 0.999))
+    batches = dcgan_run().loader
+    bce = nn.functional.binary_cross_entropy_with_logits
+    ones, zeros = torch.ones(8), torch.zeros(8)
+    with run.playing():
+        for index in range(5):
+            before = torch.get_rng_state()
+            losses = play_step(run, run.stages[0], index)
+            torch.set_rng_state(before)
+
+            real = next(batches)
+            d.zero_grad()
+            on_real = bce(d(real), ones)
+            on_real.backward()
+            fake = g(torch.randn(8, 8))
+            on_fake = bce(d(fake.detach()), zeros)
+            on_fake.backward()
+            opt_d.step()
+            g.zero_grad()
+            loss_g = bce(d(fake), ones)
+            loss_g.backward()
+            opt_g.step()
+            assert float(losses["D/adv"]) == pytest.approx(float((on_real + on_fake).detach()), rel=1e-4)
+            assert float(losses["G/adv"]) == pytest.approx(float(loss_g.detach()), rel=1e-4)
+    for ours, theirs in ((run.players["G"].module, g), (run.players["D"].module, d)):
+        for key, value in theirs.state_dict().items():
+            # Adam's first steps are of size lr whatever the gradient, so rounding may show as a share of lr.
+            torch.testing.assert_close(ours.state_dict()[key], value, rtol=1e-3, atol=1e-4, msg=key)
+
+
+@pytest.mark.parametrize("loss", ["minimax", "nonsaturating", "lsgan", "hinge", "wgan", "ragan"])
+def test_every_loss_trains(loss: str) -> None:
+    report = train(dcgan_run(steps=3, loss=loss, sample_every=0))
+    assert report.state == "finished"
+
+
+@pytest.mark.parametrize("penalty", ["wgan-gp", "r1", "r2", "zero-gp"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_penalty_trains(penalty: str, precision: str) -> None:
+    run = dcgan_run(steps=2, penalty=penalty, precision=precision, loss="wgan", critic_steps=2)
+    assert [(phase.name, phase.repeat) for phase in run.stages[0].phases] == [("D", 2), ("G", 1)]
+    losses = play_step(run, run.stages[0], 0)
+    assert float(losses["D/penalty"]) > 0
+    assert run.loader.position == 2
+
+
+def test_weights_are_clipped_and_labels_smoothed() -> None:
+    run = dcgan_run(clip_weights=0.01, loss="wgan")
+    play_step(run, run.stages[0], 0)
+    assert all(p.abs().max() <= 0.01 for p in run.players["D"].module.parameters())
+    plain, smooth = dcgan_run(), dcgan_run(smoothing=0.3)
+    with torch.no_grad():
+        one, other = plain.players["D"].module, smooth.players["D"].module
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    losses = [float(play_step(run, run.stages[0], 0)["D/adv"]) for run in (plain, smooth)]
+    assert losses[0] != losses[1]
+    with pytest.raises(mmgan.ConfigError, match="has no targets to smooth"):
+        dcgan_run(loss="hinge", smoothing=0.1)
+
+
+def test_defaults_fit_small_data_and_can_be_overruled() -> None:
+    def settings(**flags: str) -> tuple[int, int]:
+        config = resolve(DCGANConfig, "dcgan", flags=flags, environment={})
+        return config.size, config.channels
+
+    assert settings() == (32, 1)
+    assert settings(data="torchvision:MNIST") == (32, 1)
+    assert settings(data="torchvision:CIFAR10") == (32, 3)
+    assert settings(data="a/folder") == (64, 3)
+    assert settings(data="digits", size="64", channels="3") == (64, 3)
+    with pytest.raises(mmgan.ConfigError, match="size = 48: Input should be 32, 64 or 128"):
+        settings(size="48")
+
+
+def test_a_walk_is_closed_and_smooth() -> None:
+    run = dcgan_run()
+    walk = run.interpolate(32).images
+    assert walk.shape == (32, 1, 32, 32)
+    steps = (walk - walk.roll(1, 0)).flatten(1).norm(dim=1)
+    assert steps.max() < 4 * steps.mean(), "the last picture leads back to the first"
+    one, other = torch.randn(5, 8), torch.randn(5, 8)
+    ends = torch.zeros(5, 1), torch.ones(5, 1)
+    torch.testing.assert_close(slerp(one, other, ends[0]), one)
+    torch.testing.assert_close(slerp(one, other, ends[1]), other)
+    torch.testing.assert_close(slerp(one, one, torch.full((5, 1), 0.3)), one, rtol=1e-3, atol=1e-3)
+
+
+def test_samples_come_from_the_average_with_running_statistics() -> None:
+    run = dcgan_run(ema=0.5)
+    play_step(run, run.stages[0], 0)
+    player = run.players["G"]
+    assert player.average is not None
+    assert not player.average.training
+    one, all_together = run.sample(1).images, run.sample(9).images
+    torch.testing.assert_close(one[0], all_together[0], rtol=1e-2, atol=1e-3)
+
+
+def test_learning_is_seen_in_the_scores() -> None:
+    run = dcgan_run(steps=150, width=8, batch_size=32, ema=0.9, lr=1e-3, sample_every=0, features="pixels")
+    before = run.evaluate(600)
+    train(run)
+    after = run.evaluate(600)
+    assert run.task.best_score == "frechet_pixels"
+    assert set(after) == {
+        f"{name}_pixels" for name in ("frechet", "kernel", "precision", "recall", "density", "coverage")
+    }
+    assert after["frechet_pixels"] < 0.6 * before["frechet_pixels"]
+    assert after["kernel_pixels"] < before["kernel_pixels"]
+
+
+def test_too_few_samples_for_a_distance_are_refused() -> None:
+    with pytest.raises(mmgan.UsageError, match="20"):
+        dcgan_run().evaluate(20)
+
+
+TRAIN = """
+import sys, json
+from pathlib import Path
+import torch
+import mmgan
+from mmgan.engine import train
+from mmgan.plugins import Plugins
+torch.set_num_threads(2)
+class Stopper:
+    @mmgan.hookimpl
+    def after_step(self, run, step):
+        if step == 17:
+            run.stop_signal = 2
+folder, stop = Path(sys.argv[1]), sys.argv[2] == "stop"
+if (folder / "config.toml").exists():
+    run = mmgan.load_run(folder)
+else:
+    settings = json.loads(sys.argv[3])
+    config = mmgan.config.check(Plugins().task(settings["plugin"]).Config, settings)
+    run = mmgan.new_run(config, Plugins(*([Stopper()] if stop else [])), folder)
+print(train(run).step)
+"""
+
+
+@pytest.mark.parametrize("plugin", ["dcgan", "gan"])
+@pytest.mark.parametrize(("precision", "workers"), [("fp32", 0), ("bf16", 2)])
+def test_resume_in_a_new_process_is_exact(tmp_path: Path, plugin: str, precision: str, workers: int) -> None:
+    settings = {
+        "plugin": plugin, "steps": 40, "batch_size": 8, "width": 8, "device": "cpu", "precision": precision,
+        "workers": workers, "flip": True, "tensorboard": False, "sample_every": 20, "ema": 0.9,
+    }  # fmt: skip
+
+    def run(folder: str, stop: str) -> str:
+        command = [sys.executable, "-c", TRAIN, str(tmp_path / folder), stop, json.dumps(settings)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+
+    assert run("straight", "go on") == "40"
+    assert run("stopped", "stop") == "17"
+    assert run("stopped", "go on") == "40"
+    assert digests(tmp_path / "straight") == digests(tmp_path / "stopped")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [*(folder / "checkpoints" / "step-000040").iterdir(), *(folder / "samples").iterdir()]
+    assert len(files) == 8
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_a_registered_metric_is_computed_too() -> None:
+    class Mine:
+        @mmgan.hookimpl
+        def register_metrics(self, register: Any) -> None:
+            register(
+                "gap", lambda generated, real: float((generated.mean() - real.mean()).abs()), kind="images"
+            )
+
+    config = check(DCGANConfig, {"plugin": "dcgan"} | SMALL)
+    scores = mmgan.new_run(config, Plugins(Mine())).evaluate(300)
+    assert scores["gap_random"] >= 0
