@@ -71,7 +71,13 @@ def resolve(
         ConfigError: A key is unknown, a value is not allowed, or the file can't be read.
     """
     from_environment = _environment(config_class, os.environ if environment is None else environment)
-    merged = {**(_file(file) if file else {}), **from_environment, **(flags or {}), "plugin": plugin}
+    from_file = _file(file) if file else {}
+    if from_file.get("plugin", plugin) != plugin:
+        raise ConfigError(
+            f"The config file {str(file)!r} is for {from_file['plugin']!r}, and not for {plugin!r}.",
+            hint=f"Use --plugin {from_file['plugin']}, or take the line out of the file.",
+        )
+    merged = {**from_file, **from_environment, **(flags or {}), "plugin": plugin}
     return check(config_class, {key: _parse(config_class, key, value) for key, value in merged.items()})
 
 

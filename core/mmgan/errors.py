@@ -80,11 +80,29 @@ class DivergedError(MmganError):
 INTERNAL_BUG = 70
 
 
+def foreseen(error: BaseException) -> MmganError | None:
+    """Return an error as one of ours: itself, or what the machine ran out of or refused. None for a bug."""
+    if isinstance(error, MmganError):
+        return error
+    text = " ".join(str(error).split())
+    # By its name, since torch's class is no MemoryError, and importing torch only to ask would be slow.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return MmganError(
+            f"Out of memory. {text}".rstrip(),
+            hint="A smaller --batch-size needs less; `mmgan resume` takes a run up from its last checkpoint.",
+        )
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {str(error.filename)!r}" if error.filename else ""
+        return MmganError(f"{error.strerror}{where}.")
+    return None
+
+
 def exit_code(error: BaseException) -> int:
     """Return the exit code that an error becomes: its own, 130 for Ctrl-C, 70 for a bug."""
-    if isinstance(error, MmganError):
-        return error.exit_code
-    return 130 if isinstance(error, KeyboardInterrupt) else INTERNAL_BUG
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    known = foreseen(error)
+    return known.exit_code if known else INTERNAL_BUG
 
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:

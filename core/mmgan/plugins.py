@@ -137,9 +137,10 @@ class Plugins:
         """
         if name not in table:
             suggestion = did_you_mean(name, table)
+            limit = " (MMGAN_LOAD_PLUGINS limits them)" if "MMGAN_LOAD_PLUGINS" in os.environ else ""
             raise PluginError(
                 f"There is no {what} {name!r}. {suggestion}".rstrip(),
-                hint=f"Installed: {', '.join(sorted(table)) or 'none'}. `mmgan plugins` says more.",
+                hint=f"Installed: {', '.join(sorted(table)) or 'none'}{limit}. `mmgan plugins` says more.",
             )
         return table[name]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shlex
 import sys
 import time
 import tomllib
@@ -336,7 +337,7 @@ def new_run(
     folder: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
-    """Build a run: its players, its data, and then its folder, so that an error leaves no folder behind.
+    """Build a run: its folder, its players and its data. An error leaves no folder behind.
 
     Args:
         config: The resolved settings.
@@ -349,21 +350,38 @@ def new_run(
         UsageError: The folder holds something already.
     """
     plugins = plugins or Plugins()
-    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(
-            f"The folder {str(folder)!r} is not empty, and a run never overwrites another.",
-            hint=f"Choose another --out, or continue the run in it: mmgan resume {str(folder)!r}",
-        )
     plugins.detach()
+    made = folder is not None and not folder.exists()
     if folder is not None:
+        _claim(folder)
         plugins.attach(default_listeners(config))
-    run = Run(plugins.task(config.plugin), config, plugins, folder)
-    run.progress = progress
-    _ = run.loader
+    try:
+        run = Run(plugins.task(config.plugin), config, plugins, folder)
+        run.progress = progress
+        _ = run.loader
+    except BaseException:
+        if made and folder is not None:
+            folder.rmdir()
+        raise
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
         checkpoint.write_atomically(folder / "config.toml", to_toml(config))
     return run
+
+
+def _claim(folder: Path) -> None:
+    """Make a run's folder, or take one that is empty. At once, so that a wrong one costs no waiting."""
+    hint = "Choose another --out."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        used = any(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"Can't use {str(folder)!r} as a folder: {error.strerror}.", hint=hint) from None
+    if used:
+        again = f" Or continue the run in it: mmgan resume {shlex.quote(str(folder))}"
+        raise UsageError(
+            f"The folder {str(folder)!r} is not empty, and a run never overwrites another.",
+            hint=hint + (again if (folder / "config.toml").exists() else ""),
+        )
 
 
 def load_run(

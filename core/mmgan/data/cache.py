@@ -78,7 +78,7 @@ def cached_array(key: str, build: Callable[[dict[str, Any]], Iterable[NDArray[An
         DataError: The disk is full. What ``build`` raises passes through, and nothing is kept.
         ValueError: ``build`` gave no rows, or rows that differ in shape or dtype.
     """
-    folder = _folder()
+    folder = cache_folder()
     path = folder / f"{key}.npy"
     with contextlib.suppress(OSError, ValueError):
         return CachedArray(path)
@@ -102,7 +102,8 @@ def cached_array(key: str, build: Callable[[dict[str, Any]], Iterable[NDArray[An
     return CachedArray(path)
 
 
-def _folder() -> Path:
+def cache_folder() -> Path:
+    """Return the folder of the cache: ``$MMGAN_CACHE_DIR``, else the user's."""
     chosen = os.environ.get("MMGAN_CACHE_DIR")
     return Path(chosen) if chosen else platformdirs.user_cache_path("mmgan", appauthor=False)
 

@@ -7,6 +7,7 @@ state is one integer, and neither worker processes nor a resumed run can change 
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -74,6 +75,7 @@ class Loader(Iterator[Any]):
                     # Workers are seeded from this, and not from the global generator, whose state a resumed
                     # run must find as it left it.
                     generator=torch.Generator(),
+                    worker_init_fn=_ignore_signals,
                 )
             )
         try:
@@ -134,6 +136,12 @@ class _Batches(torch_data.Dataset[Any]):
             self._order = torch.randperm(len(self._dataset), generator=generator)
             self._epoch = epoch
         return self._order
+
+
+def _ignore_signals(worker: int) -> None:
+    """Leave Ctrl-C and ``kill``, which reach a whole process group, to the process that trains."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _unchanged(batch: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -123,10 +124,12 @@ class Progress:
         return (step - first) / (now - since) if step > first and now > since else 0.0
 
     def _say(self, line: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(Text(line), soft_wrap=True)
-        else:
-            print(line, file=self._stream, flush=True)
+        # Nobody may be reading any more (`mmgan run 2>&1 | head`); that is no reason to stop training.
+        with contextlib.suppress(OSError):
+            if self._bar is not None:
+                self._bar.console.print(Text(line), soft_wrap=True)
+            else:
+                print(line, file=self._stream, flush=True)
 
     def _stop(self) -> None:
         if self._bar is not None:

@@ -14,7 +14,7 @@ import torch
 
 from mmgan import __version__, hookimpl
 from mmgan.checkpoint import write_atomically
-from mmgan.errors import MmganError, exit_code
+from mmgan.errors import MmganError, exit_code, foreseen
 from mmgan.listeners.common import writing
 from mmgan.listeners.folder_lock import FolderLock
 
@@ -80,9 +80,10 @@ class StatusFile:
         if isinstance(error, KeyboardInterrupt):
             self._write(run, "interrupted", exit_code(error))
             return
-        described = {"code": "internal", "message": f"{type(error).__name__}: {error}".rstrip(": ")}
-        if isinstance(error, MmganError):
-            described = {"code": error.code, "message": error.message}
+        known = foreseen(error)
+        code = known.code if known else "internal"
+        message = known.message if known else f"{type(error).__name__}: {error}".rstrip(": ")
+        described = {"code": code, "message": message}
         self._write(run, "failed", exit_code(error), described)
 
     def _write(

@@ -1,0 +1,90 @@
+"""The command line: ``mmgan run``, ``mmgan sample`` and their like, one file for each command.
+
+Torch, pydantic and rich are imported inside the commands' functions, so that ``mmgan --help`` answers at
+once. Stdout is data and stderr is talk (``output.py``); ``failures.py`` says how an error looks and ends.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+import click
+
+from mmgan import __version__
+from mmgan.cli import config, doctor, evaluate, failures, plugins, resume, run, sample
+from mmgan.cli.output import say
+from mmgan.cli.session import Session
+
+COMMANDS = (run, resume, sample, evaluate, plugins, config, doctor)
+
+
+class CommandLine(click.Group):
+    """A group that lists commands as they were added, and ends with 0 whatever a command returns."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands' names: ours in the order of use, then those of plugins."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command. Another exit code than 0 comes from ``context.exit(code)`` or an error."""
+        try:
+            super().invoke(ctx)
+        except click.UsageError as error:
+            # Click does not say in which command an option lacks its value.
+            if error.ctx is None and ctx.invoked_subcommand is not None:
+                command = self.commands[ctx.invoked_subcommand]
+                error.ctx = click.Context(command, parent=ctx, info_name=ctx.invoked_subcommand)
+            raise
+
+
+def build(session: Session) -> CommandLine:
+    """Load the plugins and return the command line with their commands. Nothing is kept in modules."""
+
+    @click.group(
+        "mmgan",
+        cls=CommandLine,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    @click.version_option(__version__, prog_name="mmgan", message="%(prog)s %(version)s")
+    @click.option("-v", "--verbose", is_flag=True, help="Show tracebacks (MMGAN_DEBUG=1 does too).")
+    def group(verbose: bool) -> None:
+        """Train GANs on pictures, sounds, text and image pairs. Every game is a plugin.
+
+        \b
+        mmgan plugins                  lists what there is to train
+        mmgan run --plugin dcgan       trains one on its embedded data
+        mmgan sample runs/dcgan-001    generates from what was trained
+        """
+        session.verbose = session.verbose or verbose
+
+    for module in COMMANDS:
+        group.add_command(module.command)
+    session.load()
+    session.add_commands(group)
+    return group
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors are printed, not raised.
+
+    Args:
+        args: Instead of ``sys.argv[1:]``.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    session = Session()
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            code = build(session).main(words, prog_name="mmgan", standalone_mode=False, obj=session)
+            sys.stdout.flush()
+            return int(code or 0)
+        # Interrupts too: every way out has its exit code and its one line.
+        except (Exception, KeyboardInterrupt) as error:
+            return failures.report(error, as_json="--json" in words, verbose=session.verbose)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a Python warning as talk; the file and line that raised it mean nothing to its reader."""
+    say(f"warning: {' '.join(str(message).split())}")

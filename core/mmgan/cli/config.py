@@ -1,0 +1,23 @@
+"""``mmgan config``: a plugin's settings, as a file to edit."""
+
+from __future__ import annotations
+
+import click
+
+from mmgan.cli.output import emit
+from mmgan.cli.session import Session
+
+
+@click.command("config", short_help="Print a plugin's settings, as a file to edit.")
+@click.argument("plugin")
+@click.pass_obj
+def command(session: Session, plugin: str) -> None:
+    """Print the settings of PLUGIN with their defaults, as commented TOML.
+
+    \b
+    mmgan config dcgan > my.toml
+    mmgan run --plugin dcgan --config my.toml
+    """
+    from mmgan.config import describe
+
+    emit(describe(session.plugins.task(plugin).Config, plugin).rstrip("\n"))

@@ -1,0 +1,37 @@
+"""``mmgan evaluate``: score what a run has learned against its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mmgan.cli.options import checkpoint_option, folder_argument, json_option
+from mmgan.cli.output import emit, emit_json, say, table
+from mmgan.cli.session import Session
+from mmgan.cli.training import preparing
+
+
+@click.command("evaluate", short_help="Score what a run has learned.")
+@folder_argument
+@click.option(
+    "-n", "count", type=click.IntRange(1), metavar="N", help="How many; by default the task's choice."
+)
+@checkpoint_option
+@json_option
+@click.pass_obj
+def command(session: Session, folder: Path, count: int | None, checkpoint: str, as_json: bool) -> None:
+    """Score samples of the run in DIR against its data.
+
+    On stdout: a line `name value` for each score.
+    """
+    from mmgan.run import load_run
+
+    run = load_run(folder, session.plugins, which=checkpoint)
+    with preparing() as run.progress:
+        scores = run.evaluate(count or 0)
+    if as_json:
+        emit_json({"step": run.step, "scores": scores})
+    else:
+        say(f"{run.config.plugin} at step {run.step}")
+        emit(table([(name, f"{value:.6g}") for name, value in scores.items()]))

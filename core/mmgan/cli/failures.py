@@ -1,0 +1,87 @@
+"""What an error looks like at the end of a command, and which exit code it becomes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import traceback
+from typing import NamedTuple
+
+import click
+
+from mmgan.cli.output import emit, say
+from mmgan.errors import MmganError, UsageError, exit_code, foreseen
+
+
+class Failure(NamedTuple):
+    """An error as a person or a program is told of it."""
+
+    code: str
+    message: str
+    hint: str
+    exit_code: int
+
+
+def report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
+    """Print an error in one or two lines and return its exit code.
+
+    Args:
+        error: What ended the command.
+        as_json: Print a JSON document on stdout, instead of lines on stderr.
+        verbose: Print the traceback too.
+    """
+    if isinstance(error, click.Abort) and error.__cause__:
+        error = error.__cause__  # click wraps what it thinks to be an interrupt, EOFError too.
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return UsageError.exit_code
+    if isinstance(error, BrokenPipeError):
+        return _reader_left()
+    failure = explain(error)
+    if verbose and not isinstance(error, click.ClickException | KeyboardInterrupt):
+        say("".join(traceback.format_exception(error)).rstrip())
+    if as_json:
+        details = {"code": failure.code, "message": failure.message, "hint": failure.hint}
+        emit(json.dumps({"error": details}, indent=2))
+    else:
+        say(f"error: {failure.message}")
+        if failure.hint:
+            say(f"hint: {failure.hint}")
+    return failure.exit_code
+
+
+def explain(error: BaseException) -> Failure:
+    """Say what an error means for the person at the terminal. What nobody foresaw is a bug of ours."""
+    known = foreseen(error)
+    if known:
+        return Failure(known.code, known.message, known.hint, known.exit_code)
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "mmgan"
+        hint = f"`{path} --help` lists what is allowed."
+        return Failure(UsageError.code, error.format_message(), hint, UsageError.exit_code)
+    if isinstance(error, click.ClickException):
+        return Failure(MmganError.code, error.format_message(), "", error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        return Failure("interrupted", "Interrupted.", "", exit_code(error))
+    if isinstance(error, click.Abort):
+        return Failure(MmganError.code, "Aborted.", "", MmganError.exit_code)
+    message = f"internal bug: {type(error).__name__}: {_line(error)}".rstrip(": ")
+    hint = "Run again with -v (`mmgan -v …`, or MMGAN_DEBUG=1) for the traceback, and report it."
+    return Failure("internal", message, hint, exit_code(error))
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _reader_left() -> int:
+    """Let nothing complain at exit that a pipe's reader (``mmgan … | head``) has gone."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return MmganError.exit_code

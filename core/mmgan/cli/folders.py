@@ -1,0 +1,48 @@
+"""New folders for what a command writes: none ever holds something already."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmgan.errors import UsageError
+
+
+@contextlib.contextmanager
+def numbered(parent: Path, prefix: str = "") -> Iterator[Path]:
+    """Make ``parent/prefix001`` or the next that is free, and remove it again if the work in it never began.
+
+    Two processes never get the same: making the folder is what takes the number.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    matches = (re.fullmatch(rf"{re.escape(prefix)}(\d+)", path.name) for path in parent.iterdir())
+    taken = (int(match[1]) for match in matches if match)
+    for number in itertools.count(max(taken, default=0) + 1):
+        folder = parent / f"{prefix}{number:03d}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            break
+    try:
+        yield folder
+    except BaseException:
+        # rmdir removes empty folders only, so whatever was written stays.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+            parent.rmdir()
+        raise
+
+
+def check_new(folder: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        UsageError: It does, or it is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"{str(folder)!r} exists and is no empty folder; nothing in it is overwritten.",
+            hint="Choose another --out, or leave it out for a new numbered folder.",
+        )

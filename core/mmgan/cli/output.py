@@ -1,0 +1,43 @@
+"""Stdout is data, stderr is talk."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+#: Version of every JSON document that a command prints. It grows when a key changes its meaning or goes.
+SCHEMA = 1
+
+
+def say(text: str) -> None:
+    """Tell a person something, on stderr."""
+    # Not by click.echo, which writes past the progress bar (a stand-in for stderr) and is drawn over by it.
+    print(text, file=sys.stderr, flush=True)
+
+
+def emit(text: str) -> None:
+    """Give data, on stdout."""
+    print(text, flush=True)
+
+
+def emit_json(document: dict[str, Any]) -> None:
+    """Give one JSON document, on stdout. JSON has no NaN and no infinity; they become null."""
+    emit(json.dumps(_finite({"schema": SCHEMA, **document}), indent=2))
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Align the columns of a table with spaces."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

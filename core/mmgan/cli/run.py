@@ -1,0 +1,106 @@
+"""``mmgan run``: train a GAN into a new folder."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmgan.cli import folders
+from mmgan.cli.options import UserPath, json_option
+from mmgan.cli.session import Session
+from mmgan.cli.training import play, preparing
+from mmgan.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from mmgan.config import Config
+    from mmgan.plugins import Plugins
+
+
+# An option that is not given is None, so that the file, the environment and the plugin's default can speak.
+@click.command("run", context_settings={"allow_extra_args": True})
+@click.option("--plugin", metavar="NAME", help="What to train (required); see `mmgan plugins`.")
+@click.option("--data", metavar="PATH|NAME", help="A folder, a file, or a data set's name.")
+@click.option("--out", type=UserPath(), metavar="DIR", help="A new folder; by default runs/NAME-001.")
+@click.option("--steps", type=int, metavar="N", help="Length of the run.")
+@click.option("--batch-size", type=int, metavar="B", help="Examples in a batch.")
+@click.option("--seed", type=int, metavar="S", help="Seed of all randomness.")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps, or a plugin's.")
+@click.option("--precision", metavar="NAME", help="auto, fp32, bf16, fp16, or a plugin's.")
+@click.option("--compile", is_flag=True, default=None, help="Compile the networks with torch.compile.")
+@click.option("--config", "file", type=UserPath(), metavar="FILE.toml", help="Settings from a TOML file.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting; may be repeated.")
+@json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    plugin: str | None,
+    out: Path | None,
+    file: Path | None,
+    settings: tuple[str, ...],
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train a GAN into a new folder.
+
+    `mmgan config NAME` lists a plugin's settings with their defaults. Over these win, in this order: the
+    --config file, MMGAN_* environment variables (MMGAN_BATCH_SIZE=32), and the options here.
+
+    On stdout: the run's folder. Ctrl-C saves a checkpoint first; `mmgan resume` goes on from there.
+    """
+    session: Session = context.obj
+    plugins = session.plugins
+    if context.args:
+        raise UsageError(
+            f"mmgan run takes options only, and {context.args[0]!r} is none.",
+            hint="What to train and on what: mmgan run --plugin NAME --data PATH",
+        )
+    if plugin is None:
+        raise UsageError(
+            "mmgan run needs --plugin NAME: what to train.",
+            hint=f"Installed: {', '.join(sorted(plugins.tasks)) or 'none'}. `mmgan plugins` says more.",
+        )
+    config = settle(plugins, plugin, file, settings, flags)
+
+    from mmgan.run import new_run
+
+    place = folders.numbered(Path("runs"), f"{plugin}-") if out is None else contextlib.nullcontext(out)
+    with place as folder:
+        with preparing() as progress:
+            run = new_run(config, plugins, folder, progress)
+        exit_code = play(run, folder, as_json)
+    context.exit(exit_code)
+
+
+def settle(
+    plugins: Plugins, plugin: str, file: Path | None, settings: tuple[str, ...], flags: dict[str, Any]
+) -> Config:
+    """Resolve the settings of a run from all their sources.
+
+    Raises:
+        ConfigError: A setting is given twice, unknown, or not allowed.
+        PluginError: There is no such plugin, or it is broken.
+    """
+    from mmgan.config import parse_assignments, resolve
+
+    assigned = parse_assignments(settings)
+    given = {name: value for name, value in flags.items() if value is not None}
+    for name in assigned:
+        if name in given or name == "plugin":
+            option = name.replace("_", "-")
+            raise ConfigError(f"{name} is given twice: --{option} and --set.", hint="Leave one of them out.")
+    config_class: type[Config] = plugins.task(plugin).Config
+    config = resolve(config_class, plugin, file=file, flags={**assigned, **given})
+    return config.model_copy(update={"data": _absolute(config.data, plugins)})
+
+
+def _absolute(data: str, plugins: Plugins) -> str:
+    """Make a path absolute, since config.toml must mean the same to a resume from another folder."""
+    names = {key.partition("/")[2] for key in plugins.datasets} - {"folder"}
+    path = Path(data).expanduser()
+    if not data or data.partition(":")[0] in names or not path.exists():
+        return data
+    return str(path.resolve())

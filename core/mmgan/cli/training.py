@@ -1,0 +1,131 @@
+"""What ``mmgan run`` and ``mmgan resume`` do alike: introduce a run, train it, and say what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmgan import hookimpl
+from mmgan.cli.output import emit, emit_json, say
+from mmgan.cli.signals import stopping
+
+if TYPE_CHECKING:
+    from mmgan.engine import Report
+    from mmgan.run import Run
+
+
+class LastMetrics:
+    """A listener that keeps the newest metrics."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, Any] = {}
+
+    @hookimpl
+    def after_log(self, metrics: Mapping[str, float]) -> None:
+        """Keep them."""
+        self.metrics = dict(metrics)
+
+
+@contextlib.contextmanager
+def preparing() -> Iterator[Callable[[int, int], None]]:
+    """Give a function to be told (done, total) while data is prepared: a bar on a terminal, else silence."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # It only shows itself when there is something to prepare, and goes when that is done.
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            task = bar.task_ids[0] if bar.task_ids else bar.add_task("preparing data")
+            bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+def play(run: Run, folder: Path, as_json: bool, *listeners: object) -> int:
+    """Train a run that is ready, tell of it, and return the exit code.
+
+    Args:
+        run: The run, its data open.
+        folder: Its folder.
+        as_json: Print one JSON document instead of the folder.
+        listeners: More that watch it.
+    """
+    from mmgan.engine import train
+    from mmgan.listeners.progress import Progress
+
+    last = LastMetrics()
+    run.plugins.attach([Progress(stream=sys.stderr), last, *listeners])
+    introduce(run, folder)
+    with stopping(run):
+        report = train(run)
+    conclude(run, folder, report)
+    if as_json:
+        emit_json(summary(run, folder, report, last.metrics))
+    else:
+        emit(str(folder))
+    return exit_code_of(report)
+
+
+def exit_code_of(report: Report) -> int:
+    """Return 0, or what a shell calls the signal that stopped the run: 130 for Ctrl-C, 143 for ``kill``."""
+    return 128 + report.signal if report.signal else 0
+
+
+def introduce(run: Run, folder: Path) -> None:
+    """Say what is about to be trained, where and on what."""
+    say(
+        f"{run.config.plugin} on {run.device.torch} ({run.device.reason}) "
+        f"in {run.precision.name} ({run.precision.reason})"
+    )
+    for name, player in run.players.items():
+        say(f"{name}: {sum(p.numel() for p in player.module.parameters()):,} parameters")
+    say(f"data: {run.loader.dataset.description}")
+    say(f"folder: {folder}")
+
+
+def conclude(run: Run, folder: Path, report: Report) -> None:
+    """Say how it ended, where the samples are, and which commands come next."""
+    say(f"{report.state} at step {report.step} of {run.config.steps}")
+    newest = newest_sample(folder)
+    if newest:
+        say(f"samples: {newest}")
+    quoted = shlex.quote(str(folder))
+    if report.state == "interrupted":
+        say(f"next: mmgan resume {quoted}")
+    else:
+        say(f"next: mmgan sample {quoted}")
+        say(f"      mmgan resume {quoted} --steps {2 * run.config.steps}")
+
+
+def summary(run: Run, folder: Path, report: Report, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``--json`` prints."""
+    from mmgan import checkpoint
+
+    steps = checkpoint.steps(run.checkpoints)
+    newest = newest_sample(folder)
+    return {
+        "folder": str(folder),
+        "state": report.state,
+        "step": report.step,
+        "seconds": report.seconds,
+        "device": str(run.device.torch),
+        "precision": run.precision.name,
+        "exit_code": exit_code_of(report),
+        "samples": str(newest) if newest else None,
+        "checkpoint": str(checkpoint.path_of(run.checkpoints, steps[-1])) if steps else None,
+        "metrics": metrics,
+    }
+
+
+def newest_sample(folder: Path) -> Path | None:
+    """Return the sample file of the latest step, or None where there is none."""
+    files = [path for path in folder.glob("samples/step-*") if path.stem.removeprefix("step-").isdigit()]
+    return max(files, key=lambda path: int(path.stem.removeprefix("step-")), default=None)
