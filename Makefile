@@ -26,6 +26,7 @@ check: setup  ## Style, types, and whether docs and help are up to date.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python docs/generate.py --check
 
 fix: setup  ## Mend style where that can be done by a program.
 	$(BIN)/ruff check --fix .

@@ -30,6 +30,7 @@ _PUBLIC = {
     "Phase": "mmgan.task",
     "Player": "mmgan.task",
     "PluginError": "mmgan.errors",
+    "Plugins": "mmgan.plugins",
     "PointSamples": "mmgan.samples",
     "Precision": "mmgan.precision",
     "Report": "mmgan.engine",
@@ -40,13 +41,14 @@ _PUBLIC = {
     "UsageError": "mmgan.errors",
     "load_run": "mmgan.run",
     "new_run": "mmgan.run",
+    "resolve": "mmgan.config",
     "train": "mmgan.engine",
 }
 
 __all__ = sorted([*_PUBLIC, "__version__", "hookimpl"])
 
 if TYPE_CHECKING:
-    from mmgan.config import Config
+    from mmgan.config import Config, resolve
     from mmgan.data.dataset import Dataset, Draw
     from mmgan.device import Device
     from mmgan.engine import Report, train
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
         PluginError,
         UsageError,
     )
+    from mmgan.plugins import Plugins
     from mmgan.precision import Precision
     from mmgan.run import Run, load_run, new_run
     from mmgan.samples import ImageSamples, PointSamples, Samples

@@ -54,5 +54,9 @@ def make_precision(device: Device, config: Config) -> Precision:
 @hookimpl
 def configure_module(run: Run, name: str, module: nn.Module) -> None:
     """Compile a network in place where ``--compile`` asks for it and its player allows it."""
+    from torch import nn
+
     if run.config.compile and run.players[name].compile:
-        module.compile()
+        # A dict of networks is never called itself.
+        for network in module.values() if isinstance(module, nn.ModuleDict) else [module]:
+            network.compile()

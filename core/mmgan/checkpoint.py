@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -47,6 +48,8 @@ def save(
     try:
         temporary.mkdir(parents=True)
         for name, tensors in weights.items():
+            if name == "state" or "/" in name:
+                raise CheckpointError(f"A player can't be called {name!r}: its weights' file has that name.")
             _write_tensors(temporary / f"{name}.safetensors", tensors)
         tensors = {}
         document = _encode(state, tensors, "")
@@ -60,9 +63,9 @@ def save(
             os.rename(final, folder / f".partial-{uuid.uuid4().hex}")
         os.rename(temporary, final)
         _flush(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"Can't write the checkpoint {str(final)!r}: {error.strerror or error}.",
+            f"Can't write the checkpoint {str(final)!r}: {getattr(error, 'strerror', None) or error}.",
             hint="Free some disk space; the checkpoints before this one are whole.",
         ) from error
     finally:
@@ -157,8 +160,10 @@ def write_atomically(path: Path, text: str, durable: bool = True) -> None:
 def _encode(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
     """Replace tensors by their names, and gather them; JSON keeps Python's floats to the last bit."""
     if isinstance(value, Tensor):
-        tensors[where] = value
-        return {"$tensor": where}
+        # Numbered, so that no two have one name, whatever their keys hold.
+        name = f"{len(tensors):06d}{where}"
+        tensors[name] = value
+        return {"$tensor": name}
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, list | tuple):
@@ -167,6 +172,12 @@ def _encode(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
         if all(isinstance(key, str) and not key.startswith("$") for key in value):
             return {key: _encode(item, tensors, f"{where}/{key}") for key, item in value.items()}
         # JSON's keys are text, and an optimizer's are numbers.
+        for key in value:
+            if not isinstance(key, str | int | float | bool | None):
+                raise CheckpointError(
+                    f"{where.lstrip('/')} has the key {key!r}, which a checkpoint can't hold.",
+                    hint="Allowed: text and numbers.",
+                )
         return {"$items": [[key, _encode(item, tensors, f"{where}/{key}")] for key, item in value.items()]}
     raise CheckpointError(
         f"{where.lstrip('/')} is a {type(value).__name__}, which a checkpoint can't hold.",

@@ -7,6 +7,7 @@ plugin defaults < ``--config`` file < ``MMGAN_*`` environment < command-line fla
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 import warnings
@@ -96,9 +97,10 @@ def check(config_class: type[C], values: Mapping[str, Any]) -> C:
     try:
         return config_class(**values)
     except ValidationError as error:
+        # A check of several settings together has no place of its own; its message names them.
         problems = [
-            f"{'.'.join(map(str, item['loc'])) or plugin} = {item['input']!r}: "
-            f"{item['msg'].removeprefix('Value error, ')}"
+            (f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: " if item["loc"] else "")
+            + item["msg"].removeprefix("Value error, ")
             for item in error.errors(include_url=False)
         ]
         raise ConfigError("; ".join(problems), hint=hint) from None
@@ -125,13 +127,19 @@ def to_toml(config: Config) -> str:
 
 
 def describe(config_class: type[Config], plugin: str) -> str:
-    """Write the defaults as a commented TOML file: help that can be edited and given to ``--config``."""
-    lines = [f"# The settings of {plugin}, with their defaults."]
+    """Write the settings as a TOML file of help, to be edited and given to ``--config``.
+
+    Every default is commented out, since some follow from other settings: what stays so is left to the task.
+    """
+    lines = [f"# The settings of {plugin}, with their defaults. Take the # from those that you change.", ""]
+    lines.append(tomli_w.dumps({"plugin": plugin}).rstrip())
     for name, field in config_class.model_fields.items():
-        default = plugin if name == "plugin" else field.get_default(call_default_factory=True)
-        lines += ["", f"# {field.description or name}{_allowed(field)}"]
-        # TOML has no null: a setting that is unset by default is shown commented out.
-        lines.append(f"# {name} =" if default is None else tomli_w.dumps({name: default}).rstrip())
+        if name == "plugin":
+            continue
+        default = field.get_default(call_default_factory=True)
+        # TOML has no null, so what is unset by default shows no value.
+        value = "" if default is None else json.dumps(default)
+        lines += ["", f"# {field.description or name}{_allowed(field)}", f"# {name} = {value}".rstrip()]
     return "\n".join(lines) + "\n"
 
 

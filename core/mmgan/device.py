@@ -10,6 +10,9 @@ from torch import nn
 from mmgan.errors import ConfigError
 from mmgan.task import Player
 
+#: Optimizers with a fused form, none of which takes sparse gradients in any form.
+_FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+
 
 class Device:
     """A torch device, and the few things that a run needs of it. Subclass it for another accelerator.
@@ -43,22 +46,26 @@ class Device:
     def move(self, batch: Any) -> Any:
         """Copy a batch's tensors to the device; tuples, lists and dicts keep their form."""
         if isinstance(batch, torch.Tensor):
-            return batch.to(self.torch, non_blocking=True)
+            return batch.to(self.torch, non_blocking=self.type == "cuda")
         if isinstance(batch, dict):
             return {key: self.move(value) for key, value in batch.items()}
         if isinstance(batch, tuple | list):
-            return type(batch)(self.move(value) for value in batch)
+            moved = [self.move(value) for value in batch]
+            return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
         return batch
 
     def prepare(self, player: Player) -> None:
         """Move a player's module here, and let its optimizer use its fused form where there is one."""
         player.module.to(self.torch)
-        if player.channels_last:
+        if player.channels_last and self.type != "mps":
             to_channels_last(player.module)
-        for group in player.optimizer.param_groups:
-            # Only where its author left the choice open. On a CPU torch's own default is the slow form.
-            if group.get("fused", False) is None and group.get("foreach") is None and self.type != "mps":
-                group["fused"] = not group.get("differentiable")
+        if isinstance(player.optimizer, _FUSED) and self.type != "mps":
+            for group in player.optimizer.param_groups:
+                # Only where its author left the choice open. On a CPU torch's own default is the slow form.
+                if group["fused"] is None and group["foreach"] is None and not group["differentiable"]:
+                    group["fused"] = True
+                    # As its constructor does for a fused optimizer: a gradient scaler then need not wait.
+                    player.optimizer._step_supports_amp_scaling = True
 
 
 def to_channels_last(module: nn.Module) -> None:
@@ -77,7 +84,8 @@ def choose_device(name: str) -> Device:
             return Device("cuda", f"the fastest here: {torch.cuda.get_device_name()}")
         if torch.backends.mps.is_available():
             return Device("mps", "the fastest here: Apple's GPU")
-        return Device("cpu", f"no GPU was found; {torch.get_num_threads()} threads")
+        threads = torch.get_num_threads()
+        return Device("cpu", f"no GPU was found; {threads} thread{'s' if threads > 1 else ''}")
     try:
         device = torch.device(name)
     except RuntimeError:

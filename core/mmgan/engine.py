@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mmgan.errors import ConfigError
-from mmgan.task import Phase, Player, Stage
+from mmgan.task import Phase, Player, Stage, stage_at
 
 if TYPE_CHECKING:
     from mmgan.run import Run
@@ -85,18 +84,18 @@ def _play(run: Run) -> Report:
         # On a CPU values are at hand after every step. A GPU is only waited for when something is logged;
         # until then NaN is noted on the GPU itself, with the step and the phase that it came from.
         if not run.device.asynchronous:
-            run.finite.check()
+            run.check_finite()
         if run.step % config.log_every == 0 or last:
-            run.finite.check()
+            run.check_finite()
             hook.after_log(run=run, step=run.step, metrics=meter.read(stage))
         if _due(config.sample_every, run.step, last):
             hook.after_sample(run=run, step=run.step, samples=run.sample(run.sample_count))
         if _due(config.evaluate_every, run.step, last):
             hook.after_evaluate(run=run, step=run.step, scores=run.evaluate())
-        # Last, since this is where checkpoints are saved: what a step wrote elsewhere is on disk by then.
-        hook.after_step(run=run, step=run.step, losses=losses)
         if last or index + 1 == stage.steps:
             hook.after_stage(run=run, stage=stage)
+        # Last, since this is where checkpoints are saved: what a step wrote elsewhere is on disk by then.
+        hook.after_step(run=run, step=run.step, losses=losses)
     if run.step >= config.steps:
         return Report("finished", run.step, run.seconds)
     return Report("interrupted", run.step, run.seconds, run.stop_signal)
@@ -194,20 +193,6 @@ def update_average(player: Player) -> None:
         kept.copy_(present)
 
 
-def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, int]:
-    """Return the stage that a step of the run belongs to, and the step's index in the stage.
-
-    Raises:
-        ConfigError: The stages are over before this step: the last one should have ``steps=None``.
-    """
-    start = 0
-    for stage in stages:
-        if stage.steps is None or step < start + stage.steps:
-            return stage, step - start
-        start += stage.steps
-    raise ConfigError(f"steps = {step + 1} is more than the stages have: {start}.", hint=f"--steps {start}")
-
-
 def _due(every: int, step: int, last: bool) -> bool:
     """Return whether something that happens every so many steps (0: never), and at the end, is due."""
     return every > 0 and (step % every == 0 or last)
@@ -224,7 +209,7 @@ class Meter:
         self.run = run
         self.pending: list[Mapping[str, Tensor]] = []
         self.mark = run.seconds
-        run.waited = 0.0
+        run.waited, run.batches = 0.0, 0
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -254,8 +239,9 @@ class Meter:
             "stage": stage.name,
             "seconds": self.run.seconds,
             "steps_per_s": steps / elapsed,
-            "samples_per_s": steps * self.run.config.batch_size / elapsed,
+            "samples_per_s": self.run.batches * self.run.config.batch_size / elapsed,
             "data_wait": self.run.waited / elapsed,
         }
-        self.pending, self.mark, self.run.waited = [], self.run.seconds, 0.0
+        self.pending, self.mark = [], self.run.seconds
+        self.run.waited, self.run.batches = 0.0, 0
         return metrics

@@ -34,10 +34,11 @@ class FiniteWatch:
         code = (step * _MOST_PHASES + self.phases.index(phase)) * len(_KINDS) + 1
         bad_loss = ~torch.isfinite(loss.detach())
         bad_gradient = torch.zeros_like(self.one)
-        if gradients and not self.scaled:
+        if not self.scaled:
             # What a gradient scaler calls: one pass over all gradients, here with a scale of 1. It reads each
             # once, where a norm of each takes three times as long.
-            torch._amp_foreach_non_finite_check_and_unscale_(gradients, bad_gradient, self.one)
+            for alike in _by_dtype(gradients).values():
+                torch._amp_foreach_non_finite_check_and_unscale_(alike, bad_gradient, self.one)
         found = torch.where(bad_loss, code, (code + 1) * bad_gradient.long())
         self.first = torch.where(self.first == 0, found, self.first)
 
@@ -56,6 +57,29 @@ class FiniteWatch:
             f"The {_KINDS[kind]} of phase {self.phases[phase]!r} became NaN or infinite at step {step}.",
             hint="A lower learning rate, another --set loss=…, a penalty, or --precision fp32 may help. "
             "`mmgan sample` and `mmgan resume` use the last checkpoint, from before it.",
+        )
+
+
+def _by_dtype(gradients: list[Tensor]) -> dict[torch.dtype, list[Tensor]]:
+    """Group gradients for the pass over them, which takes neither sparse nor complex ones as they are."""
+    groups: dict[torch.dtype, list[Tensor]] = {}
+    for gradient in gradients:
+        dense = gradient.coalesce().values() if gradient.is_sparse else gradient
+        real = torch.view_as_real(dense) if dense.is_complex() else dense
+        groups.setdefault(real.dtype, []).append(real)
+    return groups
+
+
+def check_scale(player: str, scale: float) -> None:
+    """Notice a gradient that is not finite at any loss scale (fp16): the scaler halves its scale for nothing.
+
+    Raises:
+        DivergedError: The scale has fallen below 1.
+    """
+    if scale < 1:
+        raise DivergedError(
+            f"The gradient of player {player!r} is NaN or infinite even at a loss scale of {scale:g}.",
+            hint="A lower learning rate, another --set loss=…, or --precision bf16 or fp32 may help.",
         )
 
 

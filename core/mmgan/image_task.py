@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from mmgan.data.images import ImageConfig, ImageData
+from mmgan.errors import ConfigError
 from mmgan.metrics.features import Features, Inception, PooledPixels, RandomFeatures
 from mmgan.metrics.image import image_scores
 from mmgan.samples import ImageSamples
@@ -21,11 +23,17 @@ CHUNK = 256
 class ImageTaskConfig(ImageConfig):
     """Settings of a game that turns latents into pictures."""
 
+    data: str = Field("digits", description="a folder of pictures, digits, or torchvision:NAME")
     latent: int = Field(100, ge=1, description="length of the latent vector z")
     features: Literal["random", "pixels", "inception"] = Field(
         "random", description="what `evaluate` compares pictures by; inception needs inception_weights"
     )
     inception_weights: str = Field("", description="a file with torchvision's inception_v3 weights")
+
+    @field_validator("inception_weights")
+    @classmethod
+    def _wherever_it_is_evaluated(cls, value: str) -> str:
+        return str(Path(value).expanduser().absolute()) if value else ""
 
 
 class ImageTask(Task):
@@ -40,8 +48,20 @@ class ImageTask(Task):
         return f"frechet_{self.config.features}"
 
     def data(self) -> Any:
-        """Open the pictures: (batch, channels, size, size) in [-1, 1]."""
-        return ImageData(self.run.open_data("images"), self.config, progress=self.run.progress)
+        """Open the pictures: (batch, channels, size, size) in [-1, 1].
+
+        Raises:
+            ConfigError: The run is to be evaluated, and there are too few pictures for it.
+        """
+        data = ImageData(self.run.open_data("images"), self.config, progress=self.run.progress)
+        if self.config.evaluate_every and len(data) <= (least := self.features().dimensions):
+            raise ConfigError(
+                f"evaluate_every = {self.config.evaluate_every}: a Fréchet distance on "
+                f"{self.config.features!r} features needs more than {least} pictures, "
+                f"and the data has {len(data)}.",
+                hint="Train with --set evaluate_every=0, or on more pictures.",
+            )
+        return data
 
     def latents(self, n: int) -> Tensor:
         """Draw z ~ N(0, I): (n, latent)."""
@@ -79,7 +99,9 @@ class ImageTask(Task):
         dataset: ImageData = self.run.dataset
         n = n or min(len(dataset), 10_000)
         generated = (self.generate(self.latents(len(chunk))) for chunk in torch.split(torch.arange(n), CHUNK))
-        real = (dataset.pictures(chunk) for chunk in torch.split(torch.arange(min(n, len(dataset))), CHUNK))
+        # At random, since a folder's pictures come class by class; the same ones each time.
+        chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:n]
+        real = (dataset.pictures(chunk) for chunk in torch.split(chosen, CHUNK))
         return image_scores(
             generated, real, self.features(), self.run.device.torch, self.run.metrics("images")
         )
@@ -95,5 +117,5 @@ def slerp(start: Tensor, end: Tensor, position: Tensor) -> Tensor:
     """
     unit = torch.nn.functional.normalize
     cosine = (unit(start, dim=1) * unit(end, dim=1)).sum(1, keepdim=True).clamp(-1, 1)
-    angle = torch.acos(cosine).clamp_min(1e-4)
+    angle = torch.acos(cosine).clamp(1e-4, torch.pi - 1e-4)
     return (torch.sin((1 - position) * angle) * start + torch.sin(position * angle) * end) / torch.sin(angle)

@@ -138,9 +138,11 @@ class Plugins:
         if name not in table:
             suggestion = did_you_mean(name, table)
             limit = " (MMGAN_LOAD_PLUGINS limits them)" if "MMGAN_LOAD_PLUGINS" in os.environ else ""
+            broken = f" Broken: {', '.join(plugin.name for plugin in self.broken)}." if self.broken else ""
             raise PluginError(
                 f"There is no {what} {name!r}. {suggestion}".rstrip(),
-                hint=f"Installed: {', '.join(sorted(table)) or 'none'}{limit}. `mmgan plugins` says more.",
+                hint=f"Installed: {', '.join(sorted(table)) or 'none'}{limit}.{broken} "
+                "`mmgan plugins` says more.",
             )
         return table[name]
 
@@ -161,8 +163,9 @@ class Plugins:
             self._add(plugin)
         # A stranger's module may raise anything on import, SystemExit too; it must not stop the command line.
         except (Exception, SystemExit) as error:
-            if plugin.module is not None and self.manager.is_registered(plugin.module):
-                self.manager.unregister(plugin.module)
+            # By its name, since another plugin may be the same module.
+            if plugin.module is not None and self.manager.get_plugin(plugin.name) is plugin.module:
+                self.manager.unregister(name=plugin.name)
             self._restore(before)
             plugin.error = _reason(error)
             self.broken.append(plugin)

@@ -26,15 +26,18 @@ class Precision:
 
     Args:
         device: Where the run computes.
-        name: ``fp32``, ``bf16`` or ``fp16``.
+        name: ``fp32``, ``bf16``, ``fp16``, or another name with its dtype.
         reason: Why it was chosen, for people.
+        dtype: What autocast computes in; by default the name's.
     """
 
-    def __init__(self, device: Device, name: str, reason: str = "asked for") -> None:
+    def __init__(
+        self, device: Device, name: str, reason: str = "asked for", dtype: torch.dtype | None = None
+    ) -> None:
         self.device = device
         self.name = name
         self.reason = reason
-        self.dtype = DTYPES[name]
+        self.dtype = dtype or DTYPES[name]
         self._scalers: dict[str, torch.amp.GradScaler] = {}
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -127,6 +130,9 @@ def differentiate(
         inputs: (batch, …), requiring gradients.
     """
     with precision.exact():
-        outputs = function(inputs.float() if precision.scales else inputs)
+        if not torch.is_autocast_enabled(precision.device.type):
+            # Widened before the gradient is taken, which could overflow in half precision.
+            inputs = inputs.float()
+        outputs = function(inputs)
         (gradient,) = torch.autograd.grad(outputs.float().sum(), inputs, create_graph=True)
     return outputs, gradient.float()

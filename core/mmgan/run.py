@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
+import os
 import shlex
+import shutil
 import sys
 import time
 import tomllib
@@ -20,12 +23,12 @@ from mmgan import checkpoint, finite, rng
 from mmgan.config import Config, check, to_toml
 from mmgan.data.loader import Loader
 from mmgan.device import Device
-from mmgan.errors import CheckpointError, DataError, UsageError, did_you_mean
+from mmgan.errors import CheckpointError, DataError, PluginError, UsageError, did_you_mean
 from mmgan.listeners import default_listeners
 from mmgan.plugins import Plugins
-from mmgan.precision import Precision, differentiate
+from mmgan.precision import DTYPES, Precision, differentiate
 from mmgan.samples import Samples
-from mmgan.task import Player, Task
+from mmgan.task import Player, Task, stage_at
 
 T = TypeVar("T")
 
@@ -58,6 +61,7 @@ class Run:
         self.step = 0
         self.seconds = 0.0
         self.waited = 0.0
+        self.batches = 0
         self.stop_signal = 0
         self.progress: Callable[[int, int], None] | None = None
 
@@ -65,8 +69,13 @@ class Run:
         self.device = self._choose_device()
         self.precision = self._choose_precision()
         self.finite = finite.FiniteWatch(self.device.torch, self.precision.scales)
+        torch.use_deterministic_algorithms(config.deterministic)
         if config.deterministic:
-            torch.use_deterministic_algorithms(True)
+            # What cuBLAS needs to repeat itself; it reads this when it is first used. Not run here.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        if config.precision == "auto" and self.precision.name in DTYPES:
+            # Kept with the run, so that a resume elsewhere does not compute in another precision unasked.
+            self.config = config = config.model_copy(update={"precision": self.precision.name})
 
         self.task = task_class(config)
         self.task.run = self
@@ -74,11 +83,12 @@ class Run:
             self._need_metrics()
         self.players: dict[str, Player] = dict(self.task.build())
         self.stages = tuple(self.task.stages)
+        self._check_stages()
         for name, player in self.players.items():
             self.device.prepare(player)
+            self.hook.configure_module(run=self, name=name, module=player.module)
             if player.ema > 0:
                 player.average = copy.deepcopy(player.module).eval().requires_grad_(False)
-            self.hook.configure_module(run=self, name=name, module=player.module)
         # Which weights a player trains, and which are frozen meanwhile. Weights that two players share are
         # never frozen for either, and those that the task itself froze stay frozen.
         self.trained = {
@@ -99,6 +109,25 @@ class Run:
         self._position: dict[str, Any] = {}
         self._randomness = rng.get_state(self.device.torch)
         self._playing = False
+
+    def _check_stages(self) -> None:
+        """Find what would only show in the middle of training.
+
+        Raises:
+            PluginError: A phase is of a player that there is not, or is never played.
+            ConfigError: The stages are over before the run is.
+        """
+        for stage in self.stages:
+            for phase in stage.phases:
+                where = f"Phase {phase.name!r} of stage {stage.name!r} of {self.config.plugin}"
+                if phase.player not in self.players:
+                    raise PluginError(
+                        f"{where} is of the player {phase.player!r}.",
+                        hint=f"Players: {', '.join(self.players)}.",
+                    )
+                if phase.every < 1 or phase.repeat < 1:
+                    raise PluginError(f"{where}: every and repeat must be at least 1.")
+        stage_at(self.stages, self.config.steps - 1)
 
     def _choose_device(self) -> Device:
         if self.config.device in self.plugins.devices:
@@ -184,11 +213,23 @@ class Run:
                 self._loader.load_state_dict(self._position)
         return self._loader
 
+    def check_finite(self) -> None:
+        """Wait for the device, and stop a run that has diverged.
+
+        Raises:
+            DivergedError: A loss or a gradient was NaN or infinite.
+        """
+        self.finite.check()
+        if self.precision.scales:
+            for name in self.players:
+                finite.check_scale(name, self.precision.scaler(name).get_scale())
+
     def next_batch(self) -> Any:
         """Return the next batch, on the device, and count the time that was waited for it."""
         start = time.perf_counter()
         batch = next(self.loader)
         self.waited += time.perf_counter() - start
+        self.batches += 1
         return self.device.move(batch)
 
     @contextmanager
@@ -243,7 +284,10 @@ class Run:
         try:
             for module, _ in modes:
                 module.training = False
-            with rng.isolated(seed + self.config.seed, self.device.torch), torch.no_grad():
+            # Hashed, so that no seed asked for repeats the randomness of training.
+            text = f"{seed}/{self.config.seed}".encode()
+            own = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
+            with rng.isolated(own, self.device.torch), torch.no_grad():
                 return work()
         finally:
             for module, mode in modes:
@@ -269,7 +313,7 @@ class Run:
             DivergedError: Something in the run is NaN or infinite; nothing was written.
             CheckpointError: The disk refused it.
         """
-        self.finite.check()
+        self.check_finite()
         for name, player in self.players.items():
             finite.check_weights(name, player.module)
         state = self.state_dict()
@@ -361,10 +405,10 @@ def new_run(
         _ = run.loader
     except BaseException:
         if made and folder is not None:
-            folder.rmdir()
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     if folder is not None:
-        checkpoint.write_atomically(folder / "config.toml", to_toml(config))
+        checkpoint.write_atomically(folder / "config.toml", to_toml(run.config))
     return run
 
 
@@ -397,7 +441,7 @@ def load_run(
         folder: The run's folder.
         plugins: By default all that are installed.
         which: ``last``, ``best``, or a step.
-        changes: Settings that may change: ``steps``, and where the run computes.
+        changes: Settings that may change: ``steps`` and ``device``.
         progress: Told (done, total) while the data is being prepared.
 
     Raises:
@@ -432,7 +476,13 @@ def find_checkpoint(folder: Path, which: str = "last") -> Path:
     """
     present = checkpoint.steps(folder)
     if which == "best":
-        which = str(read_best(folder).get("step", "last"))
+        best = read_best(folder)
+        if not best:
+            raise CheckpointError(
+                "No checkpoint is the best one: the run was never evaluated while it trained.",
+                hint="--checkpoint last; or train with --set evaluate_every=500.",
+            )
+        which = str(best["step"])
     if which != "last":
         if not which.isdigit() or int(which) not in present:
             raise CheckpointError(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgan.config import Config
+from mmgan.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmgan.data.dataset import Dataset
@@ -88,6 +89,20 @@ class Stage:
 ALTERNATING = (Stage("train", (Phase("D", "D"), Phase("G", "G"))),)
 
 
+def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, int]:
+    """Return the stage that a step of the run belongs to, and the step's index in the stage.
+
+    Raises:
+        ConfigError: The stages are over before this step: the last one should have ``steps=None``.
+    """
+    start = 0
+    for stage in stages:
+        if stage.steps is None or step < start + stage.steps:
+            return stage, step - start
+        start += stage.steps
+    raise ConfigError(f"steps = {step + 1} is more than the stages have: {start}.", hint=f"--steps {start}")
+
+
 class Task(ABC):
     """One adversarial game. Subclass it, and register the class by ``register_tasks``.
 
@@ -127,7 +142,8 @@ class Task(ABC):
         """Compute what the phases of a step share, with every player's gradient on (optional).
 
         Called once for each batch, before the phases. What it returns reaches ``loss`` as ``shared``. So a
-        fake is made once: D sees ``shared.detach()``, and G's phase goes back through the same graph.
+        fake is made once: D sees ``shared.detach()``, and G's phase goes back through the same graph. One
+        phase only may go back through it: the graph is gone afterwards.
         """
         return None
 

@@ -46,9 +46,11 @@ class Discriminator(nn.Module):
         size: Height and width of the pictures: a power of two, at least 8.
         channels: 1 or 3.
         width: Feature maps of the first layer; doubles with each layer.
+        norm: Batch norm in all layers but the first and the last. A gradient penalty is of each picture for
+            itself and forbids it (Gulrajani et al. 2017, section 4).
     """
 
-    def __init__(self, size: int, channels: int, width: int) -> None:
+    def __init__(self, size: int, channels: int, width: int, norm: bool = True) -> None:
         super().__init__()
         widths = layer_widths(size, width)
         # The first layer has no batch norm, so that D sees the data's own mean and scale.
@@ -59,7 +61,7 @@ class Discriminator(nn.Module):
         for narrow, wide in pairwise(widths):
             layers += [
                 nn.Conv2d(narrow, wide, 4, 2, 1, bias=False),
-                nn.BatchNorm2d(wide),
+                *([nn.BatchNorm2d(wide)] if norm else []),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         layers += [nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False), nn.Flatten(0)]

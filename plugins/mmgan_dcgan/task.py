@@ -8,9 +8,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from mmgan import Phase, Player, Stage
+from mmgan import Player, Stage
 from mmgan.image_task import ImageTask, ImageTaskConfig
-from mmgan.losses import adversarial_loss, penalty
+from mmgan.objective import Objective, ObjectiveConfig
 from mmgan_dcgan.networks import Discriminator, Generator
 
 #: Data sets of pictures no larger than 32 pixels, and the channels that they have.
@@ -19,7 +19,7 @@ SMALL = {"digits": 1, "CIFAR10": 3, "CIFAR100": 3, "SVHN": 3} | dict.fromkeys(
 )
 
 
-class DCGANConfig(ImageTaskConfig):
+class DCGANConfig(ImageTaskConfig, ObjectiveConfig):
     """DCGAN's settings; the defaults are the paper's."""
 
     data: str = Field("digits", description="a folder of pictures, digits, or torchvision:NAME")
@@ -28,18 +28,6 @@ class DCGANConfig(ImageTaskConfig):
     )
     channels: Literal[1, 3] = Field(3, description="1: grey, 3: colour; 1 by default for digits and MNIST")
     width: int = Field(64, ge=1, description="feature maps of the layer next to the pictures")
-    loss: Literal["minimax", "nonsaturating", "lsgan", "hinge", "wgan", "ragan"] = Field(
-        "nonsaturating", description="the adversarial loss"
-    )
-    smoothing: float = Field(
-        0.0, ge=0, lt=1, description="one-sided label smoothing: real's target is 1 - this"
-    )
-    penalty: Literal["none", "wgan-gp", "r1", "r2", "zero-gp"] = Field(
-        "none", description="gradient penalty on D"
-    )
-    penalty_weight: float = Field(10.0, ge=0, description="weight of the penalty (lambda or gamma)")
-    critic_steps: int = Field(1, ge=1, description="updates of D for each of G")
-    clip_weights: float = Field(0.0, ge=0, description="greatest absolute weight of D (WGAN); 0: no limit")
     lr: float = Field(2e-4, gt=0, description="Adam's learning rate")
     betas: tuple[float, float] = Field((0.5, 0.999), description="Adam's decay rates")
     ema: float = Field(
@@ -61,15 +49,14 @@ class DCGAN(ImageTask):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """D, as often as ``critic_steps`` says, then G."""
-        return (Stage("train", (Phase("D", "D", repeat=self.config.critic_steps), Phase("G", "G"))),)
+        return self.config.stages
 
     def build(self) -> dict[str, Player]:
         """Make G and D, each with Adam."""
         c = self.config
-        self.adversarial = adversarial_loss(c.loss)
-        self.adversarial.discriminator(torch.zeros(1), torch.zeros(1), c.smoothing)  # refuses where it can't
+        self.objective = Objective(c, self.run)
         self.g = Generator(c.size, c.channels, c.width, c.latent)
-        self.d = Discriminator(c.size, c.channels, c.width)
+        self.d = Discriminator(c.size, c.channels, c.width, norm=c.penalty == "none")
         return {
             "G": Player(
                 self.g, torch.optim.Adam(self.g.parameters(), c.lr, c.betas), ema=c.ema, channels_last=True
@@ -88,13 +75,7 @@ class DCGAN(ImageTask):
         return self.g(self.latents(len(real)))
 
     def loss(self, phase: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Score real and fake in separate passes through D, so that batch norm sees each for itself."""
-        if phase == "G":
-            scores = self.d(real) if self.adversarial.needs_real else None
-            return {"G/adv": self.adversarial.generator(self.d(fake), scores)}
-        fake = fake.detach()
-        losses = {"D/adv": self.adversarial.discriminator(self.d(real), self.d(fake), self.config.smoothing)}
-        if self.config.penalty != "none":
-            weight = self.config.penalty_weight
-            losses["D/penalty"] = weight * penalty(self.config.penalty, self.run, self.d, real, fake)
-        return losses
+        """Let D judge real and fake pictures, or G be judged by D."""
+        if phase == "D":
+            return self.objective.discriminator(self.d, real, fake)
+        return self.objective.generator(self.d, real, fake)

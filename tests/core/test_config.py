@@ -90,9 +90,14 @@ def test_a_resolved_config_survives_its_file() -> None:
 
 def test_the_described_defaults_are_the_defaults() -> None:
     text = describe(Typed, "t")
-    assert check(Typed, tomllib.loads(text)) == check(Typed, {"plugin": "t"})
-    assert "# decay rates\nbetas = [\n" in text
-    assert "# weights =" in text
+    assert tomllib.loads(text) == {"plugin": "t"}, "as it is, the file changes nothing"
+    assert "# decay rates\n# betas = [0.5, 0.999]\n" in text
+    assert "# weights =\n" in text
+    assert "# pixels (one of: 32, 64)\n# size = 32\n" in text
+    uncommented = "\n".join(
+        line[2:] if line.startswith("# ") and " = " in line else "" for line in text.splitlines()
+    )
+    assert check(Typed, tomllib.loads(uncommented) | {"plugin": "t"}) == check(Typed, {"plugin": "t"})
 
 
 def test_every_setting_has_help() -> None:

@@ -12,9 +12,10 @@ from toys import Toy, ToyWGAN, assert_same, mlp, toy_run
 
 import mmgan
 from mmgan import DivergedError, Phase, Player, Stage, hookimpl
-from mmgan.engine import play_step, stage_at, train, update
+from mmgan.engine import play_step, train, update
 from mmgan.errors import ConfigError
 from mmgan.losses import penalty
+from mmgan.task import stage_at
 
 
 def snapshot(run: mmgan.Run) -> dict[str, dict[str, Tensor]]:
@@ -424,7 +425,25 @@ def test_a_config_may_not_ask_for_more_than_the_stages_have() -> None:
             return (Stage("only", (Phase("D", "D"),), steps=3),)
 
     with pytest.raises(ConfigError, match="more than the stages have: 3"):
-        train(toy_run(task=Short, steps=5))
+        toy_run(task=Short, steps=5)
+    assert train(toy_run(task=Short, steps=3)).state == "finished"
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        (Phase("D", "E"), "Phase 'D' of stage 'train' of toy is of the player 'E'"),
+        (Phase("D", "D", every=0), "every and repeat must be at least 1"),
+    ],
+)
+def test_a_phase_that_can_t_be_played_is_the_plugin_s_mistake(phase: Phase, message: str) -> None:
+    class Wrong(Toy):
+        @property
+        def stages(self) -> tuple[Stage, ...]:
+            return (Stage("train", (phase,)),)
+
+    with pytest.raises(mmgan.PluginError, match=message):
+        toy_run(task=Wrong)
 
 
 def test_a_task_without_metrics_says_so_at_the_start() -> None:

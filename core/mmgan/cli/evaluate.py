@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mmgan.cli.options import checkpoint_option, folder_argument, json_option
+from mmgan.cli.options import checkpoint_option, device_option, folder_argument, json_option
 from mmgan.cli.output import emit, emit_json, say, table
 from mmgan.cli.session import Session
 from mmgan.cli.training import preparing
@@ -18,16 +18,19 @@ from mmgan.cli.training import preparing
     "-n", "count", type=click.IntRange(1), metavar="N", help="How many; by default the task's choice."
 )
 @checkpoint_option
+@device_option
 @json_option
 @click.pass_obj
-def command(session: Session, folder: Path, count: int | None, checkpoint: str, as_json: bool) -> None:
+def command(
+    session: Session, folder: Path, count: int | None, checkpoint: str, device: str | None, as_json: bool
+) -> None:
     """Score samples of the run in DIR against its data.
 
     On stdout: a line `name value` for each score.
     """
     from mmgan.run import load_run
 
-    run = load_run(folder, session.plugins, which=checkpoint)
+    run = load_run(folder, session.plugins, checkpoint, {"device": device} if device else {})
     with preparing() as run.progress:
         scores = run.evaluate(count or 0)
     if as_json:

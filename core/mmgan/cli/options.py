@@ -20,6 +20,7 @@ class UserPath(click.ParamType[Path]):
 
 folder_argument = click.argument("folder", metavar="DIR", type=UserPath())
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+device_option = click.option("--device", metavar="NAME", help="Where to compute; by default as the run did.")
 checkpoint_option = click.option(
     "--checkpoint",
     default="last",

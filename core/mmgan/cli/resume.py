@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmgan import hookimpl
-from mmgan.cli.options import folder_argument, json_option
+from mmgan.cli.options import device_option, folder_argument, json_option
 from mmgan.cli.session import Session
 from mmgan.cli.training import play, preparing
 from mmgan.errors import UsageError
@@ -35,18 +35,23 @@ class KeepSettings:
 @click.command("resume", short_help="Go on with a run, or make it longer.")
 @folder_argument
 @click.option("--steps", type=int, metavar="N", help="A new length of the whole run.")
+@device_option
 @json_option
 @click.pass_context
-def command(context: click.Context, folder: Path, steps: int | None, as_json: bool) -> None:
+def command(
+    context: click.Context, folder: Path, steps: int | None, device: str | None, as_json: bool
+) -> None:
     """Go on with the run in DIR from its last checkpoint.
 
     A run that was stopped and resumed ends as one that never stopped. --steps is the length of the whole run,
-    the steps already done included; it is kept in the run's config.toml.
+    the steps already done included; it and --device are kept in the run's config.toml.
     """
     from mmgan.run import load_run
 
     session: Session = context.obj
-    run = load_run(folder, session.plugins, changes={} if steps is None else {"steps": steps})
+    given = {"steps": steps, "device": device}
+    changes = {name: value for name, value in given.items() if value is not None}
+    run = load_run(folder, session.plugins, changes=changes)
     if run.step >= run.config.steps:
         asked = "" if steps is None else f", and --steps {steps} asks for no more"
         raise UsageError(
@@ -55,4 +60,4 @@ def command(context: click.Context, folder: Path, steps: int | None, as_json: bo
         )
     with preparing() as run.progress:
         _ = run.loader
-    context.exit(play(run, folder, as_json, *([] if steps is None else [KeepSettings()])))
+    context.exit(play(run, folder, as_json, *([KeepSettings()] if changes else [])))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mmgan.cli import folders
-from mmgan.cli.options import UserPath, checkpoint_option, folder_argument
+from mmgan.cli.options import UserPath, checkpoint_option, device_option, folder_argument
 from mmgan.cli.output import emit, say
 from mmgan.cli.session import Session
 from mmgan.errors import UsageError
@@ -23,6 +23,7 @@ from mmgan.errors import UsageError
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="S", help="Another seed: other samples.")
 @click.option("--interpolate", is_flag=True, help="Walk through latent space instead.")
 @checkpoint_option
+@device_option
 @click.pass_obj
 def command(
     session: Session,
@@ -32,6 +33,7 @@ def command(
     seed: int | None,
     interpolate: bool,
     checkpoint: str,
+    device: str | None,
 ) -> None:
     """Generate samples with the run in DIR: a file for each, and one that shows them all.
 
@@ -41,7 +43,7 @@ def command(
 
     if out is not None:
         folders.check_new(out)
-    run = load_run(folder, session.plugins, which=checkpoint)
+    run = load_run(folder, session.plugins, checkpoint, {"device": device} if device else {})
     samples = run.interpolate(count, seed) if interpolate else run.sample(count, seed)
     place = folders.numbered(folder / "generated") if out is None else contextlib.nullcontext(out)
     with place as target:

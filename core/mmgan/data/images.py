@@ -49,6 +49,11 @@ class ImageConfig(Config):
     data_root: str = Field("data", description="the folder in which torchvision keeps its data sets")
     download: bool = Field(False, description="let torchvision download a data set that is missing")
 
+    @field_validator("data_root")
+    @classmethod
+    def _wherever_it_is_resumed(cls, value: str) -> str:
+        return str(Path(value).expanduser().absolute())
+
     @field_validator("background")
     @classmethod
     def _opaque_colour(cls, value: str) -> str:

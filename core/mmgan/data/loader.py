@@ -7,7 +7,8 @@ state is one integer, and neither worker processes nor a resumed run can change 
 from __future__ import annotations
 
 import hashlib
-import signal
+import os
+import warnings
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -75,7 +76,7 @@ class Loader(Iterator[Any]):
                     # Workers are seeded from this, and not from the global generator, whose state a resumed
                     # run must find as it left it.
                     generator=torch.Generator(),
-                    worker_init_fn=_ignore_signals,
+                    worker_init_fn=_own_group,
                 )
             )
         try:
@@ -89,12 +90,19 @@ class Loader(Iterator[Any]):
 
     def state_dict(self) -> dict[str, int]:
         """Return all that is needed to go on from here."""
-        return {"position": self.position}
+        return {"position": self.position, "examples": len(self.dataset)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from where :meth:`state_dict` was taken."""
         self.close()
         self.position = state["position"]
+        before = state.get("examples", len(self.dataset))
+        if before != len(self.dataset):
+            warnings.warn(
+                f"The data had {before:,} examples when the run was saved, and now has "
+                f"{len(self.dataset):,}: the run goes on, but not as if it had never stopped.",
+                stacklevel=2,
+            )
 
     def close(self) -> None:
         """Stop the workers. The next batch would start them again."""
@@ -138,10 +146,10 @@ class _Batches(torch_data.Dataset[Any]):
         return self._order
 
 
-def _ignore_signals(worker: int) -> None:
+def _own_group(worker: int) -> None:
     """Leave Ctrl-C and ``kill``, which reach a whole process group, to the process that trains."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
 
 
 def _unchanged(batch: Any) -> Any:

@@ -42,26 +42,24 @@ class Checkpointer:
                 self._best = {}
                 (run.checkpoints / "best.json").unlink()
 
-    # Last of all listeners, here and below: what a step wrote elsewhere is on disk before the checkpoint from
-    # which a killed run goes on, and is not written again.
-    @hookimpl(trylast=True)
-    def after_step(self, run: Run, step: int) -> None:
-        """Save where it is due."""
-        if run.config.checkpoint_every and step % run.config.checkpoint_every == 0:
-            self._save(run)
-
-    @hookimpl(trylast=True)
+    @hookimpl
     def after_evaluate(self, run: Run, step: int, scores: Mapping[str, float]) -> None:
-        """Save where the score is the best so far, and note so."""
+        """Remember the best score; its checkpoint is saved with the step."""
         name = run.task.best_score
         value = float(scores.get(name, math.nan))
-        if not math.isfinite(value) or value >= self._best.get("value", math.inf):
-            return
-        self._save(run)
-        self._best = {"step": step, "score": name, "value": value}
-        with writing(run):
-            checkpoint.write_atomically(run.checkpoints / "best.json", json.dumps(self._best) + "\n")
-        self._prune(run)
+        if math.isfinite(value) and value < self._best.get("value", math.inf):
+            self._best = {"step": step, "score": name, "value": value}
+
+    # Last of all listeners: what a step wrote elsewhere, and what others remember of it, is complete by then.
+    @hookimpl(trylast=True)
+    def after_step(self, run: Run, step: int) -> None:
+        """Save where it is due, or where the score is the best so far."""
+        best = self._best.get("step") == step
+        if best or (run.config.checkpoint_every and step % run.config.checkpoint_every == 0):
+            self._save(run)
+        if best:
+            with writing(run):
+                checkpoint.write_atomically(run.checkpoints / "best.json", json.dumps(self._best) + "\n")
 
     @hookimpl
     def after_run(self, run: Run) -> None:

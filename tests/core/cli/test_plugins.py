@@ -89,14 +89,12 @@ def test_broken_plugins_raise_only_when_asked_for(cli: Any) -> None:
 def test_config_is_a_file_to_edit(cli: Any) -> None:
     result = cli("config", "fake")
     assert (result.code, result.err) == (0, "")
-    settings = tomllib.loads(result.out)
-    assert settings["plugin"] == "fake"
-    assert settings["steps"] == 12
-    assert "latents" not in settings
+    assert tomllib.loads(result.out) == {"plugin": "fake"}
+    assert "\n# steps = 12\n" in result.out
     assert "# learning rate" in result.out
 
     with open("my.toml", "w") as file:
-        file.write(result.out.replace("steps = 12", "steps = 2"))
+        file.write(result.out.replace("# steps = 12", "steps = 2"))
     ran = cli("run", "--plugin", "fake", "--config", "my.toml", "--json")
     assert json.loads(ran.out)["step"] == 2
 

@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 import random
 
 import numpy as np
@@ -105,7 +106,7 @@ def test_a_loader_goes_on_where_another_stopped(workers):
     # After iteration has begun, too, and backwards.
     second.load_state_dict({"position": 2})
     assert_same(take(second, 3), whole[2:5])
-    assert second.state_dict() == {"position": 5}
+    assert second.state_dict() == {"position": 5, "examples": 10}
     first.close()
     second.close()
 
@@ -162,3 +163,24 @@ def test_pin_memory_reaches_the_loader():
     else:
         with pytest.warns(UserWarning, match="pin_memory"):
             next(loader)
+
+
+def test_data_that_has_changed_since_is_warned_of():
+    loader = Loader(Numbers(10), 4, seed=5)
+    with pytest.warns(UserWarning, match=r"The data had 12 examples .* and now has 10"):
+        loader.load_state_dict({"position": 3, "examples": 12})
+    assert loader.position == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "setpgrp"), reason="there are no process groups here")
+def test_a_signal_to_the_process_group_leaves_the_workers_alone():
+    loader = Loader(Groups(10), 4, seed=5, workers=1)
+    assert int(next(loader)[0]) != os.getpgrp()
+    loader.close()
+
+
+class Groups(Numbers):
+    """Tells the process group that it is asked in."""
+
+    def batch(self, indices, draw):
+        return torch.full((len(indices),), os.getpgrp())

@@ -1,0 +1,89 @@
+"""Points in the plane: rings and grids of Gaussians, and how many of their modes a generator found.
+
+Sizes and scores are those of Lin et al. 2018, "PacGAN: The power of two samples in generative adversarial
+networks", section 4.1, after Metz et al. 2017 and Srivastava et al. 2017.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmgan import Config, DataError, Dataset, Draw
+
+
+class Mixture(Dataset):
+    """Equally likely round Gaussians, with fresh points in every epoch: nothing can be learnt by heart.
+
+    Args:
+        centres: The modes' centres, (modes, 2).
+        sigma: The standard deviation of each, on both axes.
+    """
+
+    #: An epoch, as long as in the paper.
+    SIZE = 100_000
+
+    def __init__(self, centres: Tensor, sigma: float) -> None:
+        self.centres = centres
+        self.sigma = sigma
+        self.description = f"points around {len(centres)} modes, standard deviation {sigma}"
+
+    def __len__(self) -> int:
+        return self.SIZE
+
+    def batch(self, indices: Tensor, draw: Draw) -> Tensor:
+        """Return points, (batch, 2)."""
+        mode, radius, angle = draw.uniform("point", 3).T
+        centres = self.centres[(mode * len(self.centres)).long()]
+        # A round Gaussian is an angle, and a squared radius that is exponential (Box and Muller 1958).
+        radius = self.sigma * torch.sqrt(-2 * torch.log1p(-radius))
+        angle = 2 * torch.pi * angle
+        return centres + torch.stack((radius * angle.cos(), radius * angle.sin()), dim=1).float()
+
+    def scores(self, points: Tensor) -> dict[str, float]:
+        """Say how well generated points cover the modes. A point is good within 3 sigma of a centre.
+
+        Args:
+            points: (n, 2).
+
+        Returns:
+            ``missing``: the share of the data that no good point stands for, 1 - Σ min(s, 1/modes),
+            where s is the share of the points that are good and of a mode. ``modes``: those with at least one
+            good point. ``high_quality``: the share of good points.
+
+            A perfect sampler tends to 0.011, all modes, and 0.989 (1 - exp(-9/2)).
+        """
+        points = points.cpu()
+        distance, mode = (points[:, None] - self.centres).norm(dim=2).min(1)
+        modes = len(self.centres)
+        share = torch.bincount(mode[distance < 3 * self.sigma], minlength=modes) / len(points)
+        return {
+            "missing": float(1 - share.clamp(max=1 / modes).sum()),
+            "modes": float((share > 0).sum()),
+            "high_quality": float(share.sum()),
+        }
+
+
+def open_ring(argument: str, config: Config) -> Mixture:
+    """Open ``ring`` or ``ring:MODES``: 8 modes on a circle of radius 1, standard deviation 0.01."""
+    modes = _number(argument, "ring", default=8)
+    angle = torch.arange(modes) * (2 * torch.pi / modes)
+    return Mixture(torch.stack((angle.cos(), angle.sin()), dim=1), sigma=0.01)
+
+
+def open_grid(argument: str, config: Config) -> Mixture:
+    """Open ``grid`` or ``grid:SIDE``: 5x5 modes around the origin, 2 apart, standard deviation 0.05."""
+    side = _number(argument, "grid", default=5)
+    axis = 2.0 * torch.arange(side) - (side - 1)
+    return Mixture(torch.cartesian_prod(axis, axis), sigma=0.05)
+
+
+def _number(argument: str, name: str, default: int) -> int:
+    if not argument:
+        return default
+    if not argument.isdecimal() or not 1 <= int(argument) <= 100:
+        raise DataError(
+            f"data = {f'{name}:{argument}'!r}: what follows the colon must be a number from 1 to 100.",
+            hint=f"--data {name}:{default} is the default.",
+        )
+    return int(argument)

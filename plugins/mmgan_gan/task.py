@@ -1,0 +1,115 @@
+"""The fully connected GAN's game, on pictures and on points."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmgan import Dataset, Draw, Player, PointSamples, Samples, Stage
+from mmgan.image_task import ImageTask
+from mmgan.objective import Objective
+from mmgan_gan import networks
+from mmgan_gan.config import GANConfig
+from mmgan_gan.points import Mixture
+
+
+class GAN(ImageTask):
+    """A generator against a discriminator (Goodfellow et al. 2014), both fully connected.
+
+    On pictures it is the GAN of the first tutorials; on points a laboratory in which losses and what
+    stabilises them are compared in seconds. A subclass that overrides :meth:`loss` is at home on both.
+    """
+
+    Config = GANConfig
+
+    @property
+    def best_score(self) -> str:
+        """The share of the data that is missing, for points; the Fréchet distance for pictures."""
+        return "missing" if self.config.on_points else super().best_score
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """D, as often as ``critic_steps`` says, then G."""
+        return self.config.stages
+
+    def build(self) -> dict[str, Player]:
+        """Make G and D, for pictures or for points."""
+        c = self.config
+        self.objective = Objective(c, self.run)
+        if c.on_points:
+            self.g = networks.point_generator(c.latent, c.width, c.batch_norm)
+            self.d = networks.point_discriminator(2 * c.packing, c.width // 2, c.dropout)
+            self.run.sample_count = 1000  # a scatter plot of the usual number of samples shows little
+        else:
+            shape = (c.channels, c.size, c.size)
+            self.g = networks.picture_generator(c.latent, c.width, shape, c.batch_norm)
+            self.d = networks.picture_discriminator(c.packing * c.channels * c.size**2, c.width, c.dropout)
+        return {
+            "G": Player(self.g, self.optimizer(self.g), ema=c.ema),
+            "D": Player(
+                self.d,
+                self.optimizer(self.d),
+                clip_weights=c.clip_weights or None,
+                compile=c.penalty == "none",
+            ),
+        }
+
+    def optimizer(self, module: torch.nn.Module) -> torch.optim.Optimizer:
+        """Make a player's optimizer."""
+        if self.config.optimizer == "rmsprop":
+            return torch.optim.RMSprop(module.parameters(), self.config.lr)
+        return torch.optim.Adam(module.parameters(), self.config.lr, self.config.betas)
+
+    def forward(self, real: Tensor) -> Tensor:
+        """Make the fakes of a step once: D learns from them, then G through the same graph."""
+        return self.g(self.latents(len(real)))
+
+    def loss(self, phase: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Let D judge packs of real and of fake examples, or G be judged by D."""
+        real, fake = self.pack(real), self.pack(fake)
+        if phase == "D":
+            return self.objective.discriminator(self.d, real, fake)
+        return self.objective.generator(self.d, real, fake)
+
+    def pack(self, examples: Tensor) -> Tensor:
+        """Lay ``packing`` examples side by side, so that D can see that they are all alike (Lin et al. 2018).
+
+        Args:
+            examples: Pictures (batch, channels, size, size) or points (batch, 2).
+
+        Returns:
+            (batch / packing, packing x numbers in an example).
+        """
+        return examples.reshape(len(examples) // self.config.packing, -1)
+
+    # Where points differ from pictures.
+
+    def data(self) -> Dataset:
+        """Open the pictures, (batch, channels, size, size) in [-1, 1], or the points, (batch, 2)."""
+        return self.mixture() if self.config.on_points else super().data()
+
+    def mixture(self) -> Mixture:
+        """Open the points."""
+        return self.run.open_data("points")
+
+    def sample(self, n: int) -> Samples:
+        """Generate ``n`` pictures, or ``n`` points to be shown over as many of the data."""
+        if not self.config.on_points:
+            return super().sample(n)
+        indices = torch.arange(n)
+        real = self.mixture().batch(indices, Draw(self.config.seed, torch.zeros_like(indices), indices))
+        return PointSamples(self.generate(self.latents(n)), real)
+
+    def interpolate(self, n: int) -> Samples:
+        """Walk through latent space; for points once around an ellipse, each of whose latents is N(0, I)."""
+        if not self.config.on_points:
+            return super().interpolate(n)
+        start, side = self.latents(2)
+        angle = torch.linspace(0, 2 * torch.pi, n, device=start.device)[:, None]
+        return PointSamples(self.generate(angle.cos() * start + angle.sin() * side))
+
+    def evaluate(self, n: int) -> dict[str, float]:
+        """Score pictures as :meth:`ImageTask.evaluate` does, or ``n`` points (0: 2,500) by their modes."""
+        if not self.config.on_points:
+            return super().evaluate(n)
+        return self.mixture().scores(self.generate(self.latents(n or 2_500)))
