@@ -14,7 +14,7 @@ setup: .venv/ready
 	touch .venv/ready
 
 demo: setup  ## Train a DCGAN on the embedded digits for a few minutes, and say where its pictures are.
-	$(BIN)/mmgan run --plugin dcgan --steps 3000 $(ARGS)
+	$(BIN)/mmgan run --plugin dcgan --steps 4000 --set width=32 $(ARGS)
 
 run: setup  ## make run PLUGIN=gan ARGS="--data ring --steps 2000"
 	$(BIN)/mmgan run --plugin $(PLUGIN) $(ARGS)

@@ -136,10 +136,10 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any) -> dict[str, Tensor]
         torch.autograd.backward(scaler.scale(total))
 
     scaler.unscale_(optimizer)
-    gradients = [p.grad for p in run.trained[phase.player] if p.grad is not None]
-    run.finite.note(run.step + 1, phase.name, total, gradients)
+    trained = run.trained[phase.player]
+    run.finite.note(run.step + 1, phase.name, total, trained[0].grad)
     if player.clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_(run.trained[phase.player], player.clip_norm)
+        torch.nn.utils.clip_grad_norm_(trained, player.clip_norm)
     scaler.step(optimizer)
     scaler.update()
 

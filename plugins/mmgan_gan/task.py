@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmgan import Dataset, Draw, Player, PointSamples, Samples, Stage
+from mmgan import Dataset, Player, PointSamples, Samples, Stage
 from mmgan.image_task import ImageTask
 from mmgan.objective import Objective
 from mmgan_gan import networks
@@ -96,9 +96,7 @@ class GAN(ImageTask):
         """Generate ``n`` pictures, or ``n`` points to be shown over as many of the data."""
         if not self.config.on_points:
             return super().sample(n)
-        indices = torch.arange(n)
-        real = self.mixture().batch(indices, Draw(self.config.seed, torch.zeros_like(indices), indices))
-        return PointSamples(self.generate(self.latents(n)), real)
+        return PointSamples(self.generate(self.latents(n)), self.mixture().points[:n])
 
     def interpolate(self, n: int) -> Samples:
         """Walk through latent space; for points once around an ellipse, each of whose latents is N(0, I)."""

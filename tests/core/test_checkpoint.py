@@ -232,3 +232,33 @@ def test_a_checkpoint_of_other_settings_does_not_fit(tmp_path: Path) -> None:
     (tmp_path / "run" / "config.toml").write_text(text.replace('"toy"', '"toy-wgan"'))
     with pytest.raises(CheckpointError, match="does not fit this task and these settings"):
         reload(tmp_path / "run")
+
+
+def test_names_that_would_overwrite_each_other_do_not(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="A player can't be called 'state'"):
+        checkpoint.save(tmp_path, 1, {"state": {"w": torch.zeros(1)}}, {})
+    with pytest.raises(CheckpointError, match=r"pool has the key \(1, 2\)"):
+        checkpoint.save(tmp_path, 1, {}, {"pool": {(1, 2): 3}})
+    path = checkpoint.save(tmp_path, 1, {}, {"a": {"b": torch.zeros(1)}, "a/b": torch.ones(1)})
+    state = checkpoint.load(path)[1]
+    assert (float(state["a"]["b"]), float(state["a/b"])) == (0, 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no resource limits here")
+def test_a_disk_that_is_full_in_the_middle_of_a_file(tmp_path: Path) -> None:
+    code = f"""
+import resource, signal
+from pathlib import Path
+import torch
+from mmgan import CheckpointError, checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    checkpoint.save(Path({str(tmp_path)!r}), 1, {{"G": {{"w": torch.zeros(100_000)}}}}, {{}})
+except CheckpointError as error:
+    print(error.message, error.hint)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Can't write the checkpoint" in result.stdout
+    assert "disk space" in result.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import nn
 
+import mmgan.precision
 from mmgan.config import Config
 from mmgan.device import Device, choose_device
 from mmgan.errors import ConfigError
@@ -87,9 +89,18 @@ def test_no_cpuinfo_is_no_bf16(tmp_path: Path) -> None:
     assert native_bf16(tmp_path / "none") == ""
 
 
+@pytest.mark.parametrize(("feature", "name"), [("AMX", "bf16"), ("AVX512-BF16", "fp32"), ("", "fp32")])
+def test_auto_takes_bf16_on_a_processor_only_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch, feature: str, name: str
+) -> None:
+    monkeypatch.setattr(mmgan.precision, "native_bf16", lambda path: feature)
+    precision = choose_precision(Device("cpu"), "auto")
+    assert precision.name == name
+    assert "AMX" in precision.reason
+
+
 def test_auto_precision_elsewhere() -> None:
     assert choose_precision(Device("mps"), "auto").name == "fp32"
-    assert choose_precision(Device("cpu"), "auto").name in ("fp32", "bf16")
     with pytest.raises(ConfigError, match="'fp64' is not known"):
         choose_precision(Device("cpu"), "fp64")
 
@@ -138,3 +149,13 @@ def test_an_author_s_own_choice_of_kernels_is_left_alone() -> None:
 
 def test_the_settings_name_what_is_allowed() -> None:
     assert "cuda" in (Config.model_fields["device"].description or "")
+
+
+def test_named_tuples_stay_named() -> None:
+    class Pair(NamedTuple):
+        a: torch.Tensor
+        b: torch.Tensor
+
+    moved = Device("cpu").move(Pair(torch.ones(1), torch.zeros(1)))
+    assert isinstance(moved, Pair)
+    assert float(moved.a) == 1

@@ -378,7 +378,7 @@ def test_each_player_has_its_own_scaler_under_fp16() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_every_precision_learns(precision: str) -> None:
-    run = toy_run("toy-wgan", steps=100, precision=precision)
+    run = toy_run("toy-wgan", steps=200, precision=precision)
     start = run.evaluate()["distance"]
     train(run)
     assert run.evaluate()["distance"] < 0.6 * start
@@ -469,3 +469,60 @@ def test_the_first_error_is_the_one_that_is_raised() -> None:
     with pytest.raises(DivergedError) as caught:
         train(toy_run("toy", None, Clumsy(), task=Poisoned))
     assert any("clumsy" in note for note in caught.value.__notes__)
+
+
+def test_a_gradient_that_no_loss_scale_can_save_stops_the_run_too() -> None:
+    class Infinite(Toy):
+        def loss(self, phase: str, batch: Tensor, shared: Any) -> dict[str, Tensor]:
+            losses = super().loss(phase, batch, shared)
+            if phase == "D":
+                losses["D/poison"] = (self.d[0].weight.sum() * 0).abs().sqrt()
+            return losses
+
+    run = toy_run(task=Infinite, precision="fp16", steps=100, log_every=5)
+    with pytest.raises(DivergedError, match="gradient of player 'D' is NaN or infinite even at a loss scale"):
+        train(run)
+
+
+def test_half_precision_fakes_have_a_float32_penalty() -> None:
+    run = toy_run(precision="fp16")
+    inputs = torch.ones(4, 3, dtype=torch.float16, requires_grad=True)
+    weight = torch.full((3,), 1e5, requires_grad=True)
+    with run.precision.autocast():
+        _, gradient = run.grad(lambda x: x @ weight, inputs)
+    assert gradient.dtype == torch.float32
+    assert torch.equal(gradient, torch.full((4, 3), 1e5)), "1e5 is too much for fp16"
+
+
+def test_sparse_gradients_train() -> None:
+    class Sparse(Toy):
+        def build(self) -> dict[str, Player]:
+            players = super().build()
+            self.table = nn.Embedding(10, 2, sparse=True)
+            optimizer = torch.optim.SparseAdam(self.table.parameters(), 1e-2)
+            return {"G": players["G"], "D": Player(self.table, optimizer)}
+
+        def loss(self, phase: str, batch: Tensor, shared: Any) -> dict[str, Tensor]:
+            if phase == "G":
+                return {"G/adv": shared.square().mean()}
+            return {"D/adv": self.table(torch.tensor([1, 2])).square().mean()}
+
+    assert train(toy_run(task=Sparse, steps=3)).state == "finished"
+
+
+def test_compile_takes_the_networks_that_allow_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
+    run = toy_run("toy-cycle", compile=True)
+    g, d = run.players["G"].module, run.players["D"].module
+    assert compiled == [*g.values(), *d.values()], "each network of a dict, which is never called itself"
+
+    class Penalised(Toy):
+        def build(self) -> dict[str, Player]:
+            players = super().build()
+            players["D"].compile = False
+            return players
+
+    compiled.clear()
+    run = toy_run(task=Penalised, compile=True)
+    assert compiled == [run.players["G"].module]

@@ -122,3 +122,15 @@ def test_a_config_that_is_no_toml(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("= 3")
     with pytest.raises(CheckpointError, match="is not TOML"):
         reload(tmp_path)
+
+
+def test_the_precision_that_auto_chose_is_kept(tmp_path: Path) -> None:
+    run = toy_run(folder=tmp_path / "run", precision="auto")
+    assert run.config.precision == run.precision.name
+    assert f'precision = "{run.precision.name}"' in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_best_without_any_evaluation_is_an_error(tmp_path: Path) -> None:
+    train(toy_run(folder=tmp_path / "run", steps=3))
+    with pytest.raises(CheckpointError, match="was never evaluated"):
+        reload(tmp_path / "run", "best")

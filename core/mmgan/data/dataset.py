@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from abc import ABC, abstractmethod
@@ -35,9 +36,15 @@ class Draw:
     """
 
     def __init__(self, seed: int, epochs: Tensor, indices: Tensor) -> None:
+        self._from = seed, epochs, indices
+
+    @functools.cached_property
+    def _key(self) -> NDArray[np.uint64]:
+        """A number for each example; made when first needed, since many data sets draw nothing."""
+        seed, epochs, indices = self._from
         key = _mix(np.full(len(indices), seed, dtype=np.uint64) + _GOLDEN)
         key = _mix(key + epochs.numpy().astype(np.uint64) * _GOLDEN)
-        self._key = _mix(key + indices.numpy().astype(np.uint64) * _GOLDEN)
+        return _mix(key + indices.numpy().astype(np.uint64) * _GOLDEN)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Draw from U[0, 1): float64 (batch, *shape). A name drawn twice gives the same numbers."""
@@ -50,8 +57,8 @@ class Draw:
 
     def normal(self, name: str, *shape: int) -> Tensor:
         """Draw from N(0, 1): float64 (batch, *shape), by the transform of Box and Muller (1958)."""
-        radius = torch.sqrt(-2.0 * torch.log1p(-self.uniform(f"{name}/radius", *shape)))
-        return radius * torch.cos(2.0 * torch.pi * self.uniform(f"{name}/angle", *shape))
+        radius, angle = self.uniform(name, 2, *shape).unbind(1)
+        return (-2.0 * torch.log1p(-radius)).sqrt_() * torch.cos(2.0 * torch.pi * angle)
 
 
 class Dataset(ABC):

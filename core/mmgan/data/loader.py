@@ -64,6 +64,11 @@ class Loader(Iterator[Any]):
 
     def __next__(self) -> Any:
         """Return the next batch, as the data set's ``batch`` made it."""
+        if not self._workers and not self._pin_memory:
+            # The same batch by the same function, without the machinery that workers need.
+            batch = self._batches[self.position]
+            self.position += 1
+            return batch
         if self._iterator is None:
             self._iterator = iter(
                 torch_data.DataLoader(

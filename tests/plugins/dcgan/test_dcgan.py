@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import mmgan
@@ -216,6 +217,7 @@ TRAIN = """
 import sys, json
 from pathlib import Path
 import torch
+from PIL import Image
 import mmgan
 from mmgan.engine import train
 from mmgan.plugins import Plugins
@@ -271,3 +273,22 @@ def test_a_registered_metric_is_computed_too() -> None:
     config = check(DCGANConfig, {"plugin": "dcgan"} | SMALL)
     scores = mmgan.new_run(config, Plugins(Mine())).evaluate(300)
     assert scores["gap_random"] >= 0
+
+
+def test_pictures_are_compared_with_all_classes_of_a_folder(tmp_path: Path) -> None:
+    for name, level in (("a", 0), ("b", 255)):
+        (tmp_path / name).mkdir()
+        for number in range(70):
+            Image.new("L", (8, 8), level).save(tmp_path / name / f"{number}.png")
+    run = dcgan_run(data=str(tmp_path), size=32, channels=1, features="pixels")
+    seen: list[float] = []
+    run.metrics = lambda kind: {"seen": lambda generated, real: seen.append(float(real.mean())) or 0.0}  # type: ignore[method-assign, assignment, func-returns-value]
+    run.evaluate(70)
+    assert abs(seen[0]) < 0.4, "half of the pictures are of either class"
+
+
+def test_too_few_pictures_for_evaluations_are_found_at_the_start(tmp_path: Path) -> None:
+    for number in range(5):
+        Image.new("L", (8, 8), number).save(tmp_path / f"{number}.png")
+    with pytest.raises(mmgan.ConfigError, match="needs more than 128 pictures, and the data has 5"):
+        dcgan_run(data=str(tmp_path), evaluate_every=10)

@@ -7,19 +7,17 @@ import math
 import pytest
 import torch
 
-from mmgan import DataError, Draw
+from mmgan import Config, DataError, Draw
 from mmgan_gan.points import Mixture, open_grid, open_ring
 
 PERFECT = 1 - math.exp(-9 / 2)  # P(|x| < 3 sigma) of a round Gaussian in the plane: 0.98889
 
 
-def points(mixture: Mixture, n: int, seed: int = 0, epoch: int = 0) -> torch.Tensor:
-    indices = torch.arange(n)
-    return mixture.batch(indices, Draw(seed, torch.full_like(indices, epoch), indices))
+CONFIG = Config(plugin="gan")
 
 
 def test_ring() -> None:
-    ring = open_ring("", None)
+    ring = open_ring("", CONFIG)
     assert ring.centres.shape == (8, 2)
     assert torch.allclose(ring.centres.norm(dim=1), torch.ones(8))
     assert torch.allclose(ring.centres[0], torch.tensor([1.0, 0.0]))
@@ -28,26 +26,26 @@ def test_ring() -> None:
 
 
 def test_grid() -> None:
-    grid = open_grid("", None)
+    grid = open_grid("", CONFIG)
     expected = {(float(x), float(y)) for x in (-4, -2, 0, 2, 4) for y in (-4, -2, 0, 2, 4)}
     assert {tuple(centre) for centre in grid.centres.tolist()} == expected
     assert grid.sigma == 0.05
 
 
 def test_the_number_of_modes_can_be_chosen() -> None:
-    assert len(open_ring("12", None).centres) == 12
-    assert open_grid("2", None).centres.tolist() == [[-1, -1], [-1, 1], [1, -1], [1, 1]]
+    assert len(open_ring("12", CONFIG).centres) == 12
+    assert open_grid("2", CONFIG).centres.tolist() == [[-1, -1], [-1, 1], [1, -1], [1, 1]]
 
 
 @pytest.mark.parametrize("argument", ["0", "101", "-8", "eight", "8.0", "²"])
 def test_a_number_of_modes_that_is_none_is_an_error(argument: str) -> None:
     with pytest.raises(DataError, match="from 1 to 100"):
-        open_ring(argument, None)
+        open_ring(argument, CONFIG)
 
 
-@pytest.mark.parametrize("mixture", [open_ring("", None), open_grid("", None)])
+@pytest.mark.parametrize("mixture", [open_ring("", CONFIG), open_grid("", CONFIG)])
 def test_modes_are_equally_likely_and_as_wide_as_said(mixture: Mixture) -> None:
-    sample = points(mixture, 50_000)
+    sample = mixture.points[:50_000]
     assert sample.dtype == torch.float32
     mode = torch.cdist(sample, mixture.centres).argmin(1)
     share = torch.bincount(mode, minlength=len(mixture.centres)) / len(sample)
@@ -57,25 +55,25 @@ def test_modes_are_equally_likely_and_as_wide_as_said(mixture: Mixture) -> None:
     assert torch.allclose(offset.T.cov(), torch.eye(2), atol=0.03)
 
 
-def test_a_point_is_a_function_of_seed_epoch_and_index() -> None:
-    ring = open_ring("", None)
-    first = points(ring, 100)
-    assert torch.equal(points(ring, 100), first)
-    assert torch.equal(points(ring, 200)[:100], first)
-    assert not (points(ring, 100, epoch=1) == first).any()
-    assert not (points(ring, 100, seed=1) == first).any()
+def test_points_follow_from_the_seed() -> None:
+    ring, again = open_ring("", CONFIG), open_ring("", CONFIG)
+    other = open_ring("", CONFIG.model_copy(update={"seed": 1}))
+    assert torch.equal(ring.points, again.points)
+    assert not (ring.points == other.points).all(1).any()
+    indices = torch.tensor([5, 99_999, 0])
+    assert torch.equal(ring.batch(indices, Draw(0, indices, indices)), ring.points[indices])
 
 
-@pytest.mark.parametrize("mixture", [open_ring("", None), open_grid("", None)])
+@pytest.mark.parametrize("mixture", [open_ring("", CONFIG), open_grid("", CONFIG)])
 def test_a_perfect_sampler(mixture: Mixture) -> None:
-    scores = mixture.scores(points(mixture, 50_000))
+    scores = mixture.scores(mixture.points[:50_000])
     assert scores["high_quality"] == pytest.approx(PERFECT, abs=0.002)
     assert scores["modes"] == len(mixture.centres)
     assert scores["missing"] == pytest.approx(1 - PERFECT, abs=0.02)  # the modes' shares vary a little
 
 
 def test_scores_of_points_by_hand() -> None:
-    grid = open_grid("2", None)  # four modes, good within 0.15
+    grid = open_grid("2", CONFIG)  # four modes, good within 0.15
     scores = grid.scores(
         torch.tensor(
             [
@@ -94,7 +92,7 @@ def test_scores_of_points_by_hand() -> None:
 
 
 def test_one_mode_alone_and_none_at_all() -> None:
-    ring = open_ring("", None)
+    ring = open_ring("", CONFIG)
     assert ring.scores(ring.centres[:1].expand(10, 2)) == {
         "missing": 7 / 8,
         "modes": 1.0,

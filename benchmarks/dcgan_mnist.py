@@ -1,6 +1,6 @@
 """mmgan's DCGAN on MNIST with everything on, judged at marks of time as ``bare_dcgan.py`` judges its loop.
 
-    python benchmarks/mmgan_dcgan.py --root DATA --judge judge.pt --seconds 60,120 --out runs/mnist
+    python benchmarks/dcgan_mnist.py --root DATA --judge judge.pt --seconds 60,120 --out runs/mnist
 
 The clock counts all that `mmgan run` does: data, logging, TensorBoard, samples, checkpoints, the average of
 G's weights. It only stands still while pictures are judged. One JSON line is printed at each mark.
