@@ -15,6 +15,7 @@ setup: .venv/ready
 
 demo: setup  ## Train a DCGAN on the embedded digits for a few minutes, and say where its pictures are.
 	$(BIN)/mmgan run --plugin dcgan --steps 4000 --set width=32 $(ARGS)
+	@echo "The command mmgan is in $(BIN): put it on your PATH with  source $(BIN)/activate" >&2
 
 run: setup  ## make run PLUGIN=gan ARGS="--data ring --steps 2000"
 	$(BIN)/mmgan run --plugin $(PLUGIN) $(ARGS)
