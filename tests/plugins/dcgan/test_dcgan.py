@@ -239,7 +239,8 @@ print(train(run).step)
 
 
 @pytest.mark.parametrize("plugin", ["dcgan", "gan"])
-@pytest.mark.parametrize(("precision", "workers"), [("fp32", 0), ("bf16", 2)])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_resume_in_a_new_process_is_exact(tmp_path: Path, plugin: str, precision: str, workers: int) -> None:
     settings = {
         "plugin": plugin, "steps": 40, "batch_size": 8, "width": 8, "device": "cpu", "precision": precision,
