@@ -244,10 +244,10 @@ def penalties() -> str:
 
 
 def metrics() -> str:
-    """Return the metrics of pictures, with the first sentence about each."""
-    from mmgan.metrics.image import IMAGE_METRICS
+    """Return the distances between features, with the first sentence about each."""
+    from mmgan.metrics.distances import METRICS
 
-    rows = [(f"`{name}_…`", in_table(first_paragraph(metric))) for name, metric in IMAGE_METRICS.items()]
+    rows = [(f"`{name}_…`", in_table(first_paragraph(metric))) for name, metric in METRICS.items()]
     return table(("score", "what it is"), rows)
 
 

@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 hookimpl = pluggy.HookimplMarker("mmgan")
 
 _PUBLIC = {
+    "AudioSamples": "mmgan.samples",
     "CheckpointError": "mmgan.errors",
     "Config": "mmgan.config",
     "ConfigError": "mmgan.errors",
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from mmgan.plugins import Plugins
     from mmgan.precision import Precision
     from mmgan.run import Run, load_run, new_run
-    from mmgan.samples import ImageSamples, PointSamples, Samples
+    from mmgan.samples import AudioSamples, ImageSamples, PointSamples, Samples
     from mmgan.task import Phase, Player, Stage, Task
 
 

@@ -18,21 +18,23 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_datasets(register: RegisterKind) -> None:
-    """Register the pictures: a folder of them, scikit-learn's digits, and torchvision's data sets."""
+    """Register pictures (a folder, scikit-learn's digits, torchvision's data sets) and a folder of sounds."""
     register("folder", "mmgan.data.images:open_folder", kind="images")
     register("digits", "mmgan.data.images:open_digits", kind="images")
     register("torchvision", "mmgan.data.images:open_torchvision", kind="images")
+    register("folder", "mmgan.data.sounds:open_folder", kind="sounds")
 
 
 @hookimpl
 def register_metrics(register: RegisterKind) -> None:
-    """Register the distances and the coverage measures on features of pictures."""
-    register("frechet", "mmgan.metrics.image:frechet_distance", kind="images")
-    register("kernel", "mmgan.metrics.image:kernel_distance", kind="images")
-    register("precision", "mmgan.metrics.image:precision", kind="images")
-    register("recall", "mmgan.metrics.image:recall", kind="images")
-    register("density", "mmgan.metrics.image:density", kind="images")
-    register("coverage", "mmgan.metrics.image:coverage", kind="images")
+    """Register the distances and the coverage measures, on features of pictures and of sounds."""
+    for kind in ("images", "sounds"):
+        register("frechet", "mmgan.metrics.distances:frechet_distance", kind=kind)
+        register("kernel", "mmgan.metrics.distances:kernel_distance", kind=kind)
+        register("precision", "mmgan.metrics.distances:precision", kind=kind)
+        register("recall", "mmgan.metrics.distances:recall", kind=kind)
+        register("density", "mmgan.metrics.distances:density", kind=kind)
+        register("coverage", "mmgan.metrics.distances:coverage", kind=kind)
 
 
 @hookimpl(trylast=True)

@@ -70,7 +70,7 @@ def register_datasets(register: RegisterKind) -> None:
 
 @hookspec
 def register_metrics(register: RegisterKind) -> None:
-    """Register metrics for ``mmgan evaluate``, each of one kind: for "images" a function
+    """Register metrics for ``mmgan evaluate``, each of one kind: for "images" and "sounds" a function
     ``(generated, real) -> float`` of two tensors of features (n, d). Tasks get them by ``run.metrics(kind)``.
     """
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmgan.data.images import ImageConfig, ImageData
 from mmgan.errors import ConfigError
+from mmgan.latents import closed_walk, slerp
 from mmgan.metrics.features import Features, Inception, PooledPixels, RandomFeatures
 from mmgan.metrics.image import image_scores
 from mmgan.samples import ImageSamples
@@ -78,10 +79,7 @@ class ImageTask(Task):
 
     def interpolate(self, n: int) -> ImageSamples:
         """Generate ``n`` pictures along a closed walk over the sphere that Gaussian latents lie near."""
-        corners = self.latents(max(2, n // 8))
-        position = torch.arange(n, device=corners.device) * len(corners) / n
-        start = position.long()
-        walk = slerp(corners[start], corners[(start + 1) % len(corners)], (position - start)[:, None])
+        walk = closed_walk(self.latents(max(2, n // 8)), n, slerp)
         return ImageSamples(self.generate(walk))
 
     def features(self) -> Features:
@@ -105,17 +103,3 @@ class ImageTask(Task):
         return image_scores(
             generated, real, self.features(), self.run.device.torch, self.run.metrics("images")
         )
-
-
-def slerp(start: Tensor, end: Tensor, position: Tensor) -> Tensor:
-    """Interpolate along the great circle from ``start`` to ``end`` (Shoemake 1985; White 2016 for latents).
-
-    Args:
-        start: (n, latent).
-        end: (n, latent).
-        position: (n, 1), 0 at the start and 1 at the end.
-    """
-    unit = torch.nn.functional.normalize
-    cosine = (unit(start, dim=1) * unit(end, dim=1)).sum(1, keepdim=True).clamp(-1, 1)
-    angle = torch.acos(cosine).clamp(1e-4, torch.pi - 1e-4)
-    return (torch.sin((1 - position) * angle) * start + torch.sin(position * angle) * end) / torch.sin(angle)

@@ -5,7 +5,7 @@ Every built-in game with one generator and one discriminator has these settings,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -61,19 +61,21 @@ class Objective:
         self.run = run
         self.adversarial = adversarial_loss(config.loss)
 
-    def discriminator(self, critic: Critic, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def discriminator(
+        self, critic: Critic, real: Tensor, fake: Tensor, scores: Sequence[Tensor] = ()
+    ) -> dict[str, Tensor]:
         """Return D's loss: ``D/adv``, and ``D/penalty`` where there is one.
-
-        Real and fake pass through the critic one after the other, so that batch norm sees each for itself.
 
         Args:
             critic: From examples (batch, ...) to raw scores.
             real: Examples of the data.
             fake: Generated ones; no gradient reaches the generator.
+            scores: Those of real and fake, where they are known. By default both pass through the critic, one
+                after the other, so that batch norm sees each for itself.
         """
         fake = fake.detach()
-        scores = critic(real), critic(fake)
-        losses = {"D/adv": self.adversarial.discriminator(*scores, self.config.smoothing)}
+        on_real, on_fake = scores or (critic(real), critic(fake))
+        losses = {"D/adv": self.adversarial.discriminator(on_real, on_fake, self.config.smoothing)}
         if self.config.penalty != "none":
             value = penalty(self.config.penalty, self.run, critic, real, fake)
             losses["D/penalty"] = self.config.penalty_weight * value

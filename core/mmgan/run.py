@@ -196,6 +196,11 @@ class Run:
         return self.loader.dataset
 
     @property
+    def data_is_open(self) -> bool:
+        """Whether the data is at hand. What samples show beside the generated must not open it."""
+        return self._loader is not None
+
+    @property
     def loader(self) -> Loader:
         """The endless stream of batches."""
         if self._loader is None:

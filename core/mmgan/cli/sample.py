@@ -57,5 +57,9 @@ def command(
             together = target / f"samples{samples.suffix}"
             samples.save(together)
             files = [*samples.save_each(target), together]
+            picture = samples.picture()
+            if picture is not None:
+                files.append(together.with_suffix(".png"))
+                picture.save(files[-1])
     say(f"{len(samples)} samples of {run.config.plugin} at step {run.step}, in {target}")
     emit("\n".join(map(str, files)))

@@ -23,6 +23,7 @@ from mmgan.data.cache import cache_key, cached_array
 from mmgan.data.dataset import Dataset, Draw
 from mmgan.data.pixels import to_pixels
 from mmgan.data.sources import Digits, ImageFolder, ImageSource, TorchvisionImages
+from mmgan.data.tree import list_skipped
 from mmgan.errors import DataError, did_you_mean
 
 #: Told how many pictures are decoded, of how many.
@@ -171,7 +172,7 @@ def _decode_all(
         readable = "1 readable picture" if labels else "no readable picture"
         raise DataError(
             f"{source} has {readable}, and a GAN needs at least 2 to learn from "
-            f"({len(source):,} found{_list_skipped(skipped)}{others}).",
+            f"({len(source):,} found{list_skipped(skipped)}{others}).",
             hint="Give --data a folder of pictures that Pillow reads, such as .png or .jpg; "
             "subfolders are searched too.",
         )
@@ -222,24 +223,10 @@ def _describe(data: ImageData, source: ImageSource, shape: tuple[int, ...]) -> s
     in_classes = f" in {classes:,} classes" if classes > 1 else ""
     others = f"; {source.others:,} other files" if source.others else ""
     size = f"{width}x{height}x{channels}"
-    return f"{count:,} pictures{in_classes} at {size}{_list_skipped(data.skipped)}{others}"
+    return f"{count:,} pictures{in_classes} at {size}{list_skipped(data.skipped)}{others}"
 
 
 def _to_float(pixels: NDArray[np.uint8]) -> Tensor:
     """Scale to [-1, 1]. NumPy's one thread takes 0.1 ms, and needn't wait for a core that others use."""
     values = np.divide(pixels, np.float32(127.5), dtype=np.float32)
     return torch.from_numpy(np.subtract(values, np.float32(1.0), out=values))
-
-
-def _list_skipped(skipped: list[tuple[str, str]]) -> str:
-    """Write ``"; 7 skipped: a.png (truncated), … and 2 more"``, or nothing where none was skipped."""
-    if not skipped:
-        return ""
-    shown = [f"{_printable(name)} ({_printable(reason)})" for name, reason in skipped[:5]]
-    more = f" and {len(skipped) - 5:,} more" if len(skipped) > 5 else ""
-    return f"; {len(skipped):,} skipped: {', '.join(shown)}{more}"
-
-
-def _printable(text: str) -> str:
-    """Quote what can't be shown: a file's name may hold a line break, which would tear a message."""
-    return text if text.isprintable() else ascii(text)

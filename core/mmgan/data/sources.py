@@ -7,8 +7,6 @@ import functools
 import hashlib
 import inspect
 import operator
-import os
-import stat
 import sys
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from mmgan.data.tree import FileTree
 from mmgan.errors import DataError, did_you_mean
 
 #: Pillow's formats that are no pictures of pixels: they run a program (Ghostscript), or can be named but not
@@ -43,82 +42,18 @@ class ImageSource(Protocol):
         """Name the pictures for the cache: equal for the same ones, different after any change to them."""
 
 
-class ImageFolder:
-    """All pictures below a folder, in the order of their names, labelled by its first-level subfolders.
-
-    A picture is known by its suffix, in capitals or not. Hidden files and folders are passed over. Links to
-    folders are followed, but no folder is entered twice. A picture that can't be read only fails when opened.
+class ImageFolder(FileTree):
+    """All pictures below a folder, labelled by its first-level subfolders.
 
     Args:
         path: A folder, or a single picture.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.others = 0
-        self._paths: list[Path] = []
-        if path.is_dir():
-            self._root = path
-            self._walk()
-        else:
-            self._root = path.parent
-            self._paths = [path]
-        parts = [file.relative_to(self._root).parts for file in self._paths]
-        classes = sorted({part[0] if len(part) > 1 else "" for part in parts})
-        numbers = {name: number for number, name in enumerate(classes)}
-        self._labels = [numbers[part[0] if len(part) > 1 else ""] for part in parts]
-
-    def __str__(self) -> str:
-        return repr(str(self.path))
-
-    def __len__(self) -> int:
-        return len(self._paths)
+        super().__init__(path, _suffixes())
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        path = self._paths[index]
-        if path.stat().st_size == 0:
-            raise ValueError("empty file")
-        return Image.open(path, formats=_formats()), self._labels[index]
-
-    def name(self, index: int) -> str:
-        """Return a picture's path below the folder."""
-        return self._paths[index].relative_to(self._root).as_posix()
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """A hash of each file's name below the folder, size, time of change and mode."""
-        digest = hashlib.sha256()
-        for index, path in enumerate(self._paths):
-            with contextlib.suppress(OSError):
-                status = path.stat()
-                # The mode too: a picture that may now be read is another picture.
-                digest.update(f"{status.st_size} {status.st_mtime_ns} {status.st_mode} ".encode())
-            digest.update(os.fsencode(self.name(index)) + b"\0")
-        return digest.hexdigest()
-
-    def _walk(self) -> None:
-        def unreadable(error: OSError) -> None:
-            # To be skipped, counted and named when it is opened, like a picture that can't be read.
-            self._paths.append(Path(os.fsdecode(error.filename)))
-
-        seen = {os.path.realpath(self._root)}
-        for folder, folders, files in os.walk(self._root, onerror=unreadable, followlinks=True):
-            kept = []
-            for name in sorted(folders):
-                real = os.path.realpath(os.path.join(folder, name))
-                if not name.startswith(".") and real not in seen:
-                    seen.add(real)
-                    kept.append(name)
-            folders[:] = kept
-            for name in files:
-                path = Path(folder, name)
-                if name.startswith("."):
-                    continue
-                if path.suffix.lower() in _suffixes() and not _is_special(path):
-                    self._paths.append(path)
-                else:
-                    self.others += 1
-        self._paths.sort(key=lambda path: path.parts)
+        return Image.open(self.file(index), formats=_formats()), self.labels[index]
 
 
 class TorchvisionImages:
@@ -227,14 +162,6 @@ def _formats() -> list[str]:
 def _suffixes() -> frozenset[str]:
     formats = set(_formats())
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
-
-
-def _is_special(path: Path) -> bool:
-    """Whether it is a pipe, a socket or a device, which would block who opens it. A broken link is not."""
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
 
 
 def _torchvision_classes() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,24 @@ class SampleWriter:
 
     @hookimpl
     def after_sample(self, run: Run, step: int, samples: Samples) -> None:
-        """Write the file beside the samples' folder and move it in, so that all files in there are whole."""
+        """Write the file, and the picture that belongs to it if it is none itself."""
         with writing(run) as folder:
             path = sample_path(folder, step, samples)
             path.parent.mkdir(exist_ok=True)
-            partial = folder / f".partial{path.suffix}"
-            try:
-                samples.save(partial)
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+            _write(samples.save, path)
+            picture = samples.picture()
+            if picture is not None:
+                _write(picture.save, path.with_suffix(".png"))
+
+
+def _write(save: Callable[[Path], None], path: Path) -> None:
+    """Write a file beside the samples' folder and move it in, so that all files in there are whole."""
+    partial = path.parent.parent / f".partial{path.suffix}"
+    try:
+        save(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def sample_path(folder: Path, step: int, samples: Samples) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from mmgan import MmganError, train
 
@@ -29,6 +30,16 @@ def test_a_resumed_run_writes_the_same_files(kit: Any, tmp_path: Path) -> None:
     train(run)
     train(kit.resume())
     assert {name: (kit.folder / "samples" / name).read_text() for name in files(kit.folder)} == straight
+
+
+def test_samples_that_can_t_be_looked_at_get_a_picture(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = kit.new(sample_every=10)
+    sample = type(run.sample(1))
+    monkeypatch.setattr(sample, "picture", lambda self: Image.new("L", (3, 2), len(self)))
+    train(run)
+    assert files(kit.folder) == [f"step-0000{step}.{end}" for step in (10, 20) for end in ("png", "txt")]
+    with Image.open(kit.folder / "samples" / "step-000010.png") as picture:
+        assert picture.size == (3, 2)
 
 
 def test_a_write_that_fails_leaves_no_half_file(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,18 @@ import pytest
 import torch
 
 from mmgan.errors import DivergedError, UsageError
-from mmgan.metrics import image
-from mmgan.metrics.features import Features, PooledPixels, RandomFeatures
-from mmgan.metrics.image import (
-    IMAGE_METRICS,
+from mmgan.metrics import distances, image
+from mmgan.metrics.distances import (
+    METRICS,
     coverage,
     density,
     frechet_distance,
-    image_scores,
     kernel_distance,
     precision,
     recall,
 )
+from mmgan.metrics.features import Features, PooledPixels, RandomFeatures
+from mmgan.metrics.image import image_scores
 
 
 def normal(n, d, seed=0):
@@ -170,15 +170,15 @@ class TestNeighbours:
 
     def test_chunks_do_not_matter(self, monkeypatch):
         a, b = normal(100, 4), normal(130, 4, 1)
-        whole = {name: metric(a, b) for name, metric in IMAGE_METRICS.items()}
-        monkeypatch.setattr(image, "CHUNK", 7)
-        assert {name: metric(a, b) for name, metric in IMAGE_METRICS.items()} == pytest.approx(whole)
+        whole = {name: metric(a, b) for name, metric in METRICS.items()}
+        monkeypatch.setattr(distances, "CHUNK", 7)
+        assert {name: metric(a, b) for name, metric in METRICS.items()} == pytest.approx(whole)
 
 
 class TestScores:
     def test_names(self, digits):
         scores = image_scores([digits[:200]], [digits[200:400]], RandomFeatures())
-        assert list(scores) == [f"{name}_random" for name in IMAGE_METRICS]
+        assert list(scores) == [f"{name}_random" for name in METRICS]
         assert not any("fid" in name or "kid" in name for name in scores)
         assert all(isinstance(score, float) for score in scores.values())
 
@@ -227,7 +227,7 @@ class TestScores:
         metrics = {"mean": mean_distance}
         scores = image_scores([digits[:9]], [digits[:9]], RandomFeatures(), metrics=metrics)
         assert scores == {"mean_random": 0}
-        assert "mean" not in IMAGE_METRICS
+        assert "mean" not in METRICS
 
     def test_features_of_a_plugin(self, digits):
         class Brightness(Features):
@@ -281,9 +281,9 @@ class TestBounds:
     def test_pairs_are_bounded(self, monkeypatch, metric):
         points, others = normal(400, 4), normal(300, 4, 1)
         before = torch.get_rng_state()
-        monkeypatch.setattr(image, "MAX_PAIRED", 100)
+        monkeypatch.setattr(distances, "MAX_PAIRED", 100)
         first = metric(points, others)
         assert first == metric(points, others)
         assert torch.equal(before, torch.get_rng_state())
-        monkeypatch.setattr(image, "MAX_PAIRED", 1000)
+        monkeypatch.setattr(distances, "MAX_PAIRED", 1000)
         assert first != metric(points, others)

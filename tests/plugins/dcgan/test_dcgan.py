@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +14,7 @@ from torch import nn
 import mmgan
 from mmgan.config import check, resolve
 from mmgan.engine import play_step, train
-from mmgan.image_task import slerp
+from mmgan.latents import slerp
 from mmgan.plugins import Plugins
 from mmgan_dcgan.networks import Discriminator, Generator
 from mmgan_dcgan.task import DCGANConfig
@@ -211,56 +207,6 @@ def test_learning_is_seen_in_the_scores() -> None:
 def test_too_few_samples_for_a_distance_are_refused() -> None:
     with pytest.raises(mmgan.UsageError, match="20"):
         dcgan_run().evaluate(20)
-
-
-TRAIN = """
-import sys, json
-from pathlib import Path
-import torch
-from PIL import Image
-import mmgan
-from mmgan.engine import train
-from mmgan.plugins import Plugins
-torch.set_num_threads(2)
-class Stopper:
-    @mmgan.hookimpl
-    def after_step(self, run, step):
-        if step == 17:
-            run.stop_signal = 2
-folder, stop = Path(sys.argv[1]), sys.argv[2] == "stop"
-if (folder / "config.toml").exists():
-    run = mmgan.load_run(folder)
-else:
-    settings = json.loads(sys.argv[3])
-    config = mmgan.config.check(Plugins().task(settings["plugin"]).Config, settings)
-    run = mmgan.new_run(config, Plugins(*([Stopper()] if stop else [])), folder)
-print(train(run).step)
-"""
-
-
-@pytest.mark.parametrize("plugin", ["dcgan", "gan"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("workers", [0, 2])
-def test_resume_in_a_new_process_is_exact(tmp_path: Path, plugin: str, precision: str, workers: int) -> None:
-    settings = {
-        "plugin": plugin, "steps": 40, "batch_size": 8, "width": 8, "device": "cpu", "precision": precision,
-        "workers": workers, "flip": True, "tensorboard": False, "sample_every": 20, "ema": 0.9,
-    }  # fmt: skip
-
-    def run(folder: str, stop: str) -> str:
-        command = [sys.executable, "-c", TRAIN, str(tmp_path / folder), stop, json.dumps(settings)]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
-
-    assert run("straight", "go on") == "40"
-    assert run("stopped", "stop") == "17"
-    assert run("stopped", "go on") == "40"
-    assert digests(tmp_path / "straight") == digests(tmp_path / "stopped")
-
-
-def digests(folder: Path) -> dict[str, str]:
-    files = [*(folder / "checkpoints" / "step-000040").iterdir(), *(folder / "samples").iterdir()]
-    assert len(files) == 8
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def test_a_registered_metric_is_computed_too() -> None:

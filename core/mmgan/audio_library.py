@@ -1,0 +1,28 @@
+"""torchaudio, imported past a check that its release 2.11 makes and that today's torch fails."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+
+def torchaudio() -> ModuleType:
+    """Import torchaudio, with ``functional`` and ``transforms``.
+
+    Its release 2.11 does not let itself be imported if torch was built with another minor version of CUDA,
+    as torch 2.15 is. Its next one will refuse other major versions only (pytorch/audio#4226), and mmgan uses
+    nothing of it that is compiled. So while it is imported, torch says nothing of CUDA.
+    """
+    if "torchaudio" not in sys.modules:
+        import torch
+
+        cuda, torch.version.cuda = torch.version.cuda, None
+        try:
+            import torchaudio  # type: ignore[import-untyped]
+        finally:
+            torch.version.cuda = cuda
+    import torchaudio.functional
+    import torchaudio.transforms
+
+    module: ModuleType = torchaudio
+    return module

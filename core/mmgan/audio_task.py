@@ -1,0 +1,94 @@
+"""What every game on sounds has in common: its data, its samples, its walk, its scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mmgan.data.sounds import AudioConfig, AudioData
+from mmgan.errors import ConfigError
+from mmgan.latents import closed_walk, slerp
+from mmgan.metrics.audio import DIMENSIONS, audio_scores
+from mmgan.samples import AudioSamples
+from mmgan.task import Task
+
+#: Samples that are generated at once: enough to keep two cores busy, little enough for their memory.
+CHUNK = 32
+#: Sounds of the data that are shown beside generated ones.
+SHOWN = 8
+
+
+class AudioTaskConfig(AudioConfig):
+    """Settings of a game that turns latents into sounds."""
+
+    latent: int = Field(100, ge=1, description="length of the latent vector z")
+
+
+class AudioTask(Task):
+    """A task whose player ``G`` turns latents into sounds. Subclasses write ``build`` and ``loss``."""
+
+    Config = AudioTaskConfig
+    data_kind = "sounds"
+
+    @property
+    def best_score(self) -> str:
+        """The Fréchet distance on log-mel statistics."""
+        return "frechet_logmel"
+
+    def data(self) -> Any:
+        """Open the sounds: (batch, channels, length) in [-1, 1].
+
+        Raises:
+            ConfigError: The run is to be evaluated, and there are too few sounds for it.
+        """
+        data = AudioData(self.run.open_data("sounds"), self.config, progress=self.run.progress)
+        if self.config.evaluate_every and len(data) <= DIMENSIONS:
+            raise ConfigError(
+                f"evaluate_every = {self.config.evaluate_every}: a Fréchet distance on log-mel statistics "
+                f"needs more than {DIMENSIONS} sounds, and the data has {len(data)}.",
+                hint="Train with --set evaluate_every=0, or on more sounds.",
+            )
+        return data
+
+    def latents(self, n: int) -> Tensor:
+        """Draw z ~ N(0, I): (n, latent)."""
+        return torch.randn(n, self.config.latent, device=self.run.device.torch)
+
+    def generate(self, latents: Tensor) -> Tensor:
+        """Turn latents into sounds (n, channels, length), by the averaged G if any."""
+        generator = self.run.players["G"].sampler
+        return torch.cat([generator(chunk) for chunk in torch.split(latents, CHUNK)])
+
+    def sample(self, n: int) -> AudioSamples:
+        """Generate ``n`` sounds, to be shown beside some of the data where that is open."""
+        real = None
+        if self.run.data_is_open:
+            dataset: AudioData = self.run.dataset
+            real = dataset.sounds(_chosen(len(dataset), SHOWN))
+        return AudioSamples(self.generate(self.latents(n)), self.config.sample_rate, real)
+
+    def interpolate(self, n: int) -> AudioSamples:
+        """Generate ``n`` sounds along a closed walk over the sphere that Gaussian latents lie near."""
+        return self.walk(n, slerp)
+
+    def walk(self, n: int, between: Any) -> AudioSamples:
+        """Generate ``n`` sounds along a closed walk, eight from corner to corner."""
+        latents = closed_walk(self.latents(max(2, n // 8)), n, between)
+        return AudioSamples(self.generate(latents), self.config.sample_rate)
+
+    def evaluate(self, n: int) -> dict[str, float]:
+        """Score ``n`` sounds (0: as many as the data, at most 2,000) against as many of the data."""
+        dataset: AudioData = self.run.dataset
+        n = n or min(len(dataset), 2_000)
+        generated = (self.generate(self.latents(len(chunk))) for chunk in torch.split(torch.arange(n), CHUNK))
+        # At random, since a folder's sounds come class by class; the same ones each time.
+        real = (dataset.sounds(chunk) for chunk in torch.split(_chosen(len(dataset), n), CHUNK))
+        return audio_scores(generated, real, self.config.sample_rate, self.run.metrics("sounds"))
+
+
+def _chosen(count: int, n: int) -> Tensor:
+    """Choose ``n`` of ``count`` examples at random, always the same ones."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:n]

@@ -1,0 +1,213 @@
+"""Sounds as training data: their settings, what ``--data`` may name, and the data set itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from mmgan.config import Config
+from mmgan.data.cache import cache_key, cached_array
+from mmgan.data.dataset import Dataset, Draw
+from mmgan.data.sound_sources import SoundFolder, SoundSource
+from mmgan.data.tree import list_skipped
+from mmgan.data.waveforms import Waveform, one_shot, to_waveform
+from mmgan.errors import DataError
+
+if TYPE_CHECKING:
+    from mmgan.data.images import Progress
+
+
+class AudioConfig(Config):
+    """The settings of a task that trains on sounds."""
+
+    length: int = Field(16384, ge=1, description="length of a sound, in samples")
+    sample_rate: int = Field(16000, ge=1_000, le=192_000, description="samples in a second (Hz)")
+    channels: Literal[1, 2] = Field(1, description="1: mono, 2: stereo")
+    slice: Literal["oneshot", "crops"] = Field(
+        "oneshot", description="a file is one sound, cut or padded; or a recording, of which crops are taken"
+    )
+    normalize: Literal["peak", "none"] = Field(
+        "peak", description="make each one-shot or recording as loud as possible, or clip what is too loud"
+    )
+    align: bool = Field(True, description="let one-shots start where the sound does")
+    trim_db: float = Field(
+        60, ge=0, description="cut the ends of one-shots that are this far below their loudest part; 0: keep"
+    )
+
+
+class AudioData(Dataset):
+    """Sounds of one length, rate and number of channels, decoded once into the cache.
+
+    Of one-shots (``slice="oneshot"``) each file is one example. Of recordings (``slice="crops"``) each
+    window of ``length`` is one, so that a long recording counts for more, and a batch takes crops at random
+    positions instead of the windows.
+    A sound that can't be read (torn, empty, silent, no sound at all) is skipped, counted and named.
+
+    Args:
+        source: Where the sounds come from.
+        config: Their length and the like.
+        progress: Called now and then while sounds are decoded, which only happens the first time.
+
+    Raises:
+        DataError: Fewer than two examples can be read.
+    """
+
+    def __init__(self, source: SoundSource, config: AudioConfig, progress: Progress | None = None) -> None:
+        look: list[object] = [config.length, config.sample_rate, config.channels, config.normalize]
+        look += [config.slice, config.align, config.trim_db] if config.slice == "oneshot" else [config.slice]
+        # Not by importing them, which takes seconds.
+        versions = [version(library) for library in ("soundfile", "torchaudio", "librosa")]
+        self._cached = cached_array(
+            cache_key("sounds", *versions, source.fingerprint, *look),
+            lambda metadata: _decode_all(source, config, progress, metadata),
+        )
+        metadata = self._cached.metadata
+        self._length = config.length
+        self._crops = config.slice == "crops"
+        # The rows of the array lie end to end, so that a recording is one stretch of frames.
+        frames = np.array(metadata["frames"])
+        windows = _windows(frames, self._length)
+        rows = -(-frames // self._length)
+        number = np.arange(windows.sum()) - np.repeat(windows.cumsum() - windows, windows)
+        # Of each example: the first frame of its recording and of its window, and how far a crop may move.
+        self._first = np.repeat((rows.cumsum() - rows) * self._length, windows)
+        self._start = self._first + number * self._length
+        self._room = np.repeat(np.maximum(frames - self._length, 0), windows)
+        #: int64 (examples,): the class of each one, from 0.
+        self.labels = torch.from_numpy(np.repeat(np.array(metadata["labels"], dtype=np.int64), windows))
+        #: The name of each class, where the source has names.
+        self.classes = list(source.classes)
+        #: The name of each sound that was skipped, and why.
+        self.skipped = [(str(name), str(reason)) for name, reason in metadata["skipped"]]
+        self.description = _describe(self, source, config, frames)
+
+    def __len__(self) -> int:
+        return len(self._start)
+
+    def sounds(self, indices: Tensor) -> Tensor:
+        """Return sounds without augmentation: float32 (batch, channels, length) in [-1, 1].
+
+        Of recordings these are the windows, one after the other.
+        """
+        return self._cut(self._start[indices.numpy()])
+
+    def batch(self, indices: Tensor, draw: Draw) -> Tensor:
+        """Return sounds like :meth:`sounds`, but of recordings crops that ``draw`` places at random."""
+        if not self._crops:
+            return self.sounds(indices)
+        chosen = indices.numpy()
+        position = draw.uniform("crop").numpy() * (self._room[chosen] + 1)
+        return self._cut(self._first[chosen] + position.astype(np.int64))
+
+    def _cut(self, starts: NDArray[np.int64]) -> Tensor:
+        frames = self._cached.array.reshape(-1, self._cached.array.shape[-1])
+        sounds = np.stack([frames[start : start + self._length] for start in starts])
+        return torch.from_numpy(np.ascontiguousarray(sounds.transpose(0, 2, 1)))
+
+
+def open_folder(path: str, config: AudioConfig) -> SoundSource:
+    """Open a folder of sounds, or one recording.
+
+    Raises:
+        DataError: There is no such folder or file.
+    """
+    if not Path(path).exists():
+        raise DataError(f"There is no folder or file {path!r}.", hint="Give --data a folder of sounds.")
+    return SoundFolder(Path(path))
+
+
+def _decode_all(
+    source: SoundSource, config: AudioConfig, progress: Progress | None, metadata: dict[str, Any]
+) -> Iterator[Waveform]:
+    """Yield every readable sound in order, in rows (length, channels), the last one padded with zeros.
+
+    The metadata are the labels, how many frames each sound has, and what was skipped. One sound at a time is
+    in memory, at its own rate and again at the wanted one.
+    """
+    labels: list[int] = metadata.setdefault("labels", [])
+    lengths: list[int] = metadata.setdefault("frames", [])
+    skipped: list[tuple[str, str]] = metadata.setdefault("skipped", [])
+    for index in range(len(source)):
+        # libsndfile, librosa and plugins raise nearly anything on a hostile file, and one bad file must not
+        # stop a run.
+        try:
+            waveform, label = _decode(source, config, index)
+        except Exception as error:
+            skipped.append((source.name(index), _reason(error)))
+        else:
+            labels.append(label)
+            lengths.append(waveform.shape[1])
+            for start in range(0, waveform.shape[1], config.length):
+                row = waveform[:, start : start + config.length].T
+                yield np.pad(row, ((0, config.length - len(row)), (0, 0)))
+        if progress:
+            progress(index + 1, len(source))
+    if (examples := int(_windows(np.array(lengths), config.length).sum())) < 2:
+        raise _too_few(source, config, examples, skipped)
+
+
+def _decode(source: SoundSource, config: AudioConfig, index: int) -> tuple[Waveform, int]:
+    """Read a sound: (channels, frames) in [-1, 1], and its label."""
+    samples, rate, label = source[index]
+    waveform = to_waveform(samples, rate, config.sample_rate, config.channels)
+    if config.slice == "oneshot":
+        waveform = one_shot(waveform, config.sample_rate, config.length, config.trim_db, config.align)
+    # In place, since a recording may be long. The peak is that of what was cut, so that each sound has one.
+    if config.normalize == "peak":
+        waveform /= max(waveform.max(), -waveform.min())
+    else:
+        np.clip(waveform, -1, 1, out=waveform)
+    return waveform, int(label)
+
+
+def _windows(frames: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Count the windows that fit into each recording; a shorter one is padded to one."""
+    return np.maximum(frames // length, 1)
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words why a sound can't be read."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
+def _too_few(
+    source: SoundSource, config: AudioConfig, examples: int, skipped: list[tuple[str, str]]
+) -> DataError:
+    found = f"{examples or 'no'} readable sound"
+    if config.slice == "crops":
+        found = f"readable sound for {examples or 'no'} example of {config.length / config.sample_rate:.3g} s"
+    others = f"; {source.others:,} other files" if source.others else ""
+    hint = (
+        "Give --data a folder of sounds that soundfile reads, such as .wav, .flac, .ogg or .mp3; "
+        "subfolders are searched too."
+    )
+    if examples and config.slice == "oneshot":
+        hint += " Of a long recording, crops are taken with --set slice=crops."
+    return DataError(
+        f"{source} has {found}, and a GAN needs at least 2 to learn from "
+        f"({len(source):,} found{list_skipped(skipped)}{others}).",
+        hint=hint,
+    )
+
+
+def _describe(data: AudioData, source: SoundSource, config: AudioConfig, frames: NDArray[np.int64]) -> str:
+    classes = len(set(data.labels.tolist()))
+    in_classes = f" in {classes:,} classes" if classes > 1 else ""
+    others = f"; {source.others:,} other files" if source.others else ""
+    recordings = f"{len(frames):,} recording{'s' * (len(frames) > 1)}"
+    whole = f" from {recordings} of {frames.sum() / config.sample_rate:,.1f} s in all"
+    return (
+        f"{len(data):,} sounds{whole if config.slice == 'crops' else ''}{in_classes}, "
+        f"{config.length / config.sample_rate:.3g} s each, {config.sample_rate:,} Hz, "
+        f"{'mono' if config.channels == 1 else 'stereo'}{list_skipped(data.skipped)}{others}"
+    )

@@ -1,0 +1,38 @@
+"""A fair sample of a stream of rows, in bounded memory."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from torch import Tensor
+
+
+class Reservoir:
+    """Keeps so many rows of all that are added, each with the same chance (Vitter 1985).
+
+    So data in the order of its classes is sampled fairly too. The same stream gives the same sample.
+
+    Args:
+        size: Most rows that are kept.
+        width: Numbers in a row.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        self._kept = torch.empty(size, width)  # untouched rows cost no memory
+        self._chance = random.Random(0)
+        self._seen = 0
+
+    def add(self, rows: Tensor) -> None:
+        """Take rows (n, width) into account."""
+        size = len(self._kept)
+        for row in rows.float().cpu():
+            place = self._seen if self._seen < size else self._chance.randrange(self._seen + 1)
+            if place < size:
+                self._kept[place] = row
+            self._seen += 1
+
+    @property
+    def rows(self) -> Tensor:
+        """The rows that were kept: (rows, width)."""
+        return self._kept[: self._seen]

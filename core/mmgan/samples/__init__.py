@@ -1,0 +1,11 @@
+"""What a task generates: samples that can save themselves and show themselves in TensorBoard.
+
+A new modality is one more subclass of :class:`Samples`.
+"""
+
+from mmgan.samples.audio import AudioSamples
+from mmgan.samples.base import Samples
+from mmgan.samples.images import ImageSamples
+from mmgan.samples.points import PointSamples
+
+__all__ = ["AudioSamples", "ImageSamples", "PointSamples", "Samples"]

@@ -1,0 +1,164 @@
+"""Sounds as samples: what a person hears and sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from mmgan.samples.base import Samples
+from mmgan.samples.drawing import new_figure, to_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from torch.utils.tensorboard import SummaryWriter
+
+#: Seconds of silence between two sounds in one file.
+GAP = 0.25
+#: Sounds of either kind that a picture shows.
+SHOWN = 8
+#: Softer than this below a picture's loudest point nothing is shown, in dB.
+FLOOR = -80.0
+#: Samples in a window of a spectrogram, and from one to the next.
+WINDOW, HOP = 1024, 256
+
+
+class AudioSamples(Samples):
+    """Sounds.
+
+    Args:
+        waveforms: (n, 1 or 2, frames), values in [-1, 1]; values outside are clipped.
+        rate: Samples in a second (Hz).
+        real: Sounds of the data to show beside them, (m, 1 or 2, frames).
+    """
+
+    suffix = ".wav"
+
+    def __init__(self, waveforms: Tensor, rate: int, real: Tensor | None = None) -> None:
+        for sounds in (waveforms, *([] if real is None else [real])):
+            if sounds.ndim != 3 or sounds.shape[1] not in (1, 2):
+                raise ValueError(f"sounds must be (n, 1 or 2, frames), not {tuple(sounds.shape)}")
+        self.waveforms = _clipped(waveforms)
+        self.rate = rate
+        self.real = None if real is None else _clipped(real)
+
+    def __len__(self) -> int:
+        return len(self.waveforms)
+
+    def to_int16(self) -> NDArray[np.int16]:
+        """Return the sounds as 16-bit samples, (n, frames, channels)."""
+        # 32,767 both ways: what is symmetric stays so, and +1 does not wrap around to -1.
+        scaled = (self.waveforms * 32_767).round().to(torch.int16)
+        return scaled.transpose(1, 2).numpy()
+
+    def in_a_row(self) -> NDArray[np.int16]:
+        """Return all sounds one after the other, with silence in between: (frames, channels)."""
+        sounds = self.to_int16()
+        gap = np.zeros((round(GAP * self.rate), sounds.shape[2]), np.int16)
+        return np.concatenate([part for sound in sounds for part in (sound, gap)][:-1])
+
+    def save(self, path: Path) -> None:
+        """Write all sounds in a row as one 16-bit WAV."""
+        self._write(path, self.in_a_row())
+
+    def save_each(self, folder: Path) -> list[Path]:
+        """Write ``0000.wav``, ``0001.wav``, …."""
+        paths = [folder / f"{number:04d}.wav" for number in range(len(self))]
+        for path, sound in zip(paths, self.to_int16(), strict=True):
+            self._write(path, sound)
+        return paths
+
+    def save_walk(self, folder: Path) -> list[Path]:
+        """Write ``walk.wav``, the sounds in a row, and ``walk.png``, their spectrograms."""
+        sound, image = folder / "walk.wav", folder / "walk.png"
+        self.save(sound)
+        self.picture().save(image, format="PNG")
+        return [sound, image]
+
+    def to_tensorboard(self, writer: SummaryWriter, tag: str, step: int) -> None:
+        """Show the picture, and the sounds in a row (in mono, which is all that TensorBoard plays)."""
+        mono = torch.from_numpy(self.in_a_row()).float().mean(1) / 32_767
+        writer.add_audio(tag, mono[None], step, sample_rate=self.rate)
+        writer.add_image(tag, np.asarray(self.picture()), step, dataformats="HWC")
+
+    def picture(self) -> Image.Image:
+        """Draw waveforms and log-mel spectrograms, those of the data beside the generated ones.
+
+        Loudness is in dB below the loudest point of the picture. At most eight sounds of either kind are
+        shown, at equal distances in their order, so that a walk is seen from its start to its end.
+        """
+        kinds = [("generated", self.waveforms)] + ([] if self.real is None else [("data", self.real)])
+        shown = {name: _spread(sounds).mean(1).numpy() for name, sounds in kinds[::-1] if len(sounds)}
+        spectrograms = {name: [_log_mel(y, self.rate) for y in sounds] for name, sounds in shown.items()}
+        loudest = max(float(s.max()) for mels in spectrograms.values() for s in mels)
+        columns = max(map(len, shown.values()))
+        figure = new_figure(1.2 + 1.6 * columns, 3.1 * len(shown))
+        # A row of waveforms over a row of spectrograms, for each kind.
+        grid = figure.add_gridspec(2 * len(shown), columns, height_ratios=(1, 2) * len(shown))
+        for row, (name, sounds) in enumerate(shown.items()):
+            for number, sound in enumerate(sounds):
+                wave = figure.add_subplot(grid[2 * row, number])
+                mel = figure.add_subplot(grid[2 * row + 1, number])
+                decibels = spectrograms[name][number] - loudest
+                drawn = _draw(wave, mel, sound, decibels, self.rate, first=number == 0)
+                if number == 0:
+                    wave.set_title(name, loc="left", fontweight="bold")
+        figure.colorbar(drawn, ax=figure.axes, format="%+.0f dB", aspect=40, fraction=0.02)
+        return to_image(figure)
+
+    def _write(self, path: Path, sound: NDArray[np.int16]) -> None:
+        import soundfile  # type: ignore[import-untyped]
+
+        soundfile.write(path, sound, self.rate, subtype="PCM_16", format="WAV")
+
+
+def _clipped(sounds: Tensor) -> Tensor:
+    return sounds.detach().float().cpu().clamp(-1, 1)
+
+
+def _spread(sounds: Tensor) -> Tensor:
+    """Choose :data:`SHOWN` sounds at equal distances."""
+    return sounds[torch.linspace(0, len(sounds) - 1, min(SHOWN, len(sounds))).round().long()]
+
+
+def _log_mel(sound: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """Return a log-mel spectrogram in dB, (64, times)."""
+    import librosa
+
+    padded = np.pad(sound, (0, max(0, WINDOW - len(sound))))
+    mel = librosa.feature.melspectrogram(y=padded, sr=rate, n_fft=WINDOW, hop_length=HOP, n_mels=64)
+    decibels: NDArray[np.float32] = librosa.power_to_db(mel, ref=1.0, amin=1e-10, top_db=None)
+    return decibels
+
+
+def _draw(
+    wave: Axes, mel: Axes, sound: NDArray[np.float32], decibels: NDArray[np.float32], rate: int, first: bool
+) -> Any:
+    """Draw a waveform over its spectrogram; only the first of a row has labels."""
+    from librosa.display import specshow
+
+    seconds = max(len(sound), WINDOW) / rate
+    # librosa's waveshow is for windows to zoom in, and draws the whole figure anew for each wave.
+    wave.plot(np.arange(len(sound)) / rate, sound, color="#1a73e8", linewidth=0.5)
+    drawn = specshow(
+        decibels,
+        sr=rate,
+        hop_length=HOP,
+        x_axis="time",
+        y_axis="mel",
+        ax=mel,
+        vmin=FLOOR,
+        vmax=0,
+        cmap="magma",
+    )
+    for axes in (wave, mel):
+        axes.set(xlim=(0, seconds), xticks=[0, round(seconds / 2, 1)], xlabel="", ylabel="")
+        axes.tick_params(labelleft=first, labelbottom=axes is mel)
+    wave.set(ylim=(-1, 1))
+    mel.set(xlabel="s", ylabel="Hz" if first else "")
+    return drawn

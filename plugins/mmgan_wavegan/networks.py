@@ -1,0 +1,139 @@
+"""WaveGAN's two networks (Donahue et al. 2019, "Adversarial Audio Synthesis", tables 3 and 4).
+
+A generator and a critic that mirror each other: five layers, or six for longer sounds, with long kernels and
+a stride of 4. Neither has batch norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from mmgan_wavegan.layers import (
+    Convolution,
+    PostFilter,
+    ResizeConvolution,
+    TransposedConvolution,
+    leaky_relu,
+    phase_shuffle,
+)
+
+#: The length at the inner end of both networks.
+SHORTEST = 16
+#: The strides of the critic's layers, from the sound inwards; the generator's are the same, outwards.
+STRIDES = {16_384: (4, 4, 4, 4, 4), 32_768: (4, 4, 4, 4, 4, 2), 65_536: (4, 4, 4, 4, 4, 4)}
+
+
+class Generator(nn.Module):
+    """Turn latents into sounds.
+
+    Args:
+        length: Samples in a sound: 16,384, 32,768 or 65,536.
+        channels: 1 or 2.
+        dim: Channels of the layer next to the sound; they double with each layer away from it.
+        latent: Length of the latents.
+        kernel: Length of the filters, odd.
+        upsampling: ``zeros`` (transposed convolutions), ``nearest`` or ``linear`` (interpolation, then a
+            convolution).
+        post_filter: Length of a learned filter over the output, 0 for none.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        channels: int,
+        dim: int,
+        latent: int,
+        kernel: int = 25,
+        upsampling: str = "zeros",
+        post_filter: int = 0,
+    ) -> None:
+        super().__init__()
+        widths = (channels, *layer_widths(length, dim))[::-1]
+        self.width = widths[0]
+        self.dense = dense(latent, SHORTEST * self.width)
+        up = _upsampler(upsampling)
+        self.layers = nn.ModuleList(
+            up(wide, narrow, kernel, stride)
+            # The odd stride of 2 comes last: 16 samples become 64, 256, ….
+            for (wide, narrow), stride in zip(pairwise(widths), STRIDES[length], strict=True)
+        )
+        self.post_filter = PostFilter(channels, post_filter) if post_filter else nn.Identity()
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Map (batch, latent) to (batch, channels, length); in [-1, 1] before a post-filter."""
+        x = torch.relu(self.dense(latents)).view(-1, SHORTEST, self.width).transpose(1, 2)
+        *inner, last = self.layers
+        for layer in inner:
+            x = torch.relu(layer(x))
+        sounds: Tensor = self.post_filter(torch.tanh(last(x)))
+        return sounds
+
+
+class Critic(nn.Module):
+    """Score sounds.
+
+    Args:
+        length: Samples in a sound: 16,384, 32,768 or 65,536.
+        channels: 1 or 2.
+        dim: Channels of the first layer; they double with each layer.
+        kernel: Length of the filters, odd.
+        shuffle: Greatest shift of phase shuffle, 0 for none.
+        shuffle_each: ``batch`` or ``sample``: what has a shift of its own.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        channels: int,
+        dim: int,
+        kernel: int = 25,
+        shuffle: int = 2,
+        shuffle_each: str = "batch",
+    ) -> None:
+        super().__init__()
+        self.shuffle, self.shuffle_each = shuffle, shuffle_each
+        widths = (channels, *layer_widths(length, dim))
+        self.layers = nn.ModuleList(
+            Convolution(narrow, wide, kernel, stride)
+            for (narrow, wide), stride in zip(pairwise(widths), STRIDES[length], strict=True)
+        )
+        self.dense = dense(SHORTEST * widths[-1], 1)
+
+    def forward(self, sounds: Tensor, sets: int = 1) -> Tensor:
+        """Map (batch, channels, length) to scores (batch,).
+
+        Args:
+            sounds: One or more sets of sounds, of equal size.
+            sets: How many; each draws its own shifts, as if it came alone.
+        """
+        draws = len(sounds) if self.shuffle_each == "sample" else sets
+        *outer, last = self.layers
+        x = sounds
+        for layer in outer:
+            x = phase_shuffle(leaky_relu(layer(x)), self.shuffle, draws)
+        x = leaky_relu(last(x))
+        scores: Tensor = self.dense(x.transpose(1, 2).flatten(1))
+        return scores[:, 0]
+
+
+def layer_widths(length: int, dim: int) -> tuple[int, ...]:
+    """Return the channels of the layers, from the sound inwards."""
+    return tuple(dim * 2**layer for layer in range(len(STRIDES[length])))
+
+
+def dense(inputs: int, outputs: int) -> nn.Linear:
+    """Make a fully connected layer with Glorot's uniform weights and no bias yet."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _upsampler(name: str) -> Callable[[int, int, int, int], nn.Module]:
+    if name == "zeros":
+        return TransposedConvolution
+    return lambda wide, narrow, kernel, stretch: ResizeConvolution(wide, narrow, kernel, stretch, name)

@@ -1,0 +1,60 @@
+"""The game that WaveGAN plays."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmgan import AudioSamples, Player, Stage
+from mmgan.audio_task import AudioTask
+from mmgan.objective import Objective
+from mmgan_wavegan.config import WaveGANConfig
+from mmgan_wavegan.networks import Critic, Generator
+
+
+class WaveGAN(AudioTask):
+    """A critic on raw waveforms, kept smooth by a gradient penalty, against a generator of them."""
+
+    Config = WaveGANConfig
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The critic, five times in the paper, then G."""
+        return self.config.stages
+
+    def build(self) -> dict[str, Player]:
+        """Make G and the critic, each with Adam."""
+        c = self.config
+        self.run.sample_count = 16  # with gaps about 20 seconds to listen to
+        self.objective = Objective(c, self.run)
+        self.g = Generator(c.length, c.channels, c.dim, c.latent, c.kernel, c.upsampling, c.post_filter)
+        self.d = Critic(c.length, c.channels, c.dim, c.kernel, c.phase_shuffle, c.shuffle_each)
+        return {
+            "G": Player(self.g, torch.optim.Adam(self.g.parameters(), c.lr, c.betas), ema=c.ema),
+            "D": Player(
+                self.d,
+                torch.optim.Adam(self.d.parameters(), c.lr, c.betas),
+                clip_weights=c.clip_weights or None,
+                compile=c.penalty == "none",
+            ),
+        }
+
+    def latents(self, n: int) -> Tensor:
+        """Draw z ~ U(-1, 1): (n, latent)."""
+        return torch.rand(n, self.config.latent, device=self.run.device.torch) * 2 - 1
+
+    def interpolate(self, n: int) -> AudioSamples:
+        """Generate ``n`` sounds along a closed walk of straight lines, which stay in the latents' cube."""
+        return self.walk(n, torch.lerp)
+
+    def forward(self, real: Tensor) -> Tensor:
+        """Make the fakes of a step once: the critic learns from them, then G through the last ones' graph."""
+        return self.g(self.latents(len(real)))
+
+    def loss(self, phase: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Let the critic score real and generated sounds, or G be judged by it."""
+        if phase == "D":
+            # Without batch norm real and fake sounds can pass together: weights are read once.
+            scores = self.d(torch.cat([real, fake.detach()]), sets=2).chunk(2)
+            return self.objective.discriminator(self.d, real, fake, scores)
+        return self.objective.generator(self.d, real, fake)

@@ -1,0 +1,129 @@
+"""Minimal filtering gives what torch's convolutions give, and so do its first and second derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmgan_wavegan import minimal_filtering
+from mmgan_wavegan.minimal_filtering import LONGEST, convolve, convolve_transposed
+
+# Of the standard deviation of what is compared; bf16's rounding alone is 0.4 percent.
+TOLERANCE = 1e-3
+
+
+def plain(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    padding = (len(weight) - 3) // 2
+    return F.conv1d(x, weight.permute(2, 1, 0), bias, stride=4, padding=padding)
+
+
+def plain_transposed(x: Tensor, weight: Tensor) -> Tensor:
+    padding = (len(weight) - 3) // 2
+    return F.conv_transpose1d(x, weight.permute(2, 1, 0), stride=4, padding=padding, output_padding=1)
+
+
+def assert_near(ours: Tensor, theirs: Tensor) -> None:
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).abs().max() < TOLERANCE * theirs.std()
+
+
+@pytest.mark.parametrize("kernel", [5, 9, 15, 25, 27])
+@pytest.mark.parametrize(
+    ("batch", "inputs", "outputs", "length"), [(3, 2, 5, 64), (1, 1, 3, 32), (2, 7, 4, 256)]
+)
+def test_equals_the_library_s(kernel: int, batch: int, inputs: int, outputs: int, length: int) -> None:
+    torch.manual_seed(0)
+    x, weight, bias = (
+        torch.randn(batch, inputs, length),
+        torch.randn(kernel, inputs, outputs),
+        torch.randn(outputs),
+    )
+    assert_near(convolve(x, weight, bias), plain(x, weight, bias))
+    assert_near(convolve(x, weight), plain(x, weight))
+    y = torch.randn(batch, outputs, length // 4)
+    assert_near(convolve_transposed(y, weight), plain_transposed(y, weight))
+
+
+def test_the_longest_kernel_that_fits() -> None:
+    assert LONGEST == 28
+
+
+def test_rounding_is_a_hundredth_of_bf16_s() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(4, 64, 1024), torch.randn(25, 64, 128)
+    exact = plain(x.double(), weight.double())
+    error = (convolve(x, weight) - exact).std() / exact.std()
+    half = (plain(x.bfloat16(), weight.bfloat16()).double() - exact).std() / exact.std()
+    assert error < 5e-5
+    assert error < half / 50
+
+
+Function = Callable[[Tensor, Tensor], Tensor]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "length"), [(convolve, plain, 64), (convolve_transposed, plain_transposed, 16)]
+)
+def test_both_derivatives_equal_the_library_s(ours: Function, theirs: Function, length: int) -> None:
+    def derivatives(function: Function) -> list[Tensor]:
+        torch.manual_seed(0)
+        x = torch.randn(3, 4, length, requires_grad=True)
+        shape = (25, 4, 6) if function in (convolve, plain) else (25, 6, 4)
+        weight = torch.randn(*shape, requires_grad=True)
+        y = function(x, weight)
+        # Not linear in y, so that no second derivative vanishes.
+        first = torch.autograd.grad(
+            (y**2 * torch.linspace(-1, 1, y.shape[2])).sum(), (x, weight), create_graph=True
+        )
+        second = torch.autograd.grad(sum((g**2).sum() for g in first), (x, weight))
+        return [y, *first, *second]
+
+    for one, other in zip(derivatives(ours), derivatives(theirs), strict=True):
+        assert_near(one, other)
+
+
+def test_gradients_of_a_gradient_of_a_gradient() -> None:
+    """Numerically, in float64, with matrices of float64 too."""
+    torch.manual_seed(0)
+    minimal_filtering._matrices.cache_clear()
+    kept = minimal_filtering._matrices
+    try:
+        minimal_filtering._matrices = lambda kernel: tuple(m.double() for m in kept(kernel))  # type: ignore[assignment]
+        x = torch.randn(1, 2, 32, dtype=torch.float64, requires_grad=True)
+        weight = torch.randn(9, 2, 3, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(convolve, (x, weight), atol=1e-4)
+        assert torch.autograd.gradgradcheck(convolve, (x, weight), atol=1e-4)
+    finally:
+        minimal_filtering._matrices = kept
+
+
+def test_a_penalty_s_inner_gradient_computes_no_gradient_of_the_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+    forward = minimal_filtering._WeightGradient.forward
+
+    def counted(*args: object) -> Tensor:
+        calls.append(1)
+        return forward(*args)
+
+    monkeypatch.setattr(minimal_filtering._WeightGradient, "forward", staticmethod(counted))
+    x, weight = torch.randn(1, 1, 32, requires_grad=True), torch.randn(25, 1, 2, requires_grad=True)
+    (inner,) = torch.autograd.grad(convolve(x, weight).sum(), x, create_graph=True)
+    assert not calls
+    inner.square().sum().backward()
+    assert len(calls) == 1
+    assert weight.grad is not None
+
+
+def test_any_layout_in_memory_will_do() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 3, 64), torch.randn(25, 3, 4)
+    turned = x.transpose(1, 2).contiguous().transpose(1, 2)
+    assert torch.equal(convolve(x, weight), convolve(turned, weight))
+    cut = torch.randn(2, 3, 80)[..., 5:69]
+    assert torch.equal(convolve(cut, weight), convolve(cut.contiguous(), weight))
