@@ -21,8 +21,8 @@ def torchaudio() -> ModuleType:
             import torchaudio  # type: ignore[import-untyped]
         finally:
             torch.version.cuda = cuda
-    import torchaudio.functional
-    import torchaudio.transforms
+    import torchaudio.functional  # type: ignore[import-untyped]
+    import torchaudio.transforms  # type: ignore[import-untyped]
 
     module: ModuleType = torchaudio
     return module

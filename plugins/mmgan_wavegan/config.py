@@ -40,7 +40,12 @@ class WaveGANConfig(AudioTaskConfig, ObjectiveConfig):
     critic_steps: int = Field(5, ge=1, description="updates of the critic for each of G")
     lr: float = Field(1e-4, gt=0, description="Adam's learning rate")
     betas: tuple[float, float] = Field((0.5, 0.9), description="Adam's decay rates")
-    ema: float = Field(0.0, ge=0, lt=1, description="decay of G's moving average, used for samples; 0: none")
+    ema: float = Field(
+        0.999,
+        ge=0,
+        lt=1,
+        description="decay of G's moving average, used for samples; 0: none, as in the paper",
+    )
 
     @model_validator(mode="before")
     @classmethod

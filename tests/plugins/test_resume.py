@@ -43,9 +43,14 @@ GAMES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("plugin", GAMES)
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("plugin", "precision", "workers"),
+    [
+        ("dcgan", "fp32", 0), ("dcgan", "fp32", 2), ("dcgan", "bf16", 0), ("dcgan", "bf16", 2),
+        ("gan", "fp32", 0), ("gan", "bf16", 2),
+        ("wavegan", "fp32", 0), ("wavegan", "fp32", 2), ("wavegan", "bf16", 2),
+    ],
+)  # fmt: skip
 def test_resume_in_a_new_process_is_exact(tmp_path: Path, plugin: str, precision: str, workers: int) -> None:
     settings = {
         "plugin": plugin, "steps": 40, "batch_size": 8, "device": "cpu", "precision": precision,

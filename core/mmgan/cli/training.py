@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgan import hookimpl
+from mmgan.cli.memory import keep_freed_memory
 from mmgan.cli.output import emit, emit_json, say
 from mmgan.cli.signals import stopping
 
@@ -64,6 +65,8 @@ def play(run: Run, folder: Path, as_json: bool, *listeners: object) -> int:
     last = LastMetrics()
     run.plugins.attach([Progress(stream=sys.stderr), last, *listeners])
     introduce(run, folder)
+    if run.device.type == "cpu":
+        keep_freed_memory()
     with stopping(run):
         report = train(run)
     conclude(run, folder, report)

@@ -1,0 +1,25 @@
+"""How the C library keeps memory while a run trains on a CPU."""
+
+from __future__ import annotations
+
+import ctypes
+
+#: Numbers of mallopt(3).
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+
+def keep_freed_memory() -> bool:
+    """Keep memory that tensors free for the next ones, instead of giving it back to the system at once.
+
+    A step frees and takes the same large tensors again and again, and the system clears each page that it
+    gives, which can cost a twentieth of a step. It is a process's own choice, so the command line makes it
+    and the library does not.
+
+    Returns:
+        Whether the C library could be told; only glibc can.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))

@@ -1,0 +1,122 @@
+"""SeqGAN's two networks (Yu et al. 2017, "Sequence Generative Adversarial Nets with Policy Gradient")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+#: What a sequence begins after. The paper's code takes an ordinary token for it.
+START = 0
+#: Widths of the discriminator's convolutions, and how many filters each has (appendix of the paper).
+FILTERS = {
+    1: 100, 2: 200, 3: 200, 4: 200, 5: 200, 6: 100, 7: 100, 8: 100, 9: 100, 10: 100, 15: 160, 20: 160,
+}  # fmt: skip
+
+
+class Generator(nn.Module):
+    """Say what comes next in a sequence of tokens: an embedding, a recurrent layer, and a linear one.
+
+    Args:
+        vocabulary: Number of tokens.
+        embedding: Length of a token's vector.
+        hidden: Length of the recurrent state.
+        cell: ``lstm`` or ``gru``.
+        std: Deviation of the normal distribution that all weights are drawn from.
+    """
+
+    def __init__(
+        self, vocabulary: int, embedding: int = 32, hidden: int = 32, cell: str = "lstm", std: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        recurrent = nn.LSTM if cell == "lstm" else nn.GRU
+        self.recurrent = recurrent(embedding, hidden, batch_first=True)
+        self.output = nn.Linear(hidden, vocabulary)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=std)
+        # torch adds two biases where the paper has one.
+        nn.init.zeros_(self.recurrent.bias_hh_l0)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Predict each token from those before it: int64 (batch, length) to logits (batch, length, V)."""
+        before = F.pad(tokens[:, :-1], (1, 0), value=START)
+        logits: Tensor = self.output(self.recurrent(self.embedding(before))[0])
+        return logits
+
+    def advance(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Read one token of each sequence.
+
+        Args:
+            tokens: int64 (rows,).
+            state: What the last call returned; by default sequences begin, after :data:`START`.
+
+        Returns:
+            Features for :attr:`output`, (rows, hidden), and the new state: tensors (1, rows, hidden).
+        """
+        features, state = self.recurrent(self.embedding(tokens[:, None]), state)
+        return features[:, 0], state
+
+
+class Discriminator(nn.Module):
+    """Tell real sequences from generated ones: convolutions over all of a sequence's n-grams, and a highway.
+
+    Args:
+        vocabulary: Number of tokens.
+        length: Tokens in a sequence. Filters that are wider are left out.
+        embedding: Length of a token's vector.
+        dropout: Share of the features that is dropped in training. The paper **keeps** 0.75.
+    """
+
+    def __init__(self, vocabulary: int, length: int = 20, embedding: int = 64, dropout: float = 0.25) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        nn.init.uniform_(self.embedding.weight, -1, 1)
+        filters = {width: count for width, count in FILTERS.items() if width <= length}
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(embedding, count, width) for width, count in filters.items()
+        )
+        features = sum(filters.values())
+        self.highway = Highway(features)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(features, 2)
+        for layer in (*self.convolutions, self.output):
+            nn.init.trunc_normal_(layer.weight, std=0.1, a=-0.2, b=0.2)
+            nn.init.constant_(layer.bias, 0.1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map int64 (batch, length) to logits (batch, 2): of being generated, and of being real."""
+        x = self.embedding(tokens).transpose(1, 2)
+        found = torch.cat([convolution(x).amax(2) for convolution in self.convolutions], dim=1)
+        # The maximum of what ReLU leaves is what ReLU leaves of the maximum, and far fewer numbers.
+        logits: Tensor = self.output(self.dropout(self.highway(found.relu())))
+        return logits
+
+
+class Highway(nn.Module):
+    """Let a gate decide, feature by feature, what is transformed and what passes (Srivastava et al. 2015).
+
+    Args:
+        features: Their number.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.transform = nn.Linear(features, features)
+        self.gate = nn.Linear(features, features)
+        for layer in (self.transform, self.gate):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, features) to as many."""
+        # The gates begin nearly closed, so that at first most passes as it is.
+        gate = torch.sigmoid(self.gate(x) - 2)
+        return gate * torch.relu(self.transform(x)) + (1 - gate) * x
+
+
+def oracle(vocabulary: int = 5000, hidden: int = 32) -> Generator:
+    """Make the paper's source of synthetic data: a generator whose weights are drawn from N(0, 1)."""
+    return Generator(vocabulary, hidden, hidden, std=1.0).requires_grad_(False).eval()

@@ -1,0 +1,132 @@
+"""Drawn tokens follow the softmax, and rewards are those that the paper's plain procedure gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy.stats import chisquare
+from torch import Tensor
+
+from mmgan_seqgan.networks import Generator
+from mmgan_seqgan.rollouts import complete, generate, rewards
+from mmgan_seqgan.sampling import draw
+
+
+@pytest.mark.parametrize("vocabulary", [2, 63, 64, 65, 1000])
+def test_tokens_follow_the_softmax(vocabulary: int) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(vocabulary)
+    for temperature in (1.0, 0.5):
+        tokens = torch.cat([draw(logits.expand(20_000, -1), temperature) for _ in range(5)])
+        found = torch.bincount(tokens, minlength=vocabulary).double()
+        expected = 100_000 * (logits.double() / temperature).softmax(0)
+        often = expected >= 5
+        rare = [float(found[~often].sum())], [float(expected[~often].sum())]
+        counts = [*found[often].tolist(), *(rare[0] if rare[1][0] >= 5 else [])]
+        hopes = [*expected[often].tolist(), *(rare[1] if rare[1][0] >= 5 else [])]
+        scale = sum(counts) / sum(hopes)
+        assert chisquare(counts, [hope * scale for hope in hopes]).pvalue > 1e-3
+
+
+def test_each_row_has_its_own_distribution() -> None:
+    torch.manual_seed(0)
+    wanted = torch.randint(300, (500,))
+    logits = torch.zeros(500, 300)
+    logits[torch.arange(500), wanted] = 60.0
+    assert torch.equal(draw(logits), wanted)
+
+
+def test_large_logits_do_not_overflow_and_impossible_tokens_are_never_drawn() -> None:
+    torch.manual_seed(0)
+    logits = torch.full((5_000, 130), -1e30)
+    logits[:, 5] = 1e4
+    logits[:, 129] = 1e4
+    found = draw(logits).unique().tolist()
+    assert found == [5, 129]
+    assert draw(torch.full((1, 5), 3e38)).item() < 5
+
+
+def test_draws_at_the_very_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A uniform number of 0, or one that rounds to 1, finds a token that can be drawn."""
+    logits = torch.full((1, 200), -1e30)
+    logits[0, 70:80] = 0.0
+    for number, token in ((0.0, 70), (1.0, 79)):
+        monkeypatch.setattr(torch, "rand", lambda *size, number=number, **_: torch.full(size, number))
+        assert draw(logits).item() == token
+
+
+def plain_rewards(generator: Generator, score: object, tokens: Tensor, rollouts: int) -> Tensor:
+    """As the paper's code goes about it: each completion of each prefix by itself."""
+    batch, length = tokens.shape
+    values = torch.zeros(batch, length)
+    for _ in range(rollouts):
+        for kept in range(1, length):
+            x = tokens.clone()
+            for position in range(kept, length):
+                probabilities = generator(x)[:, position].softmax(1)
+                x[:, position] = torch.multinomial(probabilities, 1)[:, 0]
+            values[:, kept - 1] += score(x)  # type: ignore[operator]
+    values /= rollouts
+    values[:, -1] = score(tokens)  # type: ignore[operator]
+    return values
+
+
+def liking(tokens: Tensor) -> Tensor:
+    """An opinion that every position has a part in: how many neighbours rise."""
+    return (tokens[:, 1:] > tokens[:, :-1]).double().mean(1).float()
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_rewards_equal_the_plain_ones_within_monte_carlo_error(cell: str) -> None:
+    torch.manual_seed(0)
+    generator = Generator(9, 4, 6, cell, std=1.5)
+    tokens = generate(generator, 3, 5)
+    with torch.no_grad():
+        plain = plain_rewards(generator, liking, tokens, 2_000)
+    ours = rewards(generator, liking, tokens, 2_000)
+    assert ours.shape == (3, 5)
+    assert torch.equal(ours[:, -1], liking(tokens))
+    # A completion's score deviates by less than 0.5: five standard errors of the difference of two means.
+    assert (ours - plain).abs().max() < 5 * 0.5 * (2 / 2_000) ** 0.5
+
+
+def test_prefixes_are_kept_and_the_rest_is_drawn() -> None:
+    torch.manual_seed(0)
+    generator = Generator(1000, 4, 6)
+    tokens = generate(generator, 8, 6)
+    done = complete(generator, tokens, 4)
+    assert done.shape == (5, 4, 8, 6)
+    for kept in range(1, 6):
+        assert (done[kept - 1, ..., :kept] == tokens[:, :kept]).all()
+        # By chance one in a thousand is equal.
+        assert (done[kept - 1, ..., kept:] == tokens[:, kept:]).double().mean() < 0.05
+
+
+def test_parts_that_are_computed_at_once_change_nothing_but_the_draws() -> None:
+    torch.manual_seed(0)
+    generator = Generator(9, 4, 6, std=1.5)
+    tokens = generate(generator, 4, 5)
+    sizes: list[int] = []
+
+    def watched(x: Tensor) -> Tensor:
+        sizes.append(len(x))
+        return liking(x)
+
+    small = rewards(generator, watched, tokens, 600, rows=50)
+    assert max(sizes) <= 50
+    assert sum(sizes) == 600 * 4 * 4 + 4
+    assert (small - rewards(generator, liking, tokens, 600)).abs().max() < 5 * 0.5 * (2 / 600) ** 0.5
+
+
+def test_generated_sequences_follow_the_generator() -> None:
+    """The likelihood of what it writes is what its own entropy says: for a uniform one, ln V a token."""
+    torch.manual_seed(0)
+    generator = Generator(50, 4, 4)
+    for parameter in generator.parameters():
+        torch.nn.init.zeros_(parameter)
+    tokens = generate(generator, 2_000, 3)
+    counts = torch.bincount(tokens.flatten(), minlength=50)
+    assert chisquare(counts.tolist()).pvalue > 1e-3
+    nll = torch.nn.functional.cross_entropy(generator(tokens).flatten(0, 1), tokens.flatten())
+    assert nll.item() == pytest.approx(torch.tensor(50.0).log().item(), rel=1e-5)
+    assert generate(generator, 4, 6).shape == (4, 6)
