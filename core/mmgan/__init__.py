@@ -39,6 +39,7 @@ _PUBLIC = {
     "Samples": "mmgan.samples",
     "Stage": "mmgan.task",
     "Task": "mmgan.task",
+    "TextSamples": "mmgan.samples",
     "UsageError": "mmgan.errors",
     "load_run": "mmgan.run",
     "new_run": "mmgan.run",
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from mmgan.plugins import Plugins
     from mmgan.precision import Precision
     from mmgan.run import Run, load_run, new_run
-    from mmgan.samples import AudioSamples, ImageSamples, PointSamples, Samples
+    from mmgan.samples import AudioSamples, ImageSamples, PointSamples, Samples, TextSamples
     from mmgan.task import Phase, Player, Stage, Task
 
 

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_datasets(register: RegisterKind) -> None:
-    """Register pictures (a folder, scikit-learn's digits, torchvision's data sets) and a folder of sounds."""
+    """Register pictures (a folder, scikit-learn's digits, torchvision's data sets), sounds and texts."""
     register("folder", "mmgan.data.images:open_folder", kind="images")
     register("digits", "mmgan.data.images:open_digits", kind="images")
     register("torchvision", "mmgan.data.images:open_torchvision", kind="images")
     register("folder", "mmgan.data.sounds:open_folder", kind="sounds")
+    register("folder", "mmgan.data.texts:open_folder", kind="texts")
 
 
 @hookimpl

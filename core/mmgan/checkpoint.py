@@ -24,6 +24,9 @@ from torch import Tensor
 
 from mmgan.errors import CheckpointError
 
+#: The weights of every network, and everything else.
+Loaded = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
+
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{6,})")
 
@@ -73,7 +76,7 @@ def save(
     return final
 
 
-def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+def load(path: Path) -> Loaded:
     """Check every file of a checkpoint against its manifest, and return (weights, state) on the CPU.
 
     Raises:

@@ -79,7 +79,7 @@ def resolve(
             hint=f"Use --plugin {from_file['plugin']}, or take the line out of the file.",
         )
     merged = {**from_file, **from_environment, **(flags or {}), "plugin": plugin}
-    return check(config_class, {key: _parse(config_class, key, value) for key, value in merged.items()})
+    return check(config_class, {key: parse_value(config_class, key, value) for key, value in merged.items()})
 
 
 def check(config_class: type[C], values: Mapping[str, Any]) -> C:
@@ -121,6 +121,17 @@ def parse_assignments(assignments: tuple[str, ...] | list[str]) -> dict[str, str
     return settings
 
 
+def parse_value(config_class: type[Config], key: str, value: Any) -> Any:
+    """Read a number, boolean or list that was given as text, where the setting is not text itself."""
+    field = config_class.model_fields.get(key)
+    if not isinstance(value, str) or field is None or _is_text(field.annotation):
+        return value
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
 def to_toml(config: Config) -> str:
     """Write a resolved config as TOML."""
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
@@ -149,17 +160,6 @@ def _allowed(field: FieldInfo) -> str:
     if not choices or not all(isinstance(choice, str | int | float) for choice in choices):
         return ""
     return f" (one of: {', '.join(map(str, choices))})"
-
-
-def _parse(config_class: type[Config], key: str, value: Any) -> Any:
-    """Read a number, boolean or list that was given as text, where the setting is not text itself."""
-    field = config_class.model_fields.get(key)
-    if not isinstance(value, str) or field is None or _is_text(field.annotation):
-        return value
-    try:
-        return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return value
 
 
 def _is_text(annotation: Any) -> bool:

@@ -71,7 +71,8 @@ def register_datasets(register: RegisterKind) -> None:
 @hookspec
 def register_metrics(register: RegisterKind) -> None:
     """Register metrics for ``mmgan evaluate``, each of one kind: for "images" and "sounds" a function
-    ``(generated, real) -> float`` of two tensors of features (n, d). Tasks get them by ``run.metrics(kind)``.
+    ``(generated, real) -> float`` of two tensors of features (n, d), for "texts" of two lists of texts. Tasks
+    get them by ``run.metrics(kind)``.
     """
 
 

@@ -67,7 +67,9 @@ class Precision:
         return self._scalers[player]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the scalers' state, by player."""
+        """Return the scalers' state, by player; nothing where losses are not scaled."""
+        if not self.scales:
+            return {}
         # Sorted, since a resumed run may meet its players in another order.
         return {player: dict(self._scalers[player].state_dict()) for player in sorted(self._scalers)}
 

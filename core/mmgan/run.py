@@ -48,13 +48,24 @@ class Run:
         seconds: Time spent in steps.
         hook: Calls a hook of every plugin.
         stop_signal: Set it to a signal's number, and training stops after the present step.
+        saved: What ``task.state_dict`` gave when the run was saved, where it was opened from a checkpoint; an
+            empty dict in a new one. A task whose networks have sizes that it found in its data (a vocabulary)
+            reads them here in ``build``.
     """
 
     #: How many samples a sample file shows.
     sample_count = 64
 
-    def __init__(self, task_class: type[Task], config: Config, plugins: Plugins, folder: Path | None) -> None:
+    def __init__(
+        self,
+        task_class: type[Task],
+        config: Config,
+        plugins: Plugins,
+        folder: Path | None,
+        saved: dict[str, Any] | None = None,
+    ) -> None:
         self.config = config
+        self.saved = saved or {}
         self.plugins = plugins
         self.folder = folder
         self.hook = plugins.hook
@@ -248,14 +259,23 @@ class Run:
             self._playing = False
             self._randomness = rng.get_state(self.device.torch)
 
-    def sample(self, n: int, seed: int | None = None) -> Samples:
+    def sample(self, n: int, seed: int | None = None, prompt: str = "") -> Samples:
         """Generate ``n`` samples. The same seed gives the same latents; training is not disturbed.
 
         Args:
             n: How many.
             seed: By default one that follows from the run's seed.
+            prompt: What each sample shall begin with.
+
+        Raises:
+            UsageError: There is a prompt, and the task takes none.
         """
-        return self._aside(lambda: self.task.sample(n), _SAMPLE_SEED if seed is None else seed)
+        if prompt and type(self.task).complete is Task.complete:
+            raise UsageError(f"{self.config.plugin} takes no prompts.")
+        return self._aside(
+            lambda: self.task.complete(n, prompt) if prompt else self.task.sample(n),
+            _SAMPLE_SEED if seed is None else seed,
+        )
 
     def interpolate(self, n: int, seed: int | None = None) -> Samples:
         """Generate ``n`` samples along a walk through latent space.
@@ -346,13 +366,17 @@ class Run:
             "rng": rng.get_state(self.device.torch) if self._playing else self._randomness,
         }
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Path, loaded: checkpoint.Loaded | None = None) -> None:
         """Put the run back to where a checkpoint was taken.
+
+        Args:
+            path: The checkpoint.
+            loaded: What is in it, where it was read already.
 
         Raises:
             CheckpointError: The checkpoint is torn, altered, or of another task or other settings.
         """
-        weights, state = checkpoint.load(path)
+        weights, state = loaded or checkpoint.load(path)
         try:
             for name, player in self.players.items():
                 player.module.load_state_dict(weights[name])
@@ -433,6 +457,25 @@ def _claim(folder: Path) -> None:
         )
 
 
+def read_settings(folder: Path, plugins: Plugins) -> tuple[type[Task], dict[str, Any]]:
+    """Return the task of a run's folder, and the run's settings as they were written.
+
+    Raises:
+        CheckpointError: This is no run's folder.
+        PluginError: The task's plugin is missing or broken.
+    """
+    try:
+        values = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+    except OSError:
+        raise CheckpointError(
+            f"{str(folder)!r} is no run's folder: it has no config.toml.",
+            hint="`mmgan run` makes one and says where.",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{str(folder / 'config.toml')!r} is not TOML: {error}.") from None
+    return plugins.task(str(values.get("plugin", ""))), values
+
+
 def load_run(
     folder: Path,
     plugins: Plugins | None = None,
@@ -446,30 +489,22 @@ def load_run(
         folder: The run's folder.
         plugins: By default all that are installed.
         which: ``last``, ``best``, or a step.
-        changes: Settings that may change: ``steps`` and ``device``.
+        changes: Settings that may change: ``steps``, ``device``, and the task's ``sample_settings``.
         progress: Told (done, total) while the data is being prepared.
 
     Raises:
         CheckpointError: This is no run's folder, or it holds no whole checkpoint.
     """
     plugins = plugins or Plugins()
-    try:
-        values = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
-    except OSError:
-        raise CheckpointError(
-            f"{str(folder)!r} is no run's folder: it has no config.toml.",
-            hint="`mmgan run` makes one and says where.",
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{str(folder / 'config.toml')!r} is not TOML: {error}.") from None
-    task_class = plugins.task(str(values.get("plugin", "")))
+    task_class, values = read_settings(folder, plugins)
     config = check(task_class.Config, {**values, **(changes or {})})
     path = find_checkpoint(folder / "checkpoints", which)
     plugins.detach()
     plugins.attach(default_listeners(config))
-    run = Run(task_class, config, plugins, folder)
+    loaded = checkpoint.load(path)
+    run = Run(task_class, config, plugins, folder, loaded[1].get("task"))
     run.progress = progress
-    run.load(path)
+    run.load(path, loaded)
     return run
 
 

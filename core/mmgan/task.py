@@ -114,6 +114,8 @@ class Task(ABC):
     Config: ClassVar[type[Config]] = Config
     #: What ``--data`` may hold: the kind of data set that the task trains on ("images", "points", …).
     data_kind: ClassVar[str] = ""
+    #: Settings that only sampling reads, which `mmgan sample --set` may therefore change.
+    sample_settings: ClassVar[frozenset[str]] = frozenset()
     run: Run
 
     def __init__(self, config: Any) -> None:
@@ -172,6 +174,10 @@ class Task(ABC):
 
     def interpolate(self, n: int) -> Samples:
         """Generate ``n`` samples along a walk through latent space (optional)."""
+        raise NotImplementedError
+
+    def complete(self, n: int, prompt: str) -> Samples:
+        """Generate ``n`` samples that begin with a prompt (optional)."""
         raise NotImplementedError
 
     def evaluate(self, n: int) -> dict[str, float]:

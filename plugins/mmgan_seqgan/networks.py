@@ -8,12 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-#: What a sequence begins after. The paper's code takes an ordinary token for it.
+from mmgan_seqgan.transformer import Transformer
+
+#: What a sequence begins after. For the oracle's language it is an ordinary token, as in the paper's code; of
+#: texts it is the boundary, which ends and pads them too.
 START = 0
 #: Widths of the discriminator's convolutions, and how many filters each has (appendix of the paper).
 FILTERS = {
     1: 100, 2: 200, 3: 200, 4: 200, 5: 200, 6: 100, 7: 100, 8: 100, 9: 100, 10: 100, 15: 160, 20: 160,
 }  # fmt: skip
+#: Sequences that a processor scores at once outside of training: few enough to stay in its cache.
+SCORED = 256
 
 
 class Generator(nn.Module):
@@ -21,24 +26,36 @@ class Generator(nn.Module):
 
     Args:
         vocabulary: Number of tokens.
-        embedding: Length of a token's vector.
-        hidden: Length of the recurrent state.
-        cell: ``lstm`` or ``gru``.
-        std: Deviation of the normal distribution that all weights are drawn from.
+        embedding: Length of a token's vector; a transformer's is ``hidden``.
+        hidden: Length of the state.
+        cell: ``lstm``, ``gru``, or ``transformer``, which takes the recurrent layer's place.
+        std: Deviation of the normal distribution that all weights are drawn from (but a transformer's own).
+        length: Most tokens that a transformer can read.
     """
 
     def __init__(
-        self, vocabulary: int, embedding: int = 32, hidden: int = 32, cell: str = "lstm", std: float = 0.1
+        self,
+        vocabulary: int,
+        embedding: int = 32,
+        hidden: int = 32,
+        cell: str = "lstm",
+        std: float = 0.1,
+        length: int = 20,
     ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, embedding)
-        recurrent = nn.LSTM if cell == "lstm" else nn.GRU
-        self.recurrent = recurrent(embedding, hidden, batch_first=True)
+        self.embedding = nn.Embedding(vocabulary, hidden if cell == "transformer" else embedding)
         self.output = nn.Linear(hidden, vocabulary)
-        for parameter in self.parameters():
+        if cell == "transformer":
+            self.recurrent: nn.Module = Transformer(hidden, length)
+            drawn = [*self.embedding.parameters(), *self.output.parameters()]
+        else:
+            self.recurrent = {"lstm": nn.LSTM, "gru": nn.GRU}[cell](embedding, hidden, batch_first=True)
+            drawn = list(self.parameters())
+        for parameter in drawn:
             nn.init.normal_(parameter, std=std)
-        # torch adds two biases where the paper has one.
-        nn.init.zeros_(self.recurrent.bias_hh_l0)
+        if cell != "transformer":
+            # torch adds two biases where the paper has one.
+            nn.init.zeros_(self.recurrent.bias_hh_l0)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Predict each token from those before it: int64 (batch, length) to logits (batch, length, V)."""
@@ -54,7 +71,8 @@ class Generator(nn.Module):
             state: What the last call returned; by default sequences begin, after :data:`START`.
 
         Returns:
-            Features for :attr:`output`, (rows, hidden), and the new state: tensors (1, rows, hidden).
+            Features for :attr:`output`, (rows, hidden), and the new state: nested tuples of tensors whose
+            last axes are (rows, hidden).
         """
         features, state = self.recurrent(self.embedding(tokens[:, None]), state)
         return features[:, 0], state
@@ -94,6 +112,49 @@ class Discriminator(nn.Module):
         logits: Tensor = self.output(self.dropout(self.highway(found.relu())))
         return logits
 
+    @torch.no_grad()
+    def probability(self, tokens: Tensor) -> Tensor:
+        """Return how likely sequences are real, in [0, 1], with dropout off: int64 (n, length) to (n,)."""
+        return self.judge(tokens[None, None])[0, 0]
+
+    @torch.no_grad()
+    def judge(self, completions: Tensor) -> Tensor:
+        """Return how likely completions of prefixes are real, with dropout off.
+
+        What the filters find in a prefix is the same for all its completions, and is looked for once.
+
+        Args:
+            completions: int64 (prefixes, rollouts, batch, length). Those at [t - 1] have their first t tokens
+                in common with the sequences [-1, 0], as :func:`mmgan_seqgan.rollouts.complete` makes them.
+
+        Returns:
+            (prefixes, rollouts, batch), each in [0, 1].
+        """
+        prefixes, rollouts, batch = completions.shape[:3]
+        whole = self.embedding(completions[-1, 0]).transpose(1, 2)
+        # [..., p] is the most that a filter found from the first place to place p.
+        most = [convolution(whole).cummax(2).values for convolution in self.convolutions]
+        sequences = torch.arange(batch, device=completions.device).repeat(rollouts)
+        scores = []
+        for kept in range(1, prefixes + 1):
+            rows = completions[kept - 1].flatten(0, 1)
+            for part, sequence in zip(in_parts(rows, SCORED), in_parts(sequences, SCORED), strict=True):
+                x = self.embedding(part).transpose(1, 2)
+                found = [
+                    self._beyond(convolution, x, kept, before, sequence)
+                    for convolution, before in zip(self.convolutions, most, strict=True)
+                ]
+                logits = self.output(self.highway(torch.cat(found, dim=1).relu()))
+                scores.append(logits.float().softmax(1)[:, 1])
+        return torch.cat(scores).view(prefixes, rollouts, batch)
+
+    @staticmethod
+    def _beyond(convolution: nn.Conv1d, x: Tensor, kept: int, before: Tensor, sequence: Tensor) -> Tensor:
+        """Return the most that filters find: where they reach beyond the prefix, or in the prefix itself."""
+        (width,) = convolution.kernel_size
+        found = convolution(x[..., max(0, kept - width + 1) :]).amax(2)
+        return found if kept < width else torch.maximum(found, before[sequence, :, kept - width])
+
 
 class Highway(nn.Module):
     """Let a gate decide, feature by feature, what is transformed and what passes (Srivastava et al. 2015).
@@ -115,6 +176,16 @@ class Highway(nn.Module):
         # The gates begin nearly closed, so that at first most passes as it is.
         gate = torch.sigmoid(self.gate(x) - 2)
         return gate * torch.relu(self.transform(x)) + (1 - gate) * x
+
+
+def in_parts(rows: Tensor, count: int) -> tuple[Tensor, ...]:
+    """Split rows into parts of what a processor's cache holds; a GPU gets 32 times as many, to be kept busy.
+
+    Args:
+        rows: (n, …).
+        count: Rows in a part, on a CPU.
+    """
+    return rows.split(count if rows.device.type == "cpu" else 32 * count)
 
 
 def oracle(vocabulary: int = 5000, hidden: int = 32) -> Generator:

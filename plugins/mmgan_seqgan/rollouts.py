@@ -8,57 +8,71 @@ all completions of all prefixes advance together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmgan_seqgan.networks import START, Generator
+from mmgan_seqgan.networks import START, Discriminator, Generator, in_parts
 from mmgan_seqgan.sampling import draw
 
-#: Rows whose logits are computed and drawn from at once: few enough to stay in a processor's cache.
-DRAWN_AT_ONCE = 256
+#: Rows whose logits a processor computes and draws from at once: few enough to stay in its cache.
+DRAWN = 128
 
 
 @torch.no_grad()
 def rewards(
-    generator: Generator, score: Callable[[Tensor], Tensor], tokens: Tensor, rollouts: int, rows: int = 1024
+    generator: Generator,
+    discriminator: Discriminator,
+    tokens: Tensor,
+    rollouts: int,
+    rows: int = 4096,
+    ends: bool = False,
 ) -> Tensor:
     """Estimate the action value Q of every token.
 
     Args:
         generator: The policy of the completions.
-        score: From int64 (n, length) to the probability of being real, (n,).
+        discriminator: Whose opinion counts.
         tokens: The generator's sequences, int64 (batch, length).
         rollouts: Completions of each prefix.
-        rows: Sequences that are scored at once, and completed at once where one rollout has no more of them.
+        rows: Completions that are made and scored at once (at least one of each prefix of a sequence).
+        ends: Whether :data:`START` also ends a sequence; then only it follows itself.
 
     Returns:
         (batch, length), each in [0, 1]. The last token's is the sequence's own score.
     """
-    batch, length = tokens.shape
-    total = torch.zeros(length - 1, batch, device=tokens.device)
-    at_once = max(1, rows // (batch * max(1, length - 1)))
-    for first in range(0, rollouts, at_once):
-        done = complete(generator, tokens, min(at_once, rollouts - first))
-        scores = torch.cat([score(part) for part in done.view(-1, length).split(rows)])
-        total += scores.view(done.shape[:3]).sum(1)
-    return torch.cat([total / rollouts, score(tokens)[None]]).T
+    prefixes = tokens.shape[1] - 1
+    values = []
+    for part in tokens.split(max(1, rows // max(1, prefixes))):
+        total = torch.zeros(prefixes, len(part), device=tokens.device)
+        at_once = max(1, rows // max(1, len(part) * prefixes))
+        for first in range(0, rollouts, at_once):
+            done = complete(generator, part, min(at_once, rollouts - first), ends)
+            total += discriminator.judge(done).sum(1)
+        values.append(torch.cat([total / rollouts, discriminator.probability(part)[None]]).T)
+    return torch.cat(values)
 
 
 @torch.no_grad()
-def complete(generator: Generator, tokens: Tensor, rollouts: int) -> Tensor:
-    """Let the generator complete every prefix of sequences.
+def complete(generator: Generator, tokens: Tensor, rollouts: int, ends: bool = False) -> Tensor:
+    """Let the generator complete every prefix of sequences. In float32: half precision would shift the odds.
 
     Args:
         generator: The policy.
         tokens: int64 (batch, length).
         rollouts: Completions of each prefix.
+        ends: As in :func:`rewards`.
 
     Returns:
         int64 (length - 1, rollouts, batch, length); [t - 1] keeps the first t tokens and draws the others.
     """
+    with torch.autocast(tokens.device.type, enabled=False):
+        return _complete(generator, tokens, rollouts, ends)
+
+
+def _complete(generator: Generator, tokens: Tensor, rollouts: int, ends: bool) -> Tensor:
     batch, length = tokens.shape
     done = tokens.expand(length - 1, rollouts, batch, length).clone()
     begun = generator.advance(torch.full_like(tokens[:, 0], START))
@@ -70,27 +84,67 @@ def complete(generator: Generator, tokens: Tensor, rollouts: int) -> Tensor:
         running = (
             joining if running is None else _map(lambda a, b: torch.cat([a, b], dim=-2), running, joining)
         )
-        drawn = draw_from(generator.output, running[0])
-        done[:position, :, :, position] = drawn.view(position, rollouts, batch)
-        running = generator.advance(drawn, running[1])
+        drawn = draw_from(generator.output, running[0]).view(position, rollouts, batch)
+        done[:position, ..., position] = _unless_over(drawn, done[:position, ..., position - 1], ends)
+        if position < length - 1:
+            running = generator.advance(done[:position, ..., position].flatten(), running[1])
     return done
 
 
-def draw_from(output: nn.Module, features: Tensor, temperature: float = 1.0) -> Tensor:
-    """Draw a token for each row of features (rows, hidden): int64 (rows,)."""
-    return torch.cat([draw(output(part), temperature) for part in features.split(DRAWN_AT_ONCE)])
+def draw_from(
+    output: nn.Module, features: Tensor, temperature: float = 1.0, without: int | None = None
+) -> Tensor:
+    """Draw a token, but not the one to do without, for each row of features (rows, hidden): int64 (rows,)."""
+    drawn = []
+    for part in in_parts(features, DRAWN):
+        logits = output(part)
+        if without is not None:
+            logits[:, without] = -torch.inf
+        drawn.append(draw(logits, temperature))
+    return torch.cat(drawn)
 
 
 @torch.no_grad()
-def generate(generator: Generator, count: int, length: int, temperature: float = 1.0) -> Tensor:
-    """Let the generator write sequences: int64 (count, length)."""
+def generate(
+    generator: Generator,
+    count: int,
+    length: int,
+    ends: bool = False,
+    temperature: float = 1.0,
+    prompt: Sequence[int] = (),
+    without: int | None = None,
+) -> Tensor:
+    """Let the generator write sequences. In float32: half precision would shift the odds.
+
+    Args:
+        generator: Who writes.
+        count: How many.
+        length: Tokens in each.
+        ends: As in :func:`rewards`.
+        temperature: Divides the logits.
+        prompt: What all begin with, shorter than ``length``.
+        without: A token that is not to be written.
+
+    Returns:
+        int64 (count, length).
+    """
     token = torch.full((count,), START, device=generator.output.weight.device)
     state, tokens = None, []
-    for _ in range(length):
-        features, state = generator.advance(token, state)
-        token = draw_from(generator.output, features, temperature)
-        tokens.append(token)
+    with torch.autocast(token.device.type, enabled=False):
+        for position in range(length):
+            features, state = generator.advance(token, state)
+            if position < len(prompt):
+                token = torch.full_like(token, prompt[position])
+            else:
+                drawn = draw_from(generator.output, features, temperature, without)
+                token = _unless_over(drawn, token, ends and position > 0)
+            tokens.append(token)
     return torch.stack(tokens, dim=1)
+
+
+def _unless_over(drawn: Tensor, before: Tensor, ends: bool) -> Tensor:
+    """Keep a sequence that has ended ended: :data:`START` after itself, else what was drawn."""
+    return drawn.where(before != START, START) if ends else drawn
 
 
 def _map(function: Callable[..., Tensor], *trees: Any) -> Any:

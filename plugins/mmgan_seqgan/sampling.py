@@ -7,12 +7,11 @@ Variate Generation*, section III.2): one pass of additions, and two short search
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-#: Tokens in a block. About the square root of a vocabulary of thousands, so that both searches are short.
-BLOCK = 64
 
 
 def draw(logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -28,14 +27,24 @@ def draw(logits: Tensor, temperature: float = 1.0) -> Tensor:
     logits = logits.detach().float()
     if temperature != 1:
         logits = logits / temperature
-    # Less the greatest, no exponential is above 1, and at least one is 1.
-    weights = (logits - logits.amax(1, keepdim=True)).exp_()
-    blocks = F.pad(weights, (0, -weights.shape[1] % BLOCK)).view(len(weights), -1, BLOCK)
+    # Safe from overflow: softmax takes the greatest away first.
+    weights = logits.softmax(1)
+    size = block_size(weights.shape[1])
+    blocks = F.pad(weights, (0, -weights.shape[1] % size)).view(len(weights), -1, size)
     sums = blocks.sum(2)
     block, rest = _invert(sums, torch.rand(len(weights), 1, device=logits.device) * sums.sum(1, keepdim=True))
-    inside = blocks.gather(1, block[:, :, None].expand(-1, 1, BLOCK))[:, 0]
+    inside = blocks.gather(1, block[:, :, None].expand(-1, 1, size))[:, 0]
     token, _ = _invert(inside, rest)
-    return (block * BLOCK + token)[:, 0]
+    return (block * size + token)[:, 0]
+
+
+@cache
+def block_size(vocabulary: int) -> int:
+    """Choose the tokens in a block: about the square root of thousands, so that both searches are short.
+
+    A size that divides the vocabulary saves a copy of all weights with zeros at the end.
+    """
+    return next((size for size in range(128, 31, -1) if vocabulary % size == 0), 64)
 
 
 def _invert(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -203,7 +203,7 @@ def _parts(x: Tensor, result: Tensor, shifts: list[int]) -> Iterator[tuple[Tenso
 
 
 def leaky_relu(x: Tensor) -> Tensor:
-    """Compute LeakyReLU with slope 0.2, in place.
+    """Compute LeakyReLU with slope 0.2, in place (but for a view).
 
     Its second derivative is zero everywhere, but torch computes with these zeros: a gradient penalty's
     backward pass goes back through the whole critic once more, for nothing. Here it stops, which saves a
@@ -221,8 +221,12 @@ SLOPE = 0.2
 class _LeakyReLU(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        F.leaky_relu_(x, SLOPE)
-        ctx.mark_dirty(x)
+        if x._is_view():
+            # In place, its gradient would go through copies of the base, in another order of axes.
+            x = F.leaky_relu(x, SLOPE)
+        else:
+            F.leaky_relu_(x, SLOPE)
+            ctx.mark_dirty(x)
         ctx.save_for_backward(x)
         return x
 

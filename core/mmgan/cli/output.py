@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mmgan.errors import UsageError
+
 #: Version of every JSON document that a command prints. It grows when a key changes its meaning or goes.
 SCHEMA = 1
 
@@ -19,8 +21,18 @@ def say(text: str) -> None:
 
 
 def emit(text: str) -> None:
-    """Give data, on stdout."""
-    print(text, flush=True)
+    """Give data, on stdout.
+
+    Raises:
+        UsageError: It holds characters that stdout's encoding has not.
+    """
+    try:
+        print(text, flush=True)
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"stdout is written in {error.encoding}, which has no {text[error.start]!r}.",
+            hint="Set PYTHONIOENCODING=utf-8, or write to a file where the command has --out.",
+        ) from None
 
 
 def emit_json(document: dict[str, Any]) -> None:

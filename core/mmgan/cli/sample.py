@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +12,11 @@ from mmgan.cli import folders
 from mmgan.cli.options import UserPath, checkpoint_option, device_option, folder_argument
 from mmgan.cli.output import emit, say
 from mmgan.cli.session import Session
-from mmgan.errors import UsageError
+from mmgan.errors import ConfigError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from mmgan.plugins import Plugins
+    from mmgan.samples import Samples
 
 
 @click.command("sample", short_help="Generate with what a run has learned.")
@@ -21,7 +26,15 @@ from mmgan.errors import UsageError
 )
 @click.option("--out", type=UserPath(), metavar="FOLDER", help="A new folder; by default DIR/generated/001.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="S", help="Another seed: other samples.")
+@click.option("--prompt", default="", metavar="TEXT", help="Begin each text with this.")
 @click.option("--interpolate", is_flag=True, help="Walk through latent space instead.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting that only sampling reads; may be repeated.",
+)
 @checkpoint_option
 @device_option
 @click.pass_obj
@@ -31,20 +44,34 @@ def command(
     count: int,
     out: Path | None,
     seed: int | None,
+    prompt: str,
     interpolate: bool,
+    settings: tuple[str, ...],
     checkpoint: str,
     device: str | None,
 ) -> None:
     """Generate samples with the run in DIR: a file for each, and one that shows them all.
 
-    On stdout: the files, one a line. The same seed gives the same samples.
+    On stdout: the files, one a line. Where samples are texts and no --out is given: the texts themselves,
+    one a line, and no files. The same seed gives the same samples.
     """
     from mmgan.run import load_run
 
+    if prompt and interpolate:
+        raise UsageError("A walk takes no prompt.", hint="Leave out --prompt or --interpolate.")
     if out is not None:
         folders.check_new(out)
-    run = load_run(folder, session.plugins, checkpoint, {"device": device} if device else {})
-    samples = run.interpolate(count, seed) if interpolate else run.sample(count, seed)
+    changes = _changes(folder, session.plugins, settings) if settings else {}
+    if device:
+        changes["device"] = device
+    run = load_run(folder, session.plugins, checkpoint, changes)
+    samples = run.interpolate(count, seed) if interpolate else run.sample(count, seed, prompt)
+    what = f"{len(samples)} samples of {run.config.plugin} at step {run.step}"
+    lines = samples.lines()
+    if lines is not None and out is None and not interpolate:
+        say(what)
+        emit("\n".join(lines))
+        return
     place = folders.numbered(folder / "generated") if out is None else contextlib.nullcontext(out)
     with place as target:
         target.mkdir(parents=True, exist_ok=True)
@@ -54,12 +81,40 @@ def command(
             except NotImplementedError:
                 raise UsageError(f"The samples of {run.config.plugin} can't be shown as a walk.") from None
         else:
-            together = target / f"samples{samples.suffix}"
-            samples.save(together)
-            files = [*samples.save_each(target), together]
-            picture = samples.picture()
-            if picture is not None:
-                files.append(together.with_suffix(".png"))
-                picture.save(files[-1])
-    say(f"{len(samples)} samples of {run.config.plugin} at step {run.step}, in {target}")
+            files = _save(samples, target)
+    say(f"{what}, in {target}")
     emit("\n".join(map(str, files)))
+
+
+def _changes(folder: Path, plugins: Plugins, assignments: tuple[str, ...]) -> dict[str, Any]:
+    """Read what ``--set`` gives, which may be no other setting than sampling alone reads.
+
+    Raises:
+        ConfigError: It is another, or an item has no ``=``.
+    """
+    from mmgan.config import parse_assignments, parse_value
+    from mmgan.run import read_settings
+
+    given = parse_assignments(assignments)
+    task_class, values = read_settings(folder, plugins)
+    allowed = sorted(task_class.sample_settings)
+    for key in given:
+        if key not in allowed:
+            raise ConfigError(
+                f"--set {key}: {values['plugin']} has no setting {key!r} that only sampling reads. "
+                f"{did_you_mean(key, allowed)}".rstrip(),
+                hint=f"Allowed: {', '.join(allowed) or 'none; this task has no such settings'}.",
+            )
+    return {key: parse_value(task_class.Config, key, value) for key, value in given.items()}
+
+
+def _save(samples: Samples, folder: Path) -> list[Path]:
+    """Write a file for each sample, one that shows them all, and its picture if there is one."""
+    together = folder / f"samples{samples.suffix}"
+    samples.save(together)
+    files = [*samples.save_each(folder), together]
+    picture = samples.picture()
+    if picture is not None:
+        files.append(together.with_suffix(".png"))
+        picture.save(files[-1])
+    return files

@@ -7,5 +7,6 @@ from mmgan.samples.audio import AudioSamples
 from mmgan.samples.base import Samples
 from mmgan.samples.images import ImageSamples
 from mmgan.samples.points import PointSamples
+from mmgan.samples.text import TextSamples, Tradeoff
 
-__all__ = ["AudioSamples", "ImageSamples", "PointSamples", "Samples"]
+__all__ = ["AudioSamples", "ImageSamples", "PointSamples", "Samples", "TextSamples", "Tradeoff"]

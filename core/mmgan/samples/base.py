@@ -38,5 +38,9 @@ class Samples(ABC):
         raise NotImplementedError
 
     def picture(self) -> Image.Image | None:
-        """Return a picture to go beside the file; None where the file is one itself."""
+        """Return a picture to go beside the file; None where there is none, or the file is one itself."""
+        return None
+
+    def lines(self) -> list[str] | None:
+        """What to print instead of files, where samples are text themselves."""
         return None

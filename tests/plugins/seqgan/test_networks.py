@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmgan_seqgan.networks import Discriminator, Generator, Highway, oracle
+from mmgan_seqgan.rollouts import complete
 
 
 def count(module: torch.nn.Module) -> int:
@@ -17,6 +18,9 @@ def test_parameters_are_as_many_as_the_paper_s() -> None:
     assert count(Generator(5000)) == 333_320 + 128
     assert count(Discriminator(5000)) == 7_045_402
     assert count(Generator(5000, cell="gru")) == 160_000 + 3 * (32 * 64 + 64) + 165_000
+    # Positions; per layer attention, mixing, two inner layers with biases, two normalisations; the last one.
+    layer = 3 * 32 * 33 + 32 * 33 + 128 * 33 + 32 * 129 + 4 * 32
+    assert count(Generator(5000, cell="transformer")) == 160_000 + 20 * 32 + 2 * layer + 64 + 165_000
 
 
 def test_weights_are_drawn_as_in_the_paper() -> None:
@@ -37,10 +41,10 @@ def test_an_oracle_learns_nothing() -> None:
     assert not any(parameter.requires_grad for parameter in oracle(50, 4).parameters())
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "transformer"])
 def test_predictions_depend_on_what_came_before_only(cell: str) -> None:
     torch.manual_seed(0)
-    generator = Generator(11, 5, 7, cell, std=1.0)
+    generator = Generator(11, 5, 8, cell, std=1.0)
     tokens = torch.randint(11, (3, 6))
     logits = generator(tokens)
     assert logits.shape == (3, 6, 11)
@@ -50,10 +54,10 @@ def test_predictions_depend_on_what_came_before_only(cell: str) -> None:
     assert not torch.equal(generator(changed)[:, 4:], logits[:, 4:])
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "transformer"])
 def test_reading_token_by_token_is_the_same(cell: str) -> None:
     torch.manual_seed(0)
-    generator = Generator(11, 5, 7, cell, std=1.0)
+    generator = Generator(11, 5, 8, cell, std=1.0)
     tokens = torch.randint(11, (3, 6))
     state, token, steps = None, torch.zeros(3, dtype=torch.int64), []
     for position in range(6):
@@ -88,6 +92,19 @@ def test_a_filter_finds_its_n_gram_wherever_it_is() -> None:
         for convolution in d.convolutions[-2:]:
             convolution.weight.zero_()
     torch.testing.assert_close(d(one), d(other))
+
+
+@pytest.mark.parametrize(("length", "batch", "rollouts"), [(20, 3, 2), (7, 5, 60), (2, 2, 1)])
+def test_completions_are_judged_as_if_each_came_alone(length: int, batch: int, rollouts: int) -> None:
+    torch.manual_seed(0)
+    d = Discriminator(30, length)
+    done = complete(Generator(30), torch.randint(30, (batch, length)), rollouts)
+    together = d.judge(done)
+    assert together.shape == (length - 1, rollouts, batch)
+    d.eval()
+    with torch.no_grad():
+        alone = d(done.flatten(0, 2)).softmax(1)[:, 1].view_as(together)
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
 def test_dropout_drops_a_quarter_and_only_in_training() -> None:

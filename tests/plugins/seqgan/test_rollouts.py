@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from scipy.stats import chisquare
@@ -12,7 +14,7 @@ from mmgan_seqgan.rollouts import complete, generate, rewards
 from mmgan_seqgan.sampling import draw
 
 
-@pytest.mark.parametrize("vocabulary", [2, 63, 64, 65, 1000])
+@pytest.mark.parametrize("vocabulary", [2, 63, 64, 65, 131, 1000])
 def test_tokens_follow_the_softmax(vocabulary: int) -> None:
     torch.manual_seed(0)
     logits = torch.randn(vocabulary)
@@ -71,23 +73,34 @@ def plain_rewards(generator: Generator, score: object, tokens: Tensor, rollouts:
     return values
 
 
-def liking(tokens: Tensor) -> Tensor:
+class Liking:
     """An opinion that every position has a part in: how many neighbours rise."""
-    return (tokens[:, 1:] > tokens[:, :-1]).double().mean(1).float()
+
+    def judge(self, tokens: Tensor) -> Tensor:
+        return (tokens[..., 1:] > tokens[..., :-1]).double().mean(-1).float()
+
+    probability = judge
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+LIKING: Any = Liking()
+
+
+def liking(tokens: Tensor) -> Tensor:
+    return LIKING.judge(tokens)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "transformer"])
 def test_rewards_equal_the_plain_ones_within_monte_carlo_error(cell: str) -> None:
     torch.manual_seed(0)
-    generator = Generator(9, 4, 6, cell, std=1.5)
+    generator = Generator(9, 4, 8, cell, std=1.5)
     tokens = generate(generator, 3, 5)
     with torch.no_grad():
-        plain = plain_rewards(generator, liking, tokens, 2_000)
-    ours = rewards(generator, liking, tokens, 2_000)
+        plain = plain_rewards(generator, liking, tokens, 600)
+    ours = rewards(generator, LIKING, tokens, 600)
     assert ours.shape == (3, 5)
     assert torch.equal(ours[:, -1], liking(tokens))
     # A completion's score deviates by less than 0.5: five standard errors of the difference of two means.
-    assert (ours - plain).abs().max() < 5 * 0.5 * (2 / 2_000) ** 0.5
+    assert (ours - plain).abs().max() < 5 * 0.5 * (2 / 600) ** 0.5
 
 
 def test_prefixes_are_kept_and_the_rest_is_drawn() -> None:
@@ -102,20 +115,50 @@ def test_prefixes_are_kept_and_the_rest_is_drawn() -> None:
         assert (done[kept - 1, ..., kept:] == tokens[:, kept:]).double().mean() < 0.05
 
 
-def test_parts_that_are_computed_at_once_change_nothing_but_the_draws() -> None:
+@pytest.mark.parametrize("rows", [50, 4, 1])
+def test_parts_that_are_computed_at_once_change_nothing_but_the_draws(rows: int) -> None:
     torch.manual_seed(0)
     generator = Generator(9, 4, 6, std=1.5)
     tokens = generate(generator, 4, 5)
     sizes: list[int] = []
 
-    def watched(x: Tensor) -> Tensor:
-        sizes.append(len(x))
-        return liking(x)
+    class Watched(Liking):
+        def judge(self, tokens: Tensor) -> Tensor:
+            sizes.append(tokens[..., 0].numel())
+            return super().judge(tokens)
 
-    small = rewards(generator, watched, tokens, 600, rows=50)
-    assert max(sizes) <= 50
-    assert sum(sizes) == 600 * 4 * 4 + 4
-    assert (small - rewards(generator, liking, tokens, 600)).abs().max() < 5 * 0.5 * (2 / 600) ** 0.5
+    watched: Any = Watched()
+    small = rewards(generator, watched, tokens, 100, rows=rows)
+    assert max(sizes) <= max(rows, 4)  # at least one completion of each of a sequence's prefixes
+    assert sum(sizes) == 100 * 4 * 4
+    assert (small - rewards(generator, LIKING, tokens, 100)).abs().max() < 5 * 0.5 * (2 / 100) ** 0.5
+
+
+def never_back(sequences: Tensor) -> bool:
+    """Whether nothing follows a token 0 but others."""
+    ended = (sequences == 0).long()
+    return torch.equal(ended, ended.cummax(1).values)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "transformer"])
+def test_what_has_ended_stays_ended(cell: str) -> None:
+    torch.manual_seed(0)
+    generator = Generator(5, 4, 8, cell, length=7)
+    tokens = generate(generator, 20, 7, ends=True)
+    done = complete(generator, tokens, 3, ends=True)
+    for sequences in (tokens, done.flatten(0, 2)):
+        assert (sequences == 0).any()
+        assert never_back(sequences)
+    # Without ends the boundary is a token like any other.
+    assert not never_back(generate(generator, 50, 7))
+
+
+def test_prompts_and_what_is_not_to_be_written() -> None:
+    torch.manual_seed(0)
+    generator = Generator(5, 4, 8)
+    tokens = generate(generator, 100, 6, prompt=[3, 1], without=2)
+    assert (tokens[:, :2] == torch.tensor([3, 1])).all()
+    assert set(tokens[:, 2:].flatten().tolist()) == {0, 1, 3, 4}
 
 
 def test_generated_sequences_follow_the_generator() -> None:

@@ -1,0 +1,75 @@
+"""SeqGAN's rewards as a plain port of the paper's procedure computes them, in PyTorch and float32.
+
+For each rollout and each prefix the generator reads the prefix, draws the other tokens one by one with
+``torch.multinomial``, and the discriminator scores the batch. It shares nothing with the toolkit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20)
+FILTERS = (100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)
+
+
+class Generator(nn.Module):
+    """An LSTM over tokens."""
+
+    def __init__(self, vocabulary: int = 5000, size: int = 32) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, size)
+        self.lstm = nn.LSTM(size, size, batch_first=True)
+        self.output = nn.Linear(size, vocabulary)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.1)
+
+    def forward(self, tokens: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, object]:
+        """Return logits (batch, tokens, vocabulary), and the state."""
+        features, state = self.lstm(self.embedding(tokens), state)
+        return self.output(features), state
+
+
+class Discriminator(nn.Module):
+    """Convolutions of many widths, the maximum over time, a highway."""
+
+    def __init__(self, vocabulary: int = 5000, size: int = 64) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, size)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(1, count, (width, size)) for width, count in zip(WIDTHS, FILTERS, strict=True)
+        )
+        self.gate, self.transform = (nn.Linear(sum(FILTERS), sum(FILTERS)) for _ in range(2))
+        self.dropout = nn.Dropout(0.25)
+        self.output = nn.Linear(sum(FILTERS), 2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return logits (batch, 2)."""
+        x = self.embedding(tokens)[:, None]
+        pooled = []
+        for convolution in self.convolutions:
+            found = F.relu(convolution(x))[..., 0]
+            pooled.append(F.max_pool1d(found, found.shape[2])[..., 0])
+        x = torch.cat(pooled, 1)
+        gate = torch.sigmoid(self.gate(x) - 2)
+        x = gate * F.relu(self.transform(x)) + (1 - gate) * x
+        return self.output(self.dropout(x))
+
+
+@torch.no_grad()
+def rewards(generator: Generator, discriminator: Discriminator, tokens: Tensor, rollouts: int) -> Tensor:
+    """Return the rewards of the generator's sequences: (batch, length)."""
+    batch, length = tokens.shape
+    start = torch.zeros(batch, 1, dtype=torch.int64)
+    total = torch.zeros(batch, length)
+    for _ in range(rollouts):
+        for given in range(1, length):
+            logits, state = generator(torch.cat([start, tokens[:, :given]], 1))
+            parts = [tokens[:, :given]]
+            for _ in range(given, length):
+                parts.append(torch.multinomial(logits[:, -1].softmax(1), 1))
+                logits, state = generator(parts[-1], state)
+            total[:, given - 1] += discriminator(torch.cat(parts, 1)).softmax(1)[:, 1]
+        total[:, -1] += discriminator(tokens).softmax(1)[:, 1]
+    return total / rollouts

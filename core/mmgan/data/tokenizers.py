@@ -1,0 +1,327 @@
+"""Tokenizers: texts as numbers and back. They are trained on texts, and a checkpoint holds them."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import unicodedata
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import torch
+
+from mmgan.errors import CheckpointError, DataError
+
+#: The token that a sequence begins after, ends with, and is padded with.
+BOUNDARY = 0
+#: The token of what a tokenizer does not know.
+UNKNOWN = 1
+#: The first of the ordinary tokens.
+_FIRST = 2
+#: What stands for UNKNOWN in a text.
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+# What sentencepiece is trained on. Its time grows with the characters of the different words, and faster than
+# they do where words are long and repeat themselves: one word of a million letters takes it many minutes.
+_TRAINING_CHARACTERS = 10_000_000
+_TRAINING_WORDS = 500_000
+_TEXT_CHARACTERS = 2_000
+#: No piece is longer. Longer words are cut in parts; scripts without spaces have many.
+_WORD_CHARACTERS = 16
+#: What sentencepiece writes for a space and for an unknown character: texts that hold them would confuse it.
+_SPACE, _UNSEEN = "\u2581", "\u2585"
+
+#: How Unicode's names of letters begin in scripts without spaces between words.
+_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+
+T = TypeVar("T")
+
+
+class Tokenizer(ABC):
+    """Turns a text into tokens from 2 on, and back. Must be picklable, since data sets are."""
+
+    #: What ``tokenizer_from_state`` knows it by.
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of tokens, BOUNDARY and UNKNOWN included."""
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """Return a text's tokens: at least 1 each, and less than ``len(self)``. No BOUNDARY is added."""
+
+    @abstractmethod
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Return tokens as one line of text, up to the first BOUNDARY; U+FFFD stands for UNKNOWN."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return what :func:`tokenizer_from_state` needs: text, and tensors where there is no other way."""
+
+    def units(self, text: str) -> list[str]:
+        """Return what n-grams of a text are counted in: its words."""
+        return text.split()
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode many texts, which may be faster than one after the other."""
+        return [self.encode(text) for text in texts]
+
+
+class _ListTokenizer(Tokenizer):
+    """Knows a list of pieces of text by heart: the most frequent ones.
+
+    Args:
+        pieces: Those of the tokens from 2 on.
+    """
+
+    #: What stands between two pieces in a text.
+    joint: ClassVar[str]
+
+    def __init__(self, pieces: Sequence[str]) -> None:
+        self._pieces = ["", _REPLACEMENT, *pieces]
+        self._tokens = {piece: token for token, piece in enumerate(pieces, _FIRST)}
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocabulary: int) -> _ListTokenizer:
+        """Take the most frequent pieces; of equally frequent ones those of the lower code points."""
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(cls._split(text))
+        pieces = sorted(counts, key=lambda piece: (-counts[piece], piece))
+        return cls(pieces[: vocabulary - _FIRST])
+
+    @staticmethod
+    @abstractmethod
+    def _split(text: str) -> Iterable[str]:
+        """Return the pieces of a text in order."""
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def encode(self, text: str) -> list[int]:
+        return [self._tokens.get(piece, UNKNOWN) for piece in self._split(text)]
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        pieces = [self._pieces[token] for token in _until_boundary(tokens)]
+        return " ".join(self.joint.join(pieces).split())
+
+    def state(self) -> dict[str, Any]:
+        return {"kind": self.kind, "pieces": self._pieces[_FIRST:]}
+
+
+class CharTokenizer(_ListTokenizer):
+    """A token for each character."""
+
+    kind = "char"
+    joint = ""
+
+    @staticmethod
+    def _split(text: str) -> str:
+        return text
+
+    def units(self, text: str) -> list[str]:
+        """Return what n-grams of a text are counted in: its characters, without the spaces."""
+        return list("".join(text.split()))
+
+
+class WordTokenizer(_ListTokenizer):
+    """A token for each word: what stands between white space, punctuation included."""
+
+    kind = "word"
+    joint = " "
+
+    @staticmethod
+    def _split(text: str) -> list[str]:
+        return text.split()
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """A token for each piece of a word, by the unigram model of sentencepiece (Kudo 2018).
+
+    Args:
+        model: A serialized model of sentencepiece whose padding is token 0 and whose unknown is token 1.
+
+    Raises:
+        CheckpointError: It is none.
+    """
+
+    kind = "sentencepiece"
+
+    def __init__(self, model: bytes) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        self._model = model
+        try:
+            if not model:  # which it would take, and complain of later
+                raise RuntimeError("empty")
+            self._processor = SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise CheckpointError("The tokenizer of the checkpoint is no model of sentencepiece.") from error
+        if (self._processor.pad_id(), self._processor.unk_id()) != (BOUNDARY, UNKNOWN):
+            raise CheckpointError("The tokenizer of the checkpoint was not made by mmgan.")
+
+    @classmethod
+    def train(cls, texts: Sequence[str], vocabulary: int) -> SentencePieceTokenizer:
+        """Train a model; it has fewer tokens than ``vocabulary`` where there is too little text for more.
+
+        Raises:
+            DataError: There is too little text for any model.
+        """
+        from sentencepiece import SentencePieceTrainer
+
+        model = io.BytesIO()
+        try:
+            SentencePieceTrainer.train(
+                sentence_iterator=iter(_for_training(texts, vocabulary)),
+                model_writer=model,
+                model_type="unigram",
+                vocab_size=vocabulary,
+                hard_vocab_limit=False,
+                # What is rare was already taken out of the texts.
+                character_coverage=1.0,
+                # The texts stay as they are, so that decoding gives them back.
+                normalization_rule_name="identity",
+                max_sentence_length=8 * _TEXT_CHARACTERS,
+                pad_id=BOUNDARY,
+                unk_id=UNKNOWN,
+                bos_id=-1,
+                eos_id=-1,
+                # Names with a space, which no piece has: a text may hold "<pad>" and the like.
+                pad_piece="< boundary >",
+                unk_piece="< unknown >",
+                unk_surface=_REPLACEMENT,
+                # All that is left to chance or to the machine.
+                num_threads=1,
+                shuffle_input_sentence=False,
+                minloglevel=3,
+            )
+        except RuntimeError as error:
+            raise DataError(
+                f"sentencepiece can't train a tokenizer of {vocabulary:,} tokens on {len(texts):,} texts: "
+                f"{' '.join(str(error).split())}",
+                hint="Use --set tokenizer=char, which needs no training, or give --data more text.",
+            ) from error
+        return cls(model.getvalue())
+
+    def __reduce__(self) -> tuple[type[SentencePieceTokenizer], tuple[bytes]]:
+        return type(self), (self._model,)
+
+    def __len__(self) -> int:
+        return int(self._processor.vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """Return the pieces of a text."""
+        return self.encode_all([text])[0]
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode many texts."""
+        # That character is in no model, and so the one that is no space becomes UNKNOWN too.
+        safe = [text.replace(_SPACE, _UNSEEN) for text in texts]
+        # One thread, since worker processes are forked, and threads don't survive that.
+        return [list(tokens) for tokens in self._processor.encode(safe, num_threads=1)]
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Join pieces to a text."""
+        return " ".join(self._processor.decode(_until_boundary(tokens)).split())
+
+    def state(self) -> dict[str, Any]:
+        """Return the serialized model."""
+        return {"kind": self.kind, "model": torch.frombuffer(bytearray(self._model), dtype=torch.uint8)}
+
+
+def train_tokenizer(kind: str, texts: Sequence[str], vocabulary: int) -> Tokenizer:
+    """Train a tokenizer; the same texts in the same order give the same one.
+
+    Args:
+        kind: ``sentencepiece``, ``word`` or ``char``.
+        texts: One line each.
+        vocabulary: The most tokens that it may have, BOUNDARY and UNKNOWN included.
+
+    Raises:
+        DataError: There is too little text, or fewer than 4 tokens are allowed.
+    """
+    if vocabulary < 4:
+        raise DataError(
+            f"A tokenizer of {vocabulary} tokens is too small; 4 are the least.",
+            hint="Try: --set vocabulary=2000",
+        )
+    if not any(text and not text.isspace() for text in texts):
+        raise DataError(
+            f"A tokenizer can't be trained on {len(texts):,} texts that are all empty.",
+            hint="Give --data a text file with one text a line.",
+        )
+    match kind:
+        case "char":
+            return CharTokenizer.train(texts, vocabulary)
+        case "word":
+            return WordTokenizer.train(texts, vocabulary)
+        case "sentencepiece":
+            return SentencePieceTokenizer.train(texts, vocabulary)
+    raise ValueError(f"unknown kind of tokenizer: {kind!r}")
+
+
+def suitable_kind(texts: Sequence[str]) -> str:
+    """Choose ``char`` where most letters' scripts put no spaces between words, else ``sentencepiece``.
+
+    Args:
+        texts: Of which the first 1,000 are looked at.
+    """
+    letters = [letter for text in texts[:1_000] for letter in text if letter.isalpha()]
+    unspaced = sum(unicodedata.name(letter, "").startswith(_UNSPACED) for letter in letters)
+    return "char" if 2 * unspaced > len(letters) else "sentencepiece"
+
+
+def tokenizer_from_state(state: dict[str, Any]) -> Tokenizer:
+    """Make a tokenizer again from its state.
+
+    Raises:
+        CheckpointError: It is no state of a tokenizer.
+    """
+    match state:
+        case {"kind": "char", "pieces": list(pieces)}:
+            return CharTokenizer(pieces)
+        case {"kind": "word", "pieces": list(pieces)}:
+            return WordTokenizer(pieces)
+        case {"kind": "sentencepiece", "model": torch.Tensor() as model}:
+            return SentencePieceTokenizer(model.cpu().numpy().tobytes())
+    raise CheckpointError(f"The checkpoint's tokenizer is of an unknown kind: {state.get('kind')!r}.")
+
+
+def _until_boundary(tokens: Iterable[int]) -> list[int]:
+    return list(itertools.takewhile(lambda token: token != BOUNDARY, map(int, tokens)))
+
+
+def _for_training(texts: Sequence[str], vocabulary: int) -> list[str]:
+    """Return what sentencepiece is trained on: no more of the texts than it can take in a few seconds.
+
+    Where there are too many, they are taken evenly from the whole of them. Where the alphabet would fill
+    more than half of the vocabulary, its rarest characters are taken out: they will be UNKNOWN.
+    """
+    characters = sum(min(len(text), _TEXT_CHARACTERS) for text in texts)
+    chosen = [text[:_TEXT_CHARACTERS] for text in _evenly(texts, characters / _TRAINING_CHARACTERS)]
+    counts = Counter(itertools.chain.from_iterable(chosen))
+    for reserved in (_SPACE, _UNSEEN, " "):
+        del counts[reserved]
+    alphabet = sorted(counts, key=lambda character: (-counts[character], character))
+    # One of the pieces is the space's.
+    rare = dict.fromkeys(map(ord, [*alphabet[vocabulary // 2 - 1 :], _SPACE, _UNSEEN]), " ")
+    words = [_short_words(text.translate(rare)) for text in chosen]
+    characters = sum(map(len, set(itertools.chain.from_iterable(words))))
+    return [" ".join(text) for text in _evenly(words, characters / _TRAINING_WORDS) if text]
+
+
+def _evenly(items: Sequence[T], times: float) -> Sequence[T]:
+    """Return every n-th item, so that what is ``times`` too much becomes little enough."""
+    return items[:: max(1, math.ceil(times))]
+
+
+def _short_words(text: str) -> list[str]:
+    return [
+        word[start : start + _WORD_CHARACTERS]
+        for word in text.split()
+        for start in range(0, len(word), _WORD_CHARACTERS)
+    ]

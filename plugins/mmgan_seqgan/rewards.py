@@ -1,0 +1,35 @@
+"""What is made of the action values before they weigh a generator's log-probabilities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+#: How much better the first rank is rewarded than the last (delta in LeakGAN's rescaled activation).
+STEEPNESS = 12.0
+
+
+def shape(values: Tensor, counted: Tensor, rescale: str = "none", baseline: str = "none") -> Tensor:
+    """Rescale rewards, and take a baseline away.
+
+    Args:
+        values: D's opinions, (batch, length) in [0, 1].
+        counted: 1 for tokens, 0 for padding, (batch, length).
+        rescale: ``none``, or ``rank``: at each position sigmoid(12 (1/2 - rank / batch)), rank 1 for the
+            greatest, so that a D that is sure of itself still tells which is better (Guo et al. 2018,
+            "Long Text Generation via Adversarial Training with Leaked Information", after RankGAN's idea).
+        baseline: ``none``, or ``mean``: the batch's mean at each position, which lowers the variance of the
+            gradient and does not change its expectation but for the sample's own small part in the mean.
+
+    Returns:
+        (batch, length).
+    """
+    if rescale == "rank":
+        # What is padding comes last, so that it does not push texts apart.
+        last = values.where(counted > 0, -1)
+        ranks = last.argsort(dim=0, descending=True, stable=True).argsort(dim=0) + 1
+        alive = counted.sum(0).clamp(min=1)
+        values = torch.sigmoid(STEEPNESS * (0.5 - ranks / alive))
+    if baseline == "mean":
+        values = values - (values * counted).sum(0) / counted.sum(0).clamp(min=1)
+    return values

@@ -1,0 +1,221 @@
+"""The game that SeqGAN plays."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmgan import Dataset, Phase, Player, Stage, Task, TextSamples, UsageError
+from mmgan.data.texts import TextData
+from mmgan.data.tokenizers import UNKNOWN, tokenizer_from_state
+from mmgan_seqgan.config import SeqGANConfig
+from mmgan_seqgan.measures import decoded, scores, tradeoff, write
+from mmgan_seqgan.negatives import Negatives
+from mmgan_seqgan.networks import START, Discriminator, Generator
+from mmgan_seqgan.oracle import Numbers
+from mmgan_seqgan.rewards import shape
+from mmgan_seqgan.rollouts import generate, rewards
+
+
+class SeqGAN(Task):
+    """A generator of sequences that learns by policy gradient what a discriminator takes for real.
+
+    Tokens are discrete, so no gradient passes from D to G. G is an agent, a token an action, and D's opinion
+    of the finished sequence the reward (Yu et al. 2017). G learns by likelihood first, then D to tell its
+    sequences, then both against each other.
+    """
+
+    Config = SeqGANConfig
+    data_kind = "texts"
+    sample_settings = frozenset({"temperature"})
+
+    @property
+    def best_score(self) -> str:
+        """How likely the oracle finds what G writes. Of texts no one score says which is best."""
+        return "nll_oracle" if self.on_oracle else ""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Likelihood, then D alone, then one update of G for so many of D."""
+        c = self.config
+        stages = (
+            Stage("pretrain-g", (Phase("MLE", "MLE"),), c.mle_steps),
+            Stage("pretrain-d", (Phase("D", "D"),), c.pretrain_d_steps),
+            Stage("adversarial", (Phase("G", "G", every=c.iteration_steps), Phase("D", "D"))),
+        )
+        return tuple(stage for stage in stages if stage.steps != 0)
+
+    def build(self) -> dict[str, Player]:
+        """Make G and D. The vocabulary is the data's, and later the one that the run was made with."""
+        c = self.config
+        self.on_oracle = c.data.partition(":")[0] == "oracle"
+        saved = self.run.saved
+        self.tokenizer: Any = (
+            Numbers(c.vocabulary)
+            if self.on_oracle
+            else tokenizer_from_state(saved["tokenizer"])
+            if saved
+            else self.data().tokenizer
+        )
+        vocabulary = len(self.tokenizer)
+        #: Whether a token ends a sequence; the oracle's all have the same length.
+        self.ends = not self.on_oracle
+        self.g = Generator(vocabulary, c.embedding, c.hidden, c.generator, length=c.length)
+        self.d = Discriminator(vocabulary, c.length, dropout=c.dropout)
+        #: G as likelihood left it, to be compared with what became of it.
+        self.taught = frozen_copy(self.g)
+        #: The policy of the rollouts, where it lags behind G.
+        self.policy = frozen_copy(self.g) if c.lag else self.g
+        self.negatives = Negatives(c, self.write)
+        return {
+            # One network with two optimizers, as in the paper's code: likelihood's momentum is not kept.
+            "MLE": Player(self.g, self.adam(self.g, c.mle_lr), clip_norm=c.clip_norm),
+            "G": Player(self.g, self.adam(self.g, c.lr), clip_norm=c.clip_norm),
+            "D": Player(self.d, self.adam(self.d, c.d_lr)),
+        }
+
+    def adam(self, module: torch.nn.Module, lr: float) -> torch.optim.Optimizer:
+        """Make an optimizer of a player."""
+        # Fused: one pass over D's seven million weights instead of several, a sixth of its update.
+        return torch.optim.Adam(module.parameters(), lr, fused=True)
+
+    def data(self) -> Dataset:
+        """Open the texts, or the oracle's sequences: int64 (batch, length)."""
+        if not hasattr(self, "_data"):
+            source = self.run.open_data("texts", "tokens")
+            known = self.tokenizer if hasattr(self, "tokenizer") else None
+            self._data = source if self.on_oracle else TextData(source, self.config, known, self.run.progress)
+        return self._data
+
+    # The three losses.
+
+    def loss(self, phase: str, batch: Tensor, shared: None) -> dict[str, Tensor]:
+        """Let G learn by likelihood, D to tell real from generated, or G to be taken for real."""
+        if phase == "MLE":
+            return {"MLE/nll": self.likelihood(batch)}
+        if self.run.players["D"].updates == 0 and self.run.players["G"].updates == 0:
+            self.taught.load_state_dict(self.g.state_dict())
+        return self.discriminate(batch) if phase == "D" else {"G/policy": self.policy_gradient(len(batch))}
+
+    def likelihood(self, tokens: Tensor) -> Tensor:
+        """Return the negative log-likelihood of real sequences under G, in nats a token."""
+        counted = self.counted(tokens)
+        return (self.losses(tokens) * counted).sum() / counted.sum()
+
+    def discriminate(self, batch: Tensor) -> dict[str, Tensor]:
+        """Return D's cross entropy on as many real sequences as generated ones, and its weight decay."""
+        real = batch[: self.config.share]
+        fake = self.negatives.batch(self.run.players["D"].updates).to(real.device)
+        kinds = torch.cat([torch.ones_like(real[:, 0]), torch.zeros_like(fake[:, 0])])
+        output = self.d.output
+        return {
+            "D/ce": F.cross_entropy(self.d(torch.cat([real, fake])), kinds),
+            "D/l2": self.config.l2 / 2 * (output.weight.square().sum() + output.bias.square().sum()),
+        }
+
+    def policy_gradient(self, count: int) -> Tensor:
+        """Return REINFORCE's loss: minus the log-probability of each token that G drew, times its reward.
+
+        Summed over tokens and sequences, as in the paper's code; the reward is a constant (equation 8).
+        """
+        c = self.config
+        if c.lag:
+            self.follow()
+        tokens = self.write(count)
+        value = self.value(tokens)
+        counted = self.counted(tokens)
+        reward = shape(value, counted, c.rescale, c.baseline)
+        return (self.losses(tokens) * reward * counted).sum()
+
+    def value(self, tokens: Tensor) -> Tensor:
+        """Estimate what each token is worth by rollouts that D scores: (batch, length) in [0, 1]."""
+        c = self.config
+        return rewards(self.policy, self.d, tokens, c.rollouts, c.rollout_rows, self.ends)
+
+    def losses(self, tokens: Tensor) -> Tensor:
+        """Return minus the log-probability of each token under G: (batch, length)."""
+        logits = self.g(tokens).flatten(0, 1).float()
+        return F.cross_entropy(logits, tokens.flatten(), reduction="none").view(tokens.shape)
+
+    def counted(self, tokens: Tensor) -> Tensor:
+        """Return 1 for tokens up to the one that ends a sequence, and 0 for padding: (batch, length)."""
+        if not self.ends:
+            return torch.ones_like(tokens, dtype=torch.float32)
+        over = (tokens == START).cumsum(1) - (tokens == START).long()
+        return (over == 0).float()
+
+    def write(self, count: int) -> Tensor:
+        """Let G write sequences, as it is now: int64 (count, length)."""
+        return generate(self.g, count, self.config.length, self.ends)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the policy of the rollouts towards G."""
+        pairs = list(self.policy.parameters()), list(self.g.parameters())
+        torch._foreach_lerp_(*pairs, 1 - self.config.lag)
+
+    # What a person gets.
+
+    def sample(self, n: int) -> TextSamples:
+        """Write ``n`` texts; where the data is open, with a picture of quality against diversity."""
+        # First the texts, which must be the same whether the data is open or not.
+        texts = self.texts(n)
+        if not self.run.data_is_open:
+            return TextSamples(texts)
+        generators = {"likelihood alone": self.taught, "adversarial": self.g}
+        if self.run.players["G"].updates == 0:
+            generators = {"likelihood": self.g}
+        return TextSamples(texts, tradeoff(self, generators))
+
+    def complete(self, n: int, prompt: str) -> TextSamples:
+        """Write ``n`` texts that begin with a prompt.
+
+        Raises:
+            UsageError: The prompt is too long, or holds what the run never saw.
+        """
+        tokens = self.tokenizer.encode(prompt)
+        if self.ends and UNKNOWN in tokens:
+            raise UsageError(
+                f"The prompt {prompt!r} holds a character or word that is not in the run's vocabulary.",
+                hint="Take words from the texts that the run was trained on.",
+            )
+        if len(tokens) >= self.config.length:
+            raise UsageError(
+                f"The prompt has {len(tokens)} tokens, and the run's texts at most {self.config.length}.",
+                hint="A shorter --prompt leaves something to write.",
+            )
+        return TextSamples(self.texts(n, tokens))
+
+    def texts(self, n: int, prompt: Sequence[int] = ()) -> list[str]:
+        """Write ``n`` texts after a prompt of tokens, at the temperature of the settings."""
+        return decoded(self, write(self, self.g, n, self.config.temperature, prompt))
+
+    def evaluate(self, n: int) -> dict[str, float]:
+        """Score ``n`` sequences (0: 2,000, and of the oracle 9,984) and the likelihood of held-out ones."""
+        return scores(self, self.g, n)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the tokenizer, the generated texts that D is learning from, and G's copies."""
+        state = {
+            "tokenizer": self.tokenizer.state(),
+            "negatives": self.negatives.tokens,
+            "taught": self.taught.state_dict(),
+        }
+        return state | ({"policy": self.policy.state_dict()} if self.config.lag else {})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave; the tokenizer was read when the networks were built."""
+        self.negatives.tokens = state["negatives"]
+        self.taught.load_state_dict(state["taught"])
+        if self.config.lag:
+            self.policy.load_state_dict(state["policy"])
+
+
+def frozen_copy(module: torch.nn.Module) -> Any:
+    """Copy a network whose weights nobody trains."""
+    return copy.deepcopy(module).requires_grad_(False)
