@@ -25,10 +25,9 @@ class Generator(nn.Module):
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.1)
 
-    def forward(self, tokens: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, object]:
-        """Return logits (batch, tokens, vocabulary), and the state."""
-        features, state = self.lstm(self.embedding(tokens), state)
-        return self.output(features), state
+    def read(self, tokens: Tensor, state: object = None) -> tuple[Tensor, object]:
+        """Return features (batch, tokens, size) for the output layer, and the state."""
+        return self.lstm(self.embedding(tokens), state)
 
 
 class Discriminator(nn.Module):
@@ -65,11 +64,13 @@ def rewards(generator: Generator, discriminator: Discriminator, tokens: Tensor, 
     total = torch.zeros(batch, length)
     for _ in range(rollouts):
         for given in range(1, length):
-            logits, state = generator(torch.cat([start, tokens[:, :given]], 1))
+            features, state = generator.read(torch.cat([start, tokens[:, :given]], 1))
             parts = [tokens[:, :given]]
-            for _ in range(given, length):
-                parts.append(torch.multinomial(logits[:, -1].softmax(1), 1))
-                logits, state = generator(parts[-1], state)
+            for position in range(given, length):
+                logits = generator.output(features[:, -1])
+                parts.append(torch.multinomial(logits.softmax(1), 1))
+                if position < length - 1:
+                    features, state = generator.read(parts[-1], state)
             total[:, given - 1] += discriminator(torch.cat(parts, 1)).softmax(1)[:, 1]
         total[:, -1] += discriminator(tokens).softmax(1)[:, 1]
     return total / rollouts

@@ -50,7 +50,7 @@ class Run:
         stop_signal: Set it to a signal's number, and training stops after the present step.
         saved: What ``task.state_dict`` gave when the run was saved, where it was opened from a checkpoint; an
             empty dict in a new one. A task whose networks have sizes that it found in its data (a vocabulary)
-            reads them here in ``build``.
+            reads them here in ``build``; afterwards it is empty.
     """
 
     #: How many samples a sample file shows.
@@ -63,9 +63,11 @@ class Run:
         plugins: Plugins,
         folder: Path | None,
         saved: dict[str, Any] | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.config = config
         self.saved = saved or {}
+        self.progress = progress
         self.plugins = plugins
         self.folder = folder
         self.hook = plugins.hook
@@ -74,7 +76,6 @@ class Run:
         self.waited = 0.0
         self.batches = 0
         self.stop_signal = 0
-        self.progress: Callable[[int, int], None] | None = None
 
         rng.seed_everything(config.seed)
         self.device = self._choose_device()
@@ -395,6 +396,7 @@ class Run:
                 f"The checkpoint {str(path)!r} does not fit this task and these settings: {error}",
                 hint="A run's config.toml must stay as it was when the checkpoint was written.",
             ) from error
+        self.saved = {}
         self.hook.after_load(run=self, state=state)
         self._randomness = state["rng"]
 
@@ -429,8 +431,7 @@ def new_run(
         _claim(folder)
         plugins.attach(default_listeners(config))
     try:
-        run = Run(plugins.task(config.plugin), config, plugins, folder)
-        run.progress = progress
+        run = Run(plugins.task(config.plugin), config, plugins, folder, progress=progress)
         _ = run.loader
     except BaseException:
         if made and folder is not None:
@@ -502,8 +503,7 @@ def load_run(
     plugins.detach()
     plugins.attach(default_listeners(config))
     loaded = checkpoint.load(path)
-    run = Run(task_class, config, plugins, folder, loaded[1].get("task"))
-    run.progress = progress
+    run = Run(task_class, config, plugins, folder, loaded[1].get("task"), progress)
     run.load(path, loaded)
     return run
 

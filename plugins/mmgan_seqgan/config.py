@@ -76,7 +76,7 @@ class SeqGANConfig(TextConfig):
     lr: float = Field(1e-3, gt=0, description="G's in the adversarial stage, where it has an Adam of its own")
     d_lr: float = Field(1e-4, gt=0, description="D's learning rate")
 
-    mle_steps: int = Field(1500, ge=0, description="pretrain-g: updates of G by likelihood")
+    mle_steps: int = Field(1000, ge=0, description="pretrain-g: updates of G by likelihood")
     negatives: int = Field(
         2048, ge=1, description="generated texts in a round; D learns from them, then new ones are made"
     )
@@ -106,11 +106,12 @@ class SeqGANConfig(TextConfig):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if not values.get("data"):
+            values = {**values, "data": "oracle"}
         preset = values.get("preset", "auto")
         if preset == "auto":
-            on_oracle = str(values.get("data") or "oracle").partition(":")[0] == "oracle"
-            preset = "paper-small" if on_oracle else "text"
-        return {**PRESETS.get(preset, {}), **values}
+            preset = "paper-small" if _is_oracle(str(values["data"])) else "text"
+        return {**PRESETS.get(str(preset), {}), **values}
 
     @model_validator(mode="after")
     def _count_steps(self) -> SeqGANConfig:
@@ -125,6 +126,11 @@ class SeqGANConfig(TextConfig):
         if self.generator == "transformer" and self.hidden % HEADS:
             raise ValueError(f"hidden = {self.hidden}: a transformer's width must be a multiple of {HEADS}")
         return self
+
+    @property
+    def on_oracle(self) -> bool:
+        """Whether the data is the oracle's."""
+        return _is_oracle(self.data)
 
     @property
     def share(self) -> int:
@@ -145,3 +151,7 @@ class SeqGANConfig(TextConfig):
     def iteration_steps(self) -> int:
         """Updates of D for each of G in the adversarial stage."""
         return self.rounds * self.epochs * self.epoch_steps
+
+
+def _is_oracle(data: str) -> bool:
+    return data.partition(":")[0] == "oracle"

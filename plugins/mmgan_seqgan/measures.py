@@ -29,7 +29,7 @@ ORDER = 3
 
 
 def scores(task: SeqGAN, generator: Generator, n: int) -> dict[str, float]:
-    """Score ``n`` sequences of a generator, and the likelihood of held-out ones.
+    """Score ``n`` sequences of a generator at temperature 1, and the likelihood of held-out ones.
 
     Args:
         task: Whose settings and data.
@@ -46,12 +46,12 @@ def scores(task: SeqGAN, generator: Generator, n: int) -> dict[str, float]:
     held_out = data.held_out.to(device)
     found = {"nll_held_out": nll(generator, held_out, task.counted(held_out))}
     if task.on_oracle:
-        tokens = write(task, generator, n or 9_984, task.config.temperature)
+        tokens = write(task, generator, n or 9_984, 1.0)
         found["nll_oracle"] = data.nll(tokens)
-        found["unique"] = len(tokens.unique(dim=0)) / len(tokens)
+        found["unique"] = len(tokens.cpu().unique(dim=0)) / len(tokens)
         return found
     units = task.tokenizer.units
-    texts = decoded(task, write(task, generator, n or 2_000, task.config.temperature))
+    texts = decoded(task, write(task, generator, n or 2_000, 1.0))
     found |= text_scores(
         [units(text) for text in texts],
         [units(text) for text in data.held_out_texts],

@@ -60,7 +60,10 @@ class Generator(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Predict each token from those before it: int64 (batch, length) to logits (batch, length, V)."""
         before = F.pad(tokens[:, :-1], (1, 0), value=START)
-        logits: Tensor = self.output(self.recurrent(self.embedding(before))[0])
+        # In float32: a CPU has no LSTM in float16, and the time goes into the output layer.
+        with torch.autocast(tokens.device.type, enabled=False):
+            features, _ = self.recurrent(self.embedding(before))
+        logits: Tensor = self.output(features)
         return logits
 
     def advance(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Sequences to train on, and as many to measure likelihood on, as in the paper's code.
 SIZE = 9_984
+#: Digits of the largest numbers that are read: Python refuses to read thousands of them.
+DIGITS = 10
 #: Sequences whose logits are in memory at once.
 CHUNK = 128
 
@@ -47,7 +49,7 @@ class Numbers:
         """
         words = text.split()
         for word in words:
-            if not word.isdecimal() or int(word) >= self.vocabulary:
+            if not word.isdecimal() or len(word) > DIGITS or int(word) >= self.vocabulary:
                 raise UsageError(
                     f"{word!r} is no token of the oracle's language: these are 0 to {self.vocabulary - 1}.",
                     hint="For example: --prompt '17 4 2024'",
@@ -72,7 +74,7 @@ class OracleData(Dataset):
     """
 
     def __init__(self, config: SeqGANConfig, seed: int) -> None:
-        # All that is random here has generators of its own, so that opening the data disturbs nothing.
+        # Always drawn on the CPU, so that a seed is the same oracle everywhere.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.oracle: Generator = oracle(config.vocabulary)
@@ -115,7 +117,7 @@ def nll(
     for part, counted in zip(tokens.split(CHUNK), weights.split(CHUNK), strict=True):
         logits = generator(part).float() / temperature
         losses = F.cross_entropy(logits.flatten(0, 1), part.flatten(), reduction="none")
-        total += float((losses * counted.flatten()).double().sum())
+        total += float((losses * counted.flatten()).sum())
     return total / float(weights.sum())
 
 
@@ -125,7 +127,7 @@ def open_oracle(argument: str, config: SeqGANConfig) -> OracleData:
     Raises:
         DataError: What follows the colon is no seed.
     """
-    if argument and (not argument.isdecimal() or int(argument) >= 2**32):
+    if argument and (not argument.isdecimal() or len(argument) > DIGITS or int(argument) >= 2**32):
         raise DataError(
             f"data = {f'oracle:{argument}'!r}: what follows the colon must be a whole number below 2**32.",
             hint="--data oracle:1",

@@ -25,9 +25,10 @@ def shape(values: Tensor, counted: Tensor, rescale: str = "none", baseline: str 
         (batch, length).
     """
     if rescale == "rank":
-        # What is padding comes last, so that it does not push texts apart.
+        # Padding comes last, so that it does not push texts apart. Equal values share their mean rank.
         last = values.where(counted > 0, -1)
-        ranks = last.argsort(dim=0, descending=True, stable=True).argsort(dim=0) + 1
+        above = (last[None] > last[:, None]).sum(1)
+        ranks = above + ((last[None] == last[:, None]).sum(1) + 1) / 2
         alive = counted.sum(0).clamp(min=1)
         values = torch.sigmoid(STEEPNESS * (0.5 - ranks / alive))
     if baseline == "mean":

@@ -26,8 +26,9 @@ def draw(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """
     logits = logits.detach().float()
     if temperature != 1:
-        logits = logits / temperature
-    # Safe from overflow: softmax takes the greatest away first.
+        # Less the greatest first, or a small temperature makes them infinite.
+        logits = (logits - logits.amax(1, keepdim=True)) / temperature
+    # Safe from overflow: softmax takes the greatest away too.
     weights = logits.softmax(1)
     size = block_size(weights.shape[1])
     blocks = F.pad(weights, (0, -weights.shape[1] % size)).view(len(weights), -1, size)

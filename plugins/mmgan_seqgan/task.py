@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim import Adam
 
 from mmgan import Dataset, Phase, Player, Stage, Task, TextSamples, UsageError
 from mmgan.data.texts import TextData
@@ -53,12 +55,12 @@ class SeqGAN(Task):
     def build(self) -> dict[str, Player]:
         """Make G and D. The vocabulary is the data's, and later the one that the run was made with."""
         c = self.config
-        self.on_oracle = c.data.partition(":")[0] == "oracle"
+        self.on_oracle = c.on_oracle
         saved = self.run.saved
         self.tokenizer: Any = (
             Numbers(c.vocabulary)
             if self.on_oracle
-            else tokenizer_from_state(saved["tokenizer"])
+            else tokenizer_from_state(saved.get("tokenizer", {}))
             if saved
             else self.data().tokenizer
         )
@@ -68,29 +70,28 @@ class SeqGAN(Task):
         self.g = Generator(vocabulary, c.embedding, c.hidden, c.generator, length=c.length)
         self.d = Discriminator(vocabulary, c.length, dropout=c.dropout)
         #: G as likelihood left it, to be compared with what became of it.
-        self.taught = frozen_copy(self.g)
+        self.taught = self.frozen_copy()
         #: The policy of the rollouts, where it lags behind G.
-        self.policy = frozen_copy(self.g) if c.lag else self.g
+        self.policy = self.frozen_copy() if c.lag else self.g
         self.negatives = Negatives(c, self.write)
         return {
             # One network with two optimizers, as in the paper's code: likelihood's momentum is not kept.
-            "MLE": Player(self.g, self.adam(self.g, c.mle_lr), clip_norm=c.clip_norm),
-            "G": Player(self.g, self.adam(self.g, c.lr), clip_norm=c.clip_norm),
-            "D": Player(self.d, self.adam(self.d, c.d_lr)),
+            "MLE": Player(self.g, Adam(self.g.parameters(), c.mle_lr), clip_norm=c.clip_norm),
+            "G": Player(self.g, Adam(self.g.parameters(), c.lr), clip_norm=c.clip_norm),
+            "D": Player(self.d, Adam(self.d.parameters(), c.d_lr)),
         }
-
-    def adam(self, module: torch.nn.Module, lr: float) -> torch.optim.Optimizer:
-        """Make an optimizer of a player."""
-        # Fused: one pass over D's seven million weights instead of several, a sixth of its update.
-        return torch.optim.Adam(module.parameters(), lr, fused=True)
 
     def data(self) -> Dataset:
         """Open the texts, or the oracle's sequences: int64 (batch, length)."""
         if not hasattr(self, "_data"):
-            source = self.run.open_data("texts", "tokens")
+            source = self.run.open_data("tokens" if self.on_oracle else "texts")
             known = self.tokenizer if hasattr(self, "tokenizer") else None
             self._data = source if self.on_oracle else TextData(source, self.config, known, self.run.progress)
         return self._data
+
+    def frozen_copy(self) -> Any:
+        """Copy G, to where it will be: the engine moves players only."""
+        return copy.deepcopy(self.g).requires_grad_(False).to(self.run.device.torch)
 
     # The three losses.
 
@@ -99,7 +100,9 @@ class SeqGAN(Task):
         if phase == "MLE":
             return {"MLE/nll": self.likelihood(batch)}
         if self.run.players["D"].updates == 0 and self.run.players["G"].updates == 0:
-            self.taught.load_state_dict(self.g.state_dict())
+            # Likelihood is over, and the game begins.
+            for copied in {self.taught, self.policy} - {self.g}:
+                copied.load_state_dict(self.g.state_dict())
         return self.discriminate(batch) if phase == "D" else {"G/policy": self.policy_gradient(len(batch))}
 
     def likelihood(self, tokens: Tensor) -> Tensor:
@@ -178,6 +181,8 @@ class SeqGAN(Task):
         Raises:
             UsageError: The prompt is too long, or holds what the run never saw.
         """
+        # As texts are when they are read.
+        prompt = unicodedata.normalize("NFC", prompt.encode(errors="replace").decode())
         tokens = self.tokenizer.encode(prompt)
         if self.ends and UNKNOWN in tokens:
             raise UsageError(
@@ -214,8 +219,3 @@ class SeqGAN(Task):
         self.taught.load_state_dict(state["taught"])
         if self.config.lag:
             self.policy.load_state_dict(state["policy"])
-
-
-def frozen_copy(module: torch.nn.Module) -> Any:
-    """Copy a network whose weights nobody trains."""
-    return copy.deepcopy(module).requires_grad_(False)

@@ -30,18 +30,14 @@ class WaveGAN(AudioTask):
         self.g = Generator(c.length, c.channels, c.dim, c.latent, c.kernel, c.upsampling, c.post_filter)
         self.d = Critic(c.length, c.channels, c.dim, c.kernel, c.phase_shuffle, c.shuffle_each)
         return {
-            "G": Player(self.g, self.adam(self.g), ema=c.ema),
+            "G": Player(self.g, torch.optim.Adam(self.g.parameters(), c.lr, c.betas), ema=c.ema),
             "D": Player(
                 self.d,
-                self.adam(self.d),
+                torch.optim.Adam(self.d.parameters(), c.lr, c.betas),
                 clip_weights=c.clip_weights or None,
                 compile=c.penalty == "none",
             ),
         }
-
-    def adam(self, module: torch.nn.Module) -> torch.optim.Optimizer:
-        """Make an optimizer of a player. Fused: one pass over the weights instead of several."""
-        return torch.optim.Adam(module.parameters(), self.config.lr, self.config.betas, fused=True)
 
     def latents(self, n: int) -> Tensor:
         """Draw z ~ U(-1, 1): (n, latent)."""

@@ -77,7 +77,7 @@ def test_a_text_s_tokens_are_the_same_after_a_resume(tmp_path: Path) -> None:
     file.write_text("\n".join(lines), encoding="utf-8")
     settings = {
         "plugin": "seqgan", "steps": 40, "batch_size": 8, "device": "cpu", "tensorboard": False,
-        "sample_every": 20, "data": str(file),
+        "sample_every": 20, "data": str(file), "generator": "transformer", "rescale": "rank",
     } | GAMES["seqgan"]  # fmt: skip
     resume_is_exact(tmp_path, settings, 17)
 

@@ -129,6 +129,8 @@ def summary(run: Run, folder: Path, report: Report, metrics: dict[str, Any]) -> 
 
 
 def newest_sample(folder: Path) -> Path | None:
-    """Return the sample file of the latest step, or None where there is none."""
+    """Return the sample file of the latest step, not the picture beside it, or None where there is none."""
     files = [path for path in folder.glob("samples/step-*") if path.stem.removeprefix("step-").isdigit()]
-    return max(files, key=lambda path: int(path.stem.removeprefix("step-")), default=None)
+    return max(
+        files, key=lambda path: (int(path.stem.removeprefix("step-")), path.suffix != ".png"), default=None
+    )

@@ -22,7 +22,10 @@ def run(rhymes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str
     """A small run on texts, through the command line."""
     folder = str(tmp_path / "run")
     assert main(["run", "--plugin", "seqgan", "--data", str(rhymes), "--out", folder, *SMALL]) == 0
-    assert capsys.readouterr().out.strip() == folder
+    out, err = capsys.readouterr()
+    assert out.strip() == folder
+    # The texts, and not the picture beside them.
+    assert err.count("samples/step-000040.txt") == 2
     return folder
 
 

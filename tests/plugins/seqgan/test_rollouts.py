@@ -46,6 +46,7 @@ def test_large_logits_do_not_overflow_and_impossible_tokens_are_never_drawn() ->
     found = draw(logits).unique().tolist()
     assert found == [5, 129]
     assert draw(torch.full((1, 5), 3e38)).item() < 5
+    assert draw(torch.tensor([[1.0, 3.0, 2.0]]), temperature=1e-39).item() == 1
 
 
 def test_draws_at_the_very_ends(monkeypatch: pytest.MonkeyPatch) -> None:

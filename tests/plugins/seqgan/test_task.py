@@ -222,6 +222,11 @@ def test_ranks_instead_of_values() -> None:
     shaped = shape(values, torch.tensor([[1.0], [1.0], [1.0], [0.0]]), rescale="rank")
     expected = torch.sigmoid(12 * (0.5 - torch.tensor([2.0, 3.0, 1.0]) / 3))
     torch.testing.assert_close(shaped[:3, 0], expected)
+    # Equal ones are equally good, in whatever order they come.
+    shaped = shape(torch.tensor([[0.5], [0.5], [0.5], [0.9]]), torch.ones(4, 1), rescale="rank")
+    torch.testing.assert_close(
+        shaped[:, 0], torch.sigmoid(12 * (0.5 - torch.tensor([3.0, 3.0, 3.0, 1.0]) / 4))
+    )
 
 
 def test_rounds_of_negatives() -> None:
@@ -253,7 +258,12 @@ def test_a_resumed_round_goes_on_with_its_negatives() -> None:
 
 def test_the_policy_lags_behind(play: Play) -> None:
     assert play().task.policy is not None
-    task = play(lag=0.75).task
+    run = play(lag=0.75)
+    task = run.task
+    torch.nn.init.zeros_(task.g.output.bias)  # what likelihood has learned
+    assert task.policy.output.bias.any()
+    task.loss("D", run.next_batch(), None)
+    assert torch.equal(task.policy.output.bias, task.g.output.bias)
     task.policy.output.bias.data.fill_(1.0)
     task.g.output.bias.data.fill_(0.0)
     task.follow()
@@ -269,8 +279,10 @@ def test_the_oracle_is_known_by_its_number(play: Play) -> None:
     assert torch.equal(one.dataset.tokens, same.dataset.tokens)
     assert not torch.equal(one.dataset.tokens, other.dataset.tokens)
     assert one.dataset.tokens.shape == one.dataset.held_out.shape == (9_984, 8)
-    with pytest.raises(mmgan.DataError, match="whole number"):
-        play(data="oracle:x")
+    for wrong in ("oracle:x", "oracle:" + 5_000 * "9"):
+        with pytest.raises(mmgan.DataError, match="whole number"):
+            play(data=wrong)
+    assert settings(data="") == settings(data="oracle")
 
 
 def test_the_oracle_finds_its_own_data_as_likely_as_its_entropy(play: Play) -> None:
@@ -301,8 +313,12 @@ def test_samples_of_the_oracle_s_language(play: Play) -> None:
     assert samples.picture().size[0] > 100
     assert set(samples.tradeoff.curves) == {"likelihood alone", "adversarial"}
     assert all(line.startswith("7 11 ") for line in run.sample(5, prompt="7 11").lines())
-    with pytest.raises(mmgan.UsageError, match="no token"):
-        run.sample(5, prompt="cat")
+    for wrong in ("cat", "40", 5_000 * "9"):
+        with pytest.raises(mmgan.UsageError, match="no token"):
+            run.sample(5, prompt=wrong)
+    # The same whether there is a picture beside them or not.
+    run.task.run._loader = None
+    assert run.sample(5).lines() == samples.lines()
 
 
 def test_texts_from_a_file(play: Play, rhymes: Path) -> None:
@@ -323,6 +339,15 @@ def test_people_are_not_given_what_is_unknown(play: Play, rhymes: Path) -> None:
     assert "\N{REPLACEMENT CHARACTER}" not in "".join(task.texts(500))
 
 
+def test_a_prompt_is_read_as_texts_are(play: Play, tmp_path: Path) -> None:
+    file = tmp_path / "cafes.txt"
+    file.write_text("caf\u00e9 one\ncaf\u00e9 two\ncaf\u00e9 three\nthe caf\u00e9\n", encoding="utf-8")
+    run = play(data=str(file), preset="text", tokenizer="word")
+    assert run.sample(1, prompt="cafe\u0301").lines()[0].startswith("caf\u00e9")
+    with pytest.raises(mmgan.UsageError, match="vocabulary"):
+        run.sample(1, prompt="\udcff")
+
+
 def test_a_lower_temperature_is_more_certain(play: Play, rhymes: Path) -> None:
     def distinct(temperature: float) -> int:
         run = play(data=str(rhymes), preset="text", tokenizer="char", length=30, temperature=temperature)
@@ -331,9 +356,10 @@ def test_a_lower_temperature_is_more_certain(play: Play, rhymes: Path) -> None:
     assert distinct(0.05) < distinct(1.0)
 
 
-@pytest.mark.parametrize("generator", ["gru", "transformer"])
-def test_other_generators_play_too(play: Play, generator: str) -> None:
-    run = play(generator=generator, train=True)
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("generator", ["lstm", "gru", "transformer"])
+def test_every_generator_plays_in_every_precision(play: Play, generator: str, precision: str) -> None:
+    run = play(generator=generator, precision=precision, rescale="rank", baseline="mean", train=True)
     assert run.players["G"].updates == 3
     assert len(run.sample(3)) == 3
 
