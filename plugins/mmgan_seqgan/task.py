@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from mmgan import Dataset, Phase, Player, Stage, Task, TextSamples, UsageError
+from mmgan import Phase, Player, Stage, Task, TextSamples, UsageError
 from mmgan.data.texts import TextData
 from mmgan.data.tokenizers import UNKNOWN, tokenizer_from_state
 from mmgan_seqgan.config import SeqGANConfig
@@ -56,14 +56,7 @@ class SeqGAN(Task):
         """Make G and D. The vocabulary is the data's, and later the one that the run was made with."""
         c = self.config
         self.on_oracle = c.on_oracle
-        saved = self.run.saved
-        self.tokenizer: Any = (
-            Numbers(c.vocabulary)
-            if self.on_oracle
-            else tokenizer_from_state(saved.get("tokenizer", {}))
-            if saved
-            else self.data().tokenizer
-        )
+        self.tokenizer: Any = self.open_tokenizer()
         vocabulary = len(self.tokenizer)
         #: Whether a token ends a sequence; the oracle's all have the same length.
         self.ends = not self.on_oracle
@@ -81,7 +74,15 @@ class SeqGAN(Task):
             "D": Player(self.d, Adam(self.d.parameters(), c.d_lr)),
         }
 
-    def data(self) -> Dataset:
+    def open_tokenizer(self) -> Any:
+        """Return the oracle's numbers, the tokenizer that the run was saved with, or a new one."""
+        if self.on_oracle:
+            return Numbers(self.config.vocabulary)
+        if self.run.saved:
+            return tokenizer_from_state(self.run.saved.get("tokenizer", {}))
+        return self.data().tokenizer
+
+    def data(self) -> Any:
         """Open the texts, or the oracle's sequences: int64 (batch, length)."""
         if not hasattr(self, "_data"):
             source = self.run.open_data("tokens" if self.on_oracle else "texts")
