@@ -82,7 +82,6 @@ class OracleData(Dataset):
             self.tokens = generate(self.oracle, SIZE, config.length)
             #: int64 (9984, length), not trained on.
             self.held_out = generate(self.oracle, SIZE, config.length)
-        self.tokenizer = Numbers(config.vocabulary)
         self.description = (
             f"{SIZE:,} sequences of {config.length} tokens, written by random LSTM number {seed} "
             f"with a vocabulary of {config.vocabulary:,}"

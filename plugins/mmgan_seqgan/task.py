@@ -42,6 +42,16 @@ class SeqGAN(Task):
         return "nll_oracle" if self.on_oracle else ""
 
     @property
+    def on_oracle(self) -> bool:
+        """Whether the data is the oracle's."""
+        return self.config.on_oracle
+
+    @property
+    def ends(self) -> bool:
+        """Whether a token ends a sequence; the oracle's all have the same length."""
+        return not self.on_oracle
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """Likelihood, then D alone, then one update of G for so many of D."""
         c = self.config
@@ -55,11 +65,8 @@ class SeqGAN(Task):
     def build(self) -> dict[str, Player]:
         """Make G and D. The vocabulary is the data's, and later the one that the run was made with."""
         c = self.config
-        self.on_oracle = c.on_oracle
         self.tokenizer: Any = self.open_tokenizer()
         vocabulary = len(self.tokenizer)
-        #: Whether a token ends a sequence; the oracle's all have the same length.
-        self.ends = not self.on_oracle
         self.g = Generator(vocabulary, c.embedding, c.hidden, c.generator, length=c.length)
         self.d = Discriminator(vocabulary, c.length, dropout=c.dropout)
         #: G as likelihood left it, to be compared with what became of it.
