@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PLUGIN ?= dcgan
+# Tests run in so many processes. Each computes by one thread: more would only wait for each other.
+WORKERS ?= 2
 ARGS ?=
 
 .PHONY: setup demo run test check fix bench clean
@@ -21,7 +23,7 @@ run: setup  ## make run PLUGIN=gan ARGS="--data ring --steps 2000"
 	$(BIN)/mmgan run --plugin $(PLUGIN) $(ARGS)
 
 test: setup  ## The whole test suite.
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: setup  ## Style, types, and whether docs and help are up to date.
 	$(BIN)/ruff check .

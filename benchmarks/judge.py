@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torchvision.datasets import MNIST
 
 from mmgan.data.pixels import to_pixels
-from mmgan.metrics.image import frechet_distance
+from mmgan.metrics.distances import frechet_distance
 
 SIZE = 32
 

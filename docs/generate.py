@@ -269,6 +269,7 @@ def names() -> str:
     for name in mmgan.__all__:
         value = getattr(mmgan, name)
         text = {
+            "INTERFACE": "The version of the plugin interface.",
             "__version__": "The version.",
             "hookimpl": "Marks a function of a plugin as the implementation of a hook.",
         }.get(name) or markdown(inspect.getdoc(value) or "").split("\n\n")[0]

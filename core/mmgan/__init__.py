@@ -13,6 +13,14 @@ import pluggy
 
 __version__ = "0.1.0"
 
+#: The version of the plugin interface: the hooks, the public names below, and what is called on a plugin's
+#: classes. Within a version a plugin goes on working with every later mmgan. New in it may be hooks,
+#: arguments of hooks (a plugin takes those that it names), methods and settings with defaults, and errors
+#: where before something failed later and worse. The version grows when a hook, a name or an argument goes or
+#: changes its meaning. A plugin that says ``mmgan_interface = 1`` is told clearly by an mmgan that is too old
+#: for it; one that says nothing is taken to be written for the version that is there.
+INTERFACE = 1
+
 #: Marks a function of a plugin as the implementation of a hook.
 hookimpl = pluggy.HookimplMarker("mmgan")
 
@@ -47,27 +55,38 @@ _PUBLIC = {
     "train": "mmgan.engine",
 }
 
-__all__ = sorted([*_PUBLIC, "__version__", "hookimpl"])
+__all__ = sorted([*_PUBLIC, "INTERFACE", "__version__", "hookimpl"])
 
+# Each under its own name twice: that is how a type checker knows that a stranger may import it from here.
 if TYPE_CHECKING:
-    from mmgan.config import Config, resolve
-    from mmgan.data.dataset import Dataset, Draw
-    from mmgan.device import Device
-    from mmgan.engine import Report, train
-    from mmgan.errors import (
-        CheckpointError,
-        ConfigError,
-        DataError,
-        DivergedError,
-        MmganError,
-        PluginError,
-        UsageError,
-    )
-    from mmgan.plugins import Plugins
-    from mmgan.precision import Precision
-    from mmgan.run import Run, load_run, new_run
-    from mmgan.samples import AudioSamples, ImageSamples, PointSamples, Samples, TextSamples
-    from mmgan.task import Phase, Player, Stage, Task
+    from mmgan.config import Config as Config
+    from mmgan.config import resolve as resolve
+    from mmgan.data.dataset import Dataset as Dataset
+    from mmgan.data.dataset import Draw as Draw
+    from mmgan.device import Device as Device
+    from mmgan.engine import Report as Report
+    from mmgan.engine import train as train
+    from mmgan.errors import CheckpointError as CheckpointError
+    from mmgan.errors import ConfigError as ConfigError
+    from mmgan.errors import DataError as DataError
+    from mmgan.errors import DivergedError as DivergedError
+    from mmgan.errors import MmganError as MmganError
+    from mmgan.errors import PluginError as PluginError
+    from mmgan.errors import UsageError as UsageError
+    from mmgan.plugins import Plugins as Plugins
+    from mmgan.precision import Precision as Precision
+    from mmgan.run import Run as Run
+    from mmgan.run import load_run as load_run
+    from mmgan.run import new_run as new_run
+    from mmgan.samples import AudioSamples as AudioSamples
+    from mmgan.samples import ImageSamples as ImageSamples
+    from mmgan.samples import PointSamples as PointSamples
+    from mmgan.samples import Samples as Samples
+    from mmgan.samples import TextSamples as TextSamples
+    from mmgan.task import Phase as Phase
+    from mmgan.task import Player as Player
+    from mmgan.task import Stage as Stage
+    from mmgan.task import Task as Task
 
 
 def __getattr__(name: str) -> Any:

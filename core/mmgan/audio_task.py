@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from mmgan.config import Config
 from mmgan.data.sounds import AudioConfig, AudioData
 from mmgan.errors import ConfigError
 from mmgan.latents import closed_walk, slerp
@@ -30,7 +31,7 @@ class AudioTaskConfig(AudioConfig):
 class AudioTask(Task):
     """A task whose player ``G`` turns latents into sounds. Subclasses write ``build`` and ``loss``."""
 
-    Config = AudioTaskConfig
+    Config: ClassVar[type[Config]] = AudioTaskConfig
     data_kind = "sounds"
 
     @property

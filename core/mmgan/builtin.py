@@ -56,8 +56,15 @@ def make_precision(device: Device, config: Config) -> Precision:
 
 @hookimpl
 def configure_module(run: Run, name: str, module: nn.Module) -> None:
-    """Compile a network in place where ``--compile`` asks for it and its player allows it."""
+    """Compile a network in place where ``--compile`` asks for it and its player allows it; on a CPU choose
+    the faster form of its convolutions.
+    """
     from torch import nn
+
+    if run.device.type == "cpu" and run.config.convolutions == "auto":
+        from mmgan.convolutions import choose
+
+        choose(module)
 
     if run.config.compile and run.players[name].compile:
         # A dict of networks is never called itself.

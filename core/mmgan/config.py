@@ -13,7 +13,7 @@ import tomllib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,7 +22,14 @@ from pydantic.fields import FieldInfo
 from mmgan.errors import ConfigError, did_you_mean
 
 #: Environment variables that steer the program itself and are no settings of a run.
-RESERVED_ENVIRONMENT = {"MMGAN_DEBUG", "MMGAN_TRACE_PLUGINS", "MMGAN_LOAD_PLUGINS", "MMGAN_CACHE_DIR"}
+RESERVED_ENVIRONMENT = {
+    "MMGAN_DEBUG",
+    "MMGAN_TRACE_PLUGINS",
+    "MMGAN_LOAD_PLUGINS",
+    "MMGAN_PLUGINS_DIR",
+    "MMGAN_CACHE_DIR",
+    "MMGAN_RANK_TIMEOUT",
+}
 
 
 class Config(BaseModel):
@@ -34,10 +41,16 @@ class Config(BaseModel):
     data: str = Field("", description="a folder, a file, or a data set's name; empty: the embedded default")
     steps: int = Field(1000, ge=1, description="length of the run; a step is one pass over a stage's phases")
     batch_size: int = Field(64, ge=1, description="examples in a batch")
+    sync_batch_norm: bool = Field(
+        False, description="on several GPUs: batch norm sees the batches of all processes as one"
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of all randomness")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, or a plugin's device")
     precision: str = Field("auto", description="auto, fp32, bf16, fp16, or a plugin's precision")
     compile: bool = Field(False, description="compile the networks that allow it with torch.compile")
+    convolutions: Literal["auto", "library"] = Field(
+        "auto", description="on a CPU: as matrix products where that is faster, or always the library's"
+    )
     deterministic: bool = Field(False, description="on a GPU too: only algorithms that repeat to the byte")
     workers: int = Field(0, ge=0, description="processes that prepare batches; 0: in the main process")
     log_every: int = Field(20, ge=1, description="steps between two lines of metrics")

@@ -69,7 +69,8 @@ def _play(run: Run) -> Report:
     hook.before_run(run=run)
     meter = Meter(run)
     entered: Stage | None = None
-    while run.step < config.steps and not run.stop_signal:
+    # Of several processes one may have got the signal: all stop before the same step.
+    while run.step < config.steps and not (stop := run.ranks.meet(run)):
         stage, index = stage_at(run.stages, run.step)
         if stage is not entered:
             hook.before_stage(run=run, stage=stage)
@@ -88,9 +89,9 @@ def _play(run: Run) -> Report:
         if run.step % config.log_every == 0 or last:
             run.check_finite()
             hook.after_log(run=run, step=run.step, metrics=meter.read(stage))
-        if _due(config.sample_every, run.step, last):
+        if _due(run, config.sample_every, last):
             hook.after_sample(run=run, step=run.step, samples=run.sample(run.sample_count))
-        if _due(config.evaluate_every, run.step, last):
+        if _due(run, config.evaluate_every, last):
             hook.after_evaluate(run=run, step=run.step, scores=run.evaluate())
         if last or index + 1 == stage.steps:
             hook.after_stage(run=run, stage=stage)
@@ -98,7 +99,7 @@ def _play(run: Run) -> Report:
         hook.after_step(run=run, step=run.step, losses=losses)
     if run.step >= config.steps:
         return Report("finished", run.step, run.seconds)
-    return Report("interrupted", run.step, run.seconds, run.stop_signal)
+    return Report("interrupted", run.step, run.seconds, stop)
 
 
 def play_step(run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
@@ -135,8 +136,10 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any) -> dict[str, Tensor]
         total = reduce(operator.add, losses.values())
         torch.autograd.backward(scaler.scale(total))
 
-    scaler.unscale_(optimizer)
     trained = run.trained[phase.player]
+    # Where several processes train, each has seen its share of the batch: all go on with the mean.
+    total = run.ranks.average(trained, total)
+    scaler.unscale_(optimizer)
     run.finite.note(run.step + 1, phase.name, total, trained[0].grad)
     if player.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(trained, player.clip_norm)
@@ -193,9 +196,9 @@ def update_average(player: Player) -> None:
         kept.copy_(present)
 
 
-def _due(every: int, step: int, last: bool) -> bool:
-    """Return whether something that happens every so many steps (0: never), and at the end, is due."""
-    return every > 0 and (step % every == 0 or last)
+def _due(run: Run, every: int, last: bool) -> bool:
+    """Return whether what rank 0 does every so many steps (0: never), and at the end, is due."""
+    return run.ranks.rank == 0 and every > 0 and (run.step % every == 0 or last)
 
 
 #: What ``after_log`` tells beside the losses.
@@ -239,7 +242,7 @@ class Meter:
             "stage": stage.name,
             "seconds": self.run.seconds,
             "steps_per_s": steps / elapsed,
-            "samples_per_s": self.run.batches * self.run.config.batch_size / elapsed,
+            "samples_per_s": self.run.batches * self.run.config.batch_size * self.run.ranks.world / elapsed,
             "data_wait": self.run.waited / elapsed,
         }
         self.pending, self.mark = [], self.run.seconds

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from mmgan.config import Config
 from mmgan.data.images import ImageConfig, ImageData
 from mmgan.errors import ConfigError
 from mmgan.latents import closed_walk, slerp
@@ -40,7 +41,7 @@ class ImageTaskConfig(ImageConfig):
 class ImageTask(Task):
     """A task whose player ``G`` turns latents into pictures. Subclasses write ``build`` and ``loss``."""
 
-    Config = ImageTaskConfig
+    Config: ClassVar[type[Config]] = ImageTaskConfig
     data_kind = "images"
 
     @property

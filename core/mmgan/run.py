@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mmgan import checkpoint, finite, rng
+from mmgan import checkpoint, distributed, finite, rng
 from mmgan.config import Config, check, to_toml
 from mmgan.data.loader import Loader
 from mmgan.device import Device
@@ -47,6 +48,7 @@ class Run:
         step: Steps done.
         seconds: Time spent in steps.
         hook: Calls a hook of every plugin.
+        ranks: The processes that train this run together: ``ranks.rank`` of ``ranks.world``.
         stop_signal: Set it to a signal's number, and training stops after the present step.
         saved: What ``task.state_dict`` gave when the run was saved, where it was opened from a checkpoint; an
             empty dict in a new one. A task whose networks have sizes that it found in its data (a vocabulary)
@@ -70,7 +72,8 @@ class Run:
         self.progress = progress
         self.plugins = plugins
         self.folder = folder
-        self.hook = plugins.hook
+        self.ranks = distributed.ranks()
+        self.hook = self.ranks.hooks(plugins.hook)
         self.step = 0
         self.seconds = 0.0
         self.waited = 0.0
@@ -78,7 +81,7 @@ class Run:
         self.stop_signal = 0
 
         rng.seed_everything(config.seed)
-        self.device = self._choose_device()
+        self.device = self.ranks.place(self._choose_device())
         self.precision = self._choose_precision()
         self.finite = finite.FiniteWatch(self.device.torch, self.precision.scales)
         torch.use_deterministic_algorithms(config.deterministic)
@@ -98,6 +101,8 @@ class Run:
         self._check_stages()
         for name, player in self.players.items():
             self.device.prepare(player)
+            if config.sync_batch_norm:
+                self.ranks.synchronize_batch_norm(player, self.device)
             self.hook.configure_module(run=self, name=name, module=player.module)
             if player.ema > 0:
                 player.average = copy.deepcopy(player.module).eval().requires_grad_(False)
@@ -120,7 +125,11 @@ class Run:
         self._loader: Loader | None = None
         self._position: dict[str, Any] = {}
         self._randomness = rng.get_state(self.device.torch)
+        if self.ranks.rank:
+            # The networks began alike on all ranks; from here on each draws latents of its own.
+            self._randomness = distributed.randomness(config.seed, 0, self.ranks.rank, self.device.torch)
         self._playing = False
+        self._saved_by = self.ranks.world
 
     def _check_stages(self) -> None:
         """Find what would only show in the middle of training.
@@ -224,6 +233,8 @@ class Run:
                 self.config.batch_size,
                 self.config.seed,
                 workers=self.config.workers,
+                rank=self.ranks.rank,
+                world=self.ranks.world,
                 pin_memory=self.device.type == "cuda",
             )
             if self._position:
@@ -252,10 +263,20 @@ class Run:
     @contextmanager
     def playing(self) -> Iterator[None]:
         """Train inside this: the process draws the run's own randomness, from where the run left it."""
+        if self._saved_by != self.ranks.world:
+            warnings.warn(
+                f"The number of processes that train this run changes from {self._saved_by} to "
+                f"{self.ranks.world}: it goes on, but not as if it had never stopped.",
+                stacklevel=2,
+            )
+        averages = [player.average for player in self.players.values() if player.average is not None]
+        self.ranks.equalize([*(player.module for player in self.players.values()), *averages])
         rng.set_state(self._randomness, self.device.torch)
         self._playing = True
         try:
             yield
+            # The others stay until rank 0 has saved how it ended.
+            self.ranks.meet(self)
         finally:
             self._playing = False
             self._randomness = rng.get_state(self.device.torch)
@@ -273,7 +294,7 @@ class Run:
         """
         if prompt and type(self.task).complete is Task.complete:
             raise UsageError(f"{self.config.plugin} takes no prompts.")
-        return self._aside(
+        return self.aside(
             lambda: self.task.complete(n, prompt) if prompt else self.task.sample(n),
             _SAMPLE_SEED if seed is None else seed,
         )
@@ -286,7 +307,7 @@ class Run:
         """
         if type(self.task).interpolate is Task.interpolate:
             raise UsageError(f"{self.config.plugin} has no walk through its latent space.")
-        return self._aside(lambda: self.task.interpolate(n), _SAMPLE_SEED if seed is None else seed)
+        return self.aside(lambda: self.task.interpolate(n), _SAMPLE_SEED if seed is None else seed)
 
     def evaluate(self, n: int = 0) -> dict[str, float]:
         """Score ``n`` samples by the task's metrics; 0 lets the task choose.
@@ -295,7 +316,7 @@ class Run:
             UsageError: The task has no metrics.
         """
         self._need_metrics()
-        return self._aside(lambda: self.task.evaluate(n), _EVALUATE_SEED)
+        return self.aside(lambda: self.task.evaluate(n), _EVALUATE_SEED)
 
     def _need_metrics(self) -> None:
         if type(self.task).evaluate is Task.evaluate:
@@ -304,8 +325,13 @@ class Run:
                 hint="--set evaluate_every=0 trains without.",
             )
 
-    def _aside(self, work: Callable[[], T], seed: int) -> T:
-        """Sample or evaluate: in float32, in eval mode (running statistics), with randomness of its own."""
+    def aside(self, work: Callable[[], T], seed: int) -> T:
+        """Sample or evaluate: in float32, in eval mode (running statistics), with randomness of its own.
+
+        Args:
+            work: Called once, without gradients; what it returns is returned.
+            seed: The same seed gives the same randomness; training is not disturbed.
+        """
         modes = [(m, m.training) for p in self.players.values() for m in p.module.modules()]
         try:
             for module, _ in modes:
@@ -337,12 +363,24 @@ class Run:
 
         Raises:
             DivergedError: Something in the run is NaN or infinite; nothing was written.
+            UsageError: Several processes train, and it is not rank 0 that saves.
             CheckpointError: The disk refused it.
         """
+        if self.ranks.world > 1 and (self.ranks.rank or not self._playing):
+            raise UsageError(
+                f"A run of {self.ranks.world} processes is saved by rank 0, and while it trains.",
+                hint="checkpoint_every says when; a run is saved when it ends, too.",
+            )
         self.check_finite()
         for name, player in self.players.items():
             finite.check_weights(name, player.module)
         state = self.state_dict()
+        if self.ranks.world > 1:
+            own = self.own_state()
+            state["ranks"] = [
+                other | {"task": distributed.difference(other["task"], own["task"])}
+                for other in self.ranks.gather(own)
+            ]
         self.hook.before_save(run=self, state=state)
         return checkpoint.save(self.checkpoints, self.step, self.weights(), state)
 
@@ -367,6 +405,12 @@ class Run:
             "rng": rng.get_state(self.device.torch) if self._playing else self._randomness,
         }
 
+    def own_state(self) -> dict[str, Any]:
+        """Return the part of :meth:`state_dict` that each of several ranks has for itself, on the CPU."""
+        state = self.state_dict()
+        own: dict[str, Any] = Device("cpu").move({"rng": state["rng"], "task": state["task"]})
+        return own
+
     def load(self, path: Path, loaded: checkpoint.Loaded | None = None) -> None:
         """Put the run back to where a checkpoint was taken.
 
@@ -379,6 +423,8 @@ class Run:
         """
         weights, state = loaded or checkpoint.load(path)
         try:
+            self._saved_by = 1 + len(state.get("ranks", []))
+            state = distributed.own_part(state, self.ranks, self.config.seed, self.device.torch)
             for name, player in self.players.items():
                 player.module.load_state_dict(weights[name])
                 if player.average is not None:
@@ -426,23 +472,30 @@ def new_run(
     """
     plugins = plugins or Plugins()
     plugins.detach()
-    made = folder is not None and not folder.exists()
+    ranks = distributed.ranks()
+    made = ranks.rank == 0 and folder is not None and not folder.exists()
+    # Of several processes the first one's folder is the run's.
+    folder = ranks.share(lambda: _claim(folder) if folder is not None else None)
     if folder is not None:
-        _claim(folder)
         plugins.attach(default_listeners(config))
-    try:
+
+    def build() -> Run:
         run = Run(plugins.task(config.plugin), config, plugins, folder, progress=progress)
         _ = run.loader
+        return run
+
+    try:
+        run = ranks.in_turn(build)
     except BaseException:
         if made and folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    if folder is not None:
+    if folder is not None and ranks.rank == 0:
         checkpoint.write_atomically(folder / "config.toml", to_toml(run.config))
     return run
 
 
-def _claim(folder: Path) -> None:
+def _claim(folder: Path) -> Path:
     """Make a run's folder, or take one that is empty. At once, so that a wrong one costs no waiting."""
     hint = "Choose another --out."
     try:
@@ -456,6 +509,7 @@ def _claim(folder: Path) -> None:
             f"The folder {str(folder)!r} is not empty, and a run never overwrites another.",
             hint=hint + (again if (folder / "config.toml").exists() else ""),
         )
+    return folder
 
 
 def read_settings(folder: Path, plugins: Plugins) -> tuple[type[Task], dict[str, Any]]:
@@ -499,7 +553,7 @@ def load_run(
     plugins = plugins or Plugins()
     task_class, values = read_settings(folder, plugins)
     config = check(task_class.Config, {**values, **(changes or {})})
-    path = find_checkpoint(folder / "checkpoints", which)
+    path = distributed.ranks().share(lambda: find_checkpoint(folder / "checkpoints", which))
     plugins.detach()
     plugins.attach(default_listeners(config))
     loaded = checkpoint.load(path)

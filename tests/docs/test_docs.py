@@ -210,8 +210,12 @@ def test_commands_are_understood(page: Path) -> None:
         name, command, rest = group.resolve_command(context, words)
         if not rest and name != "run":  # a mention
             continue
+        parent = context
+        if isinstance(command, click.Group) and not rest[0].startswith("-"):
+            parent = click.Context(command, info_name=name, parent=context)
+            name, command, rest = command.resolve_command(parent, rest)
         try:
-            parsed = command.make_context(name, list(rest), parent=context)
+            parsed = command.make_context(name, list(rest), parent=parent)
         except click.exceptions.Exit:  # --help
             continue
         assert not parsed.args, f"{words} has too many arguments"

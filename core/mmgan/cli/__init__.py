@@ -6,18 +6,25 @@ once. Stdout is data and stderr is talk (``output.py``); ``failures.py`` says ho
 
 from __future__ import annotations
 
+import copy
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from mmgan import __version__
-from mmgan.cli import config, doctor, evaluate, failures, plugins, resume, run, sample
-from mmgan.cli.output import say
+from mmgan.cli import bench, config, doctor, evaluate, failures, new_plugin, plugins, resume, run, sample
+from mmgan.cli.output import reserved, say
 from mmgan.cli.session import Session
+from mmgan.cli.training import is_first
+from mmgan.errors import UsageError
 
-COMMANDS = (run, resume, sample, evaluate, plugins, config, doctor)
+COMMANDS = (run, resume, sample, evaluate, bench, plugins, new_plugin, config, doctor)
+
+#: Taken out before click parses, wherever it stands: the plugins that it finds bring commands.
+PLUGINS_DIR = "--plugins-dir"
 
 
 class CommandLine(click.Group):
@@ -49,6 +56,12 @@ def build(session: Session) -> CommandLine:
     )
     @click.version_option(__version__, prog_name="mmgan", message="%(prog)s %(version)s")
     @click.option("-v", "--verbose", is_flag=True, help="Show tracebacks (MMGAN_DEBUG=1 does too).")
+    @click.option(
+        PLUGINS_DIR,
+        metavar="FOLDER",
+        expose_value=False,
+        help="Load the .py files in FOLDER as plugins (MMGAN_PLUGINS_DIR does too).",
+    )
     def group(verbose: bool) -> None:
         """Train GANs on pictures, sounds, text and image pairs. Every game is a plugin.
 
@@ -60,7 +73,7 @@ def build(session: Session) -> CommandLine:
         session.verbose = session.verbose or verbose
 
     for module in COMMANDS:
-        group.add_command(module.command)
+        group.add_command(_reserving(module.command))
     session.load()
     session.add_commands(group)
     return group
@@ -77,12 +90,45 @@ def main(args: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
+            session.folder, words = _take_folder(words)
             code = build(session).main(words, prog_name="mmgan", standalone_mode=False, obj=session)
             sys.stdout.flush()
             return int(code or 0)
         # Interrupts too: every way out has its exit code and its one line.
         except (Exception, KeyboardInterrupt) as error:
-            return failures.report(error, as_json="--json" in words, verbose=session.verbose)
+            as_json = "--json" in words and is_first()
+            return failures.report(error, as_json=as_json, verbose=session.verbose)
+
+
+def _take_folder(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Take ``--plugins-dir FOLDER`` out of the arguments; return the folder, and what is left.
+
+    Raises:
+        UsageError: The folder is missing.
+    """
+    folder, left = None, list(words)
+    ours = left.index("--") if "--" in left else len(left)
+    for place in reversed(range(ours)):
+        option, equals, value = left[place].partition("=")
+        if option != PLUGINS_DIR:
+            continue
+        if not equals and place + 1 < len(left):
+            value = left.pop(place + 1)
+        if not value:
+            raise UsageError(f"{PLUGINS_DIR} needs a folder.", hint=f"mmgan {PLUGINS_DIR} FOLDER plugins")
+        del left[place]
+        folder = folder or Path(value).expanduser()
+    return folder, left
+
+
+def _reserving(command: click.Command) -> click.Command:
+    """Return the command with stdout kept for what it emits, whatever it calls may print."""
+    command = copy.copy(command)
+    if command.callback:
+        command.callback = reserved()(command.callback)
+    if isinstance(command, click.Group):
+        command.commands = {name: _reserving(inner) for name, inner in command.commands.items()}
+    return command
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

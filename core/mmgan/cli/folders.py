@@ -35,8 +35,12 @@ def numbered(parent: Path, prefix: str = "") -> Iterator[Path]:
         raise
 
 
-def check_new(folder: Path) -> None:
+def check_new(folder: Path, hint: str = "Choose another --out.") -> None:
     """Refuse a folder that holds something.
+
+    Args:
+        folder: A folder that may not be there yet.
+        hint: What to do instead.
 
     Raises:
         UsageError: It does, or it is a file.
@@ -44,5 +48,5 @@ def check_new(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
             f"{str(folder)!r} exists and is no empty folder; nothing in it is overwritten.",
-            hint="Choose another --out, or leave it out for a new numbered folder.",
+            hint=hint,
         )

@@ -28,3 +28,27 @@ checkpoint_option = click.option(
     metavar="last|best|STEP",
     help="Which checkpoint to load.",
 )
+
+# What a new run is made of. An option that is not given is None, so that the file, the environment and the
+# plugin's default can speak.
+plugin_option = click.option(
+    "--plugin", metavar="NAME", help="What to train (required); see `mmgan plugins`."
+)
+data_option = click.option("--data", metavar="PATH|NAME", help="A folder, a file, or a data set's name.")
+batch_size_option = click.option("--batch-size", type=int, metavar="B", help="Examples in a batch.")
+new_device_option = click.option(
+    "--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps, or a plugin's."
+)
+precision_option = click.option("--precision", metavar="NAME", help="auto, fp32, bf16, fp16, or a plugin's.")
+compile_option = click.option(
+    "--compile", is_flag=True, default=None, help="Compile the networks with torch.compile."
+)
+config_option = click.option(
+    "--config", "file", type=UserPath(), metavar="FILE.toml", help="Settings from a TOML file."
+)
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting; may be repeated."
+)
+profile_option = click.option(
+    "--profile", is_flag=True, help="Record where some steps spend their time, in DIR/profile."
+)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
 
 from mmgan.errors import UsageError
 
@@ -20,6 +21,23 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+@contextlib.contextmanager
+def reserved() -> Iterator[None]:
+    """Keep stdout for :func:`emit`. What plugins and libraries print meanwhile is talk."""
+    with contextlib.redirect_stdout(_Aside(sys.stdout)):
+        yield
+
+
+class _Aside:
+    """Stands in for stdout: it is stderr, and knows where data goes."""
+
+    def __init__(self, data: TextIO) -> None:
+        self.data = data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
 def emit(text: str) -> None:
     """Give data, on stdout.
 
@@ -27,7 +45,7 @@ def emit(text: str) -> None:
         UsageError: It holds characters that stdout's encoding has not.
     """
     try:
-        print(text, flush=True)
+        print(text, file=getattr(sys.stdout, "data", sys.stdout), flush=True)
     except UnicodeEncodeError as error:
         raise UsageError(
             f"stdout is written in {error.encoding}, which has no {text[error.start]!r}.",

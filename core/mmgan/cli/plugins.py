@@ -1,21 +1,33 @@
-"""``mmgan plugins``: what is installed, and what is broken."""
+"""``mmgan plugins``: what is installed, what is broken, and whether a task keeps the rules."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mmgan.cli.options import json_option
-from mmgan.cli.output import emit, emit_json, say, table
+from mmgan.cli.output import emit, emit_json, reserved, say, table
 from mmgan.cli.session import Session
+from mmgan.errors import PluginError
+
+if TYPE_CHECKING:
+    from mmgan.testing import Rule
 
 
-@click.command("plugins", short_help="List what is installed, and what is broken.")
+@click.group("plugins", invoke_without_command=True, short_help="List what is installed, and what is broken.")
 @json_option
-@click.pass_obj
-def command(session: Session, as_json: bool) -> None:
-    """List the plugins, with what each brings, and why a broken one can't be loaded."""
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
+    """List the plugins, with what each brings, and why a broken one can't be loaded.
+
+    \b
+    mmgan plugins               lists them
+    mmgan plugins check NAME    tries whether a task keeps the rules
+    """
+    if context.invoked_subcommand is not None:
+        return
+    session: Session = context.obj
     plugins = session.plugins
     described: list[dict[str, Any]] = [
         {
@@ -39,3 +51,66 @@ def command(session: Session, as_json: bool) -> None:
     if plugins.tasks:
         name = min(plugins.tasks)
         say(f"\n`mmgan run --plugin {name}` trains a task; `mmgan config {name}` lists its settings.")
+
+
+@command.command("check", short_help="Try whether a task keeps the rules.")
+@click.argument("name")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting; may be repeated.")
+@click.option(
+    "--unused",
+    multiple=True,
+    metavar="PATTERN",
+    help="Parameters that rightly never get a gradient, such as 'G.head.*'; may be repeated.",
+)
+@click.option("--ranks", type=click.IntRange(1), default=1, metavar="N", help="Let N processes train it too.")
+@json_option
+@click.pass_context
+def check(
+    context: click.Context,
+    name: str,
+    settings: tuple[str, ...],
+    unused: tuple[str, ...],
+    ranks: int,
+    as_json: bool,
+) -> None:
+    """Try whether the task NAME keeps the rules by which it is trained, saved, resumed and sampled from.
+
+    A few steps of each of its stages are played on the CPU, on its default data. Small networks make it
+    quick: --set width=4. On stdout: a table of the rules. The exit code is 3 if one is broken.
+    """
+    from mmgan.config import parse_assignments
+    from mmgan.testing import RULES, report
+    from mmgan.testing.rules import blocks
+
+    assert context.parent is not None
+    as_json = as_json or context.parent.params["as_json"]
+
+    def tell(rule: Rule) -> None:
+        say(f"{RULES.index(rule) + 1}/{len(RULES)} {rule.name}")
+
+    plugins = context.obj.plugins
+    # What the task prints is talk.
+    with reserved():
+        results = report(
+            name, parse_assignments(settings), plugins=plugins, unused=unused, ranks=ranks, progress=tell
+        )
+    failures = [failure for result in results for failure in result.failures]
+    if as_json:
+        rules = [
+            {
+                "rule": rule.name,
+                "outcome": result.outcome,
+                "what": [failure.what for failure in result.failures] or None,
+                "skipped": result.skipped or None,
+                "why": rule.why,
+                "mend": rule.mend,
+            }
+            for rule, result in zip(RULES, results, strict=True)
+        ]
+        emit_json({"plugin": name, "passed": not failures, "rules": rules})
+    else:
+        rows = [(result.rule, result.outcome, result.what) for result in results]
+        emit(table([("RULE", "OUTCOME", "WHAT"), *rows]))
+        for block in blocks(failures):
+            say(f"\n{block}")
+    context.exit(PluginError.exit_code if failures else 0)

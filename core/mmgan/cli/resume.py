@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from mmgan import hookimpl
-from mmgan.cli.options import device_option, folder_argument, json_option
+from mmgan.cli.options import device_option, folder_argument, json_option, profile_option
 from mmgan.cli.session import Session
-from mmgan.cli.training import play, preparing
+from mmgan.cli.training import play, preparing, profilers
 from mmgan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,10 +36,16 @@ class KeepSettings:
 @folder_argument
 @click.option("--steps", type=int, metavar="N", help="A new length of the whole run.")
 @device_option
+@profile_option
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, folder: Path, steps: int | None, device: str | None, as_json: bool
+    context: click.Context,
+    folder: Path,
+    steps: int | None,
+    device: str | None,
+    profile: bool,
+    as_json: bool,
 ) -> None:
     """Go on with the run in DIR from its last checkpoint.
 
@@ -59,5 +65,6 @@ def command(
             hint=f"To train on: mmgan resume {shlex.quote(str(folder))} --steps {2 * run.step}",
         )
     with preparing() as run.progress:
-        _ = run.loader
-    context.exit(play(run, folder, as_json, *([KeepSettings()] if changes else [])))
+        run.ranks.in_turn(lambda: run.loader)
+    listeners = [*([KeepSettings()] if changes else []), *profilers(profile)]
+    context.exit(play(run, folder, as_json, *listeners))

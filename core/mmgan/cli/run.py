@@ -9,9 +9,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmgan.cli import folders
-from mmgan.cli.options import UserPath, json_option
+from mmgan.cli.options import (
+    UserPath,
+    batch_size_option,
+    compile_option,
+    config_option,
+    data_option,
+    json_option,
+    new_device_option,
+    plugin_option,
+    precision_option,
+    profile_option,
+    set_option,
+)
 from mmgan.cli.session import Session
-from mmgan.cli.training import play, preparing
+from mmgan.cli.training import is_first, play, preparing, profilers
 from mmgan.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -19,19 +31,19 @@ if TYPE_CHECKING:
     from mmgan.plugins import Plugins
 
 
-# An option that is not given is None, so that the file, the environment and the plugin's default can speak.
 @click.command("run", context_settings={"allow_extra_args": True})
-@click.option("--plugin", metavar="NAME", help="What to train (required); see `mmgan plugins`.")
-@click.option("--data", metavar="PATH|NAME", help="A folder, a file, or a data set's name.")
+@plugin_option
+@data_option
 @click.option("--out", type=UserPath(), metavar="DIR", help="A new folder; by default runs/NAME-001.")
 @click.option("--steps", type=int, metavar="N", help="Length of the run.")
-@click.option("--batch-size", type=int, metavar="B", help="Examples in a batch.")
+@batch_size_option
 @click.option("--seed", type=int, metavar="S", help="Seed of all randomness.")
-@click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps, or a plugin's.")
-@click.option("--precision", metavar="NAME", help="auto, fp32, bf16, fp16, or a plugin's.")
-@click.option("--compile", is_flag=True, default=None, help="Compile the networks with torch.compile.")
-@click.option("--config", "file", type=UserPath(), metavar="FILE.toml", help="Settings from a TOML file.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting; may be repeated.")
+@new_device_option
+@precision_option
+@compile_option
+@config_option
+@set_option
+@profile_option
 @json_option
 @click.pass_context
 def command(
@@ -41,6 +53,7 @@ def command(
     out: Path | None,
     file: Path | None,
     settings: tuple[str, ...],
+    profile: bool,
     as_json: bool,
     **flags: Any,
 ) -> None:
@@ -58,21 +71,36 @@ def command(
             f"mmgan run takes options only, and {context.args[0]!r} is none.",
             hint="What to train and on what: mmgan run --plugin NAME --data PATH",
         )
-    if plugin is None:
-        raise UsageError(
-            "mmgan run needs --plugin NAME: what to train.",
-            hint=f"Installed: {', '.join(sorted(plugins.tasks)) or 'none'}. `mmgan plugins` says more.",
-        )
-    config = settle(plugins, plugin, file, settings, flags)
+    config = settle(plugins, named(plugins, plugin, "run"), file, settings, flags)
 
     from mmgan.run import new_run
 
-    place = folders.numbered(Path("runs"), f"{plugin}-") if out is None else contextlib.nullcontext(out)
+    # Of several processes the first one's folder counts; new_run tells it to the others.
+    numbered = out is None and is_first()
+    place = (
+        folders.numbered(Path("runs"), f"{config.plugin}-")
+        if numbered
+        else contextlib.nullcontext(out or Path())
+    )
     with place as folder:
         with preparing() as progress:
             run = new_run(config, plugins, folder, progress)
-        exit_code = play(run, folder, as_json)
+        exit_code = play(run, folder, as_json, *profilers(profile))
     context.exit(exit_code)
+
+
+def named(plugins: Plugins, plugin: str | None, command: str) -> str:
+    """Return what ``--plugin`` names.
+
+    Raises:
+        UsageError: It is not given.
+    """
+    if plugin is None:
+        raise UsageError(
+            f"mmgan {command} needs --plugin NAME: what to train.",
+            hint=f"Installed: {', '.join(sorted(plugins.tasks)) or 'none'}. `mmgan plugins` says more.",
+        )
+    return plugin
 
 
 def settle(

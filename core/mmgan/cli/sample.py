@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +12,10 @@ from mmgan.cli import folders
 from mmgan.cli.options import UserPath, checkpoint_option, device_option, folder_argument
 from mmgan.cli.output import emit, say
 from mmgan.cli.session import Session
-from mmgan.errors import ConfigError, UsageError, did_you_mean
+from mmgan.cli.settings import sampling_settings
+from mmgan.errors import UsageError
 
 if TYPE_CHECKING:
-    from mmgan.plugins import Plugins
     from mmgan.samples import Samples
 
 
@@ -60,8 +60,8 @@ def command(
     if prompt and interpolate:
         raise UsageError("A walk takes no prompt.", hint="Leave out --prompt or --interpolate.")
     if out is not None:
-        folders.check_new(out)
-    changes = _changes(folder, session.plugins, settings) if settings else {}
+        folders.check_new(out, "Choose another --out, or leave it out for a new numbered folder.")
+    changes = sampling_settings(folder, session.plugins, settings)
     if device:
         changes["device"] = device
     run = load_run(folder, session.plugins, checkpoint, changes)
@@ -84,28 +84,6 @@ def command(
             files = _save(samples, target)
     say(f"{what}, in {target}")
     emit("\n".join(map(str, files)))
-
-
-def _changes(folder: Path, plugins: Plugins, assignments: tuple[str, ...]) -> dict[str, Any]:
-    """Read what ``--set`` gives, which may be no other setting than sampling alone reads.
-
-    Raises:
-        ConfigError: It is another, or an item has no ``=``.
-    """
-    from mmgan.config import parse_assignments, parse_value
-    from mmgan.run import read_settings
-
-    given = parse_assignments(assignments)
-    task_class, values = read_settings(folder, plugins)
-    allowed = sorted(task_class.sample_settings)
-    for key in given:
-        if key not in allowed:
-            raise ConfigError(
-                f"--set {key}: {values['plugin']} has no setting {key!r} that only sampling reads. "
-                f"{did_you_mean(key, allowed)}".rstrip(),
-                hint=f"Allowed: {', '.join(allowed) or 'none; this task has no such settings'}.",
-            )
-    return {key: parse_value(task_class.Config, key, value) for key, value in given.items()}
 
 
 def _save(samples: Samples, folder: Path) -> list[Path]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
-from mmgan.cli.output import say
-from mmgan.errors import PluginError
+from mmgan.cli.output import reserved, say
+from mmgan.errors import MmganError, PluginError
 from mmgan.plugins import Plugin, Plugins
 
 
@@ -15,14 +16,17 @@ class Session:
     """One call of the command line."""
 
     def __init__(self) -> None:
+        #: A folder of plugins that are single files.
+        self.folder: Path | None = None
         self.verbose = os.environ.get("MMGAN_DEBUG") == "1"
-        self._plugins: Plugins | PluginError = PluginError("The plugins are not loaded yet.")
+        self._plugins: Plugins | MmganError = PluginError("The plugins are not loaded yet.")
 
     def load(self) -> None:
         """Load the plugins."""
         try:
-            self._plugins = Plugins()
-        except PluginError as error:
+            with reserved():
+                self._plugins = Plugins(folder=self.folder)
+        except MmganError as error:
             # Kept for the command that needs plugins, so that --help and --version always answer.
             self._plugins = error
 
@@ -32,19 +36,21 @@ class Session:
 
         Raises:
             PluginError: They could not be loaded at all; one that is merely broken is no reason.
+            UsageError: The folder that they should be in is none.
         """
-        if isinstance(self._plugins, PluginError):
+        if isinstance(self._plugins, MmganError):
             raise self._plugins
         return self._plugins
 
     def add_commands(self, group: click.Group) -> None:
         """Let every plugin add commands. One that fails, or takes the name of another, only loses its own."""
-        for plugin in [] if isinstance(self._plugins, PluginError) else self._plugins.loaded:
+        for plugin in [] if isinstance(self._plugins, MmganError) else self._plugins.loaded:
             if "register_commands" not in plugin.hooks:
                 continue
             before = dict(group.commands)
             try:
-                self._call(plugin, group)
+                with reserved():
+                    self._call(plugin, group)
                 for name, command in before.items():
                     if group.commands.get(name) is not command:
                         raise PluginError(f"the name {name!r} is taken.")

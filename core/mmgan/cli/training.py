@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -31,10 +32,16 @@ class LastMetrics:
         self.metrics = dict(metrics)
 
 
+def is_first() -> bool:
+    """Whether this process is the one that speaks: of several that `torchrun` started, rank 0."""
+    # By the environment itself, since this is asked where torch may not be there yet.
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
 @contextlib.contextmanager
 def preparing() -> Iterator[Callable[[int, int], None]]:
     """Give a function to be told (done, total) while data is prepared: a bar on a terminal, else silence."""
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() and is_first()):
         yield lambda done, total: None
         return
     from rich.console import Console
@@ -64,17 +71,29 @@ def play(run: Run, folder: Path, as_json: bool, *listeners: object) -> int:
 
     last = LastMetrics()
     run.plugins.attach([Progress(stream=sys.stderr), last, *listeners])
-    introduce(run, folder)
+    if is_first():
+        introduce(run, folder)
     if run.device.type == "cpu":
         keep_freed_memory()
     with stopping(run):
         report = train(run)
+    if not is_first():
+        return exit_code_of(report)
     conclude(run, folder, report)
     if as_json:
         emit_json(summary(run, folder, report, last.metrics))
     else:
         emit(str(folder))
     return exit_code_of(report)
+
+
+def profilers(wanted: bool) -> list[object]:
+    """Return the listeners that ``--profile`` adds."""
+    if not wanted:
+        return []
+    from mmgan.listeners.profiler import Profiler
+
+    return [Profiler()]
 
 
 def exit_code_of(report: Report) -> int:
@@ -91,6 +110,8 @@ def introduce(run: Run, folder: Path) -> None:
     for name, player in run.players.items():
         say(f"{name}: {sum(p.numel() for p in player.module.parameters()):,} parameters")
     say(f"data: {run.loader.dataset.description}")
+    if run.ranks.world > 1:
+        say(f"processes: {run.ranks.world}, each with batches of {run.config.batch_size}")
     say(f"folder: {folder}")
 
 

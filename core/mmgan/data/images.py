@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import PIL
@@ -29,10 +29,17 @@ from mmgan.errors import DataError, did_you_mean
 #: Told how many pictures are decoded, of how many.
 Progress = Callable[[int, int], None]
 
+Item = TypeVar("Item")
+Item_co = TypeVar("Item_co", covariant=True)
+Row = TypeVar("Row")
+
 # Pillow decodes and resizes outside the interpreter's lock. A thread takes many pictures at once: handing
 # over small ones (28x28) one by one was measured to take three times as long as one thread alone.
 _THREADS = min(4, os.cpu_count() or 1)
 _SHARE = 64
+_HINT = (
+    "Give --data a folder of pictures that Pillow reads, such as .png or .jpg; subfolders are searched too."
+)
 
 
 class ImageConfig(Config):
@@ -70,6 +77,22 @@ class ImageConfig(Config):
         return value
 
 
+class Source(Protocol[Item_co]):
+    """What :func:`decode_all` takes: an ``ImageSource``, or one of pairs. ``str(source)`` is its name."""
+
+    #: How many files were passed over because their names are not those of pictures.
+    others: int
+
+    def __len__(self) -> int:
+        """Return how many there are, readable or not."""
+
+    def __getitem__(self, index: int) -> Item_co:
+        """Open one. May raise anything where it is damaged."""
+
+    def name(self, index: int) -> str:
+        """Name one, for messages."""
+
+
 class ImageData(Dataset):
     """Square pictures of one size, decoded once into the cache.
 
@@ -88,7 +111,7 @@ class ImageData(Dataset):
         look = (config.size, config.channels, config.crop, ImageColor.getrgb(config.background))
         self._cached = cached_array(
             cache_key("images", PIL.__version__, source.fingerprint, *look),
-            lambda metadata: _decode_all(source, config, progress, metadata),
+            lambda metadata: _rows(source, config, progress, metadata),
         )
         self._flip = config.flip
         #: int64 (pictures,): the class of each one, from 0.
@@ -106,7 +129,7 @@ class ImageData(Dataset):
 
     def pictures(self, indices: Tensor) -> Tensor:
         """Return pictures without augmentation: float32 (batch, channels, size, size) in [-1, 1]."""
-        return _to_float(self._cached.array[indices.numpy()])
+        return to_float(self._cached.array[indices.numpy()])
 
     def batch(self, indices: Tensor, draw: Draw) -> Tensor:
         """Return pictures, mirrored if the config and ``draw`` say so, otherwise like :meth:`pictures`."""
@@ -114,7 +137,7 @@ class ImageData(Dataset):
         if self._flip:
             mirrored = draw.uniform("flip").numpy() < 0.5
             pixels[mirrored] = pixels[mirrored, ..., ::-1]
-        return _to_float(pixels)
+        return to_float(pixels)
 
 
 def open_folder(path: str, config: ImageConfig) -> ImageSource:
@@ -150,61 +173,98 @@ def open_torchvision(name: str, config: ImageConfig) -> ImageSource:
     return TorchvisionImages(name, config.data_root, config.download)
 
 
-def _decode_all(
+def _rows(
     source: ImageSource, config: ImageConfig, progress: Progress | None, metadata: dict[str, Any]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield every readable picture in order; the metadata are the labels and what was skipped."""
+    """Yield the pixels of every readable picture; the metadata are the labels and what was skipped."""
+
+    def convert(item: tuple[Image.Image, int]) -> tuple[NDArray[np.uint8], int]:
+        image, label = item
+        with image:
+            return to_pixels(image, config.size, config.channels, config.crop, config.background), label
+
     labels: list[int] = metadata.setdefault("labels", [])
     skipped: list[tuple[str, str]] = metadata.setdefault("skipped", [])
+    for pixels, label in decode_all(source, convert, progress, skipped):
+        labels.append(label)
+        yield pixels
+
+
+def decode_all(
+    source: Source[Item],
+    convert: Callable[[Item], Row],
+    progress: Progress | None,
+    skipped: list[tuple[str, str]],
+    *,
+    what: str = "picture",
+    least: int = 2,
+    hint: str = _HINT,
+    share: int = _SHARE,
+) -> Iterator[Row]:
+    """Decode everything in a source, several at once, and yield what can be read, in order.
+
+    Args:
+        source: Pictures, pairs of them, or the like. One that can't be read may raise anything.
+        convert: Turns what ``source[index]`` gave into what is yielded. Called in several threads.
+        progress: Called now and then.
+        skipped: The name of each one that can't be read, and why, is added here.
+        what: What one of them is called in a message.
+        least: How many are needed.
+        hint: What to do where there are fewer.
+        share: How many a thread takes at once. Four threads' shares are in memory, so fewer where they are
+            large.
+
+    Raises:
+        DataError: Fewer than ``least`` can be read.
+    """
+    readable = 0
     with ThreadPoolExecutor(_THREADS) as pool:
-        for block in _split(range(len(source)), _THREADS * _SHARE):
-            for index, result in zip(block, _decode(source, config, block, pool), strict=True):
-                if isinstance(result, str):
-                    skipped.append((source.name(index), result))
+        for block in _split(range(len(source)), _THREADS * share):
+            for index, (row, problem) in zip(
+                block, _decode(source, convert, _split(block, share), pool), strict=True
+            ):
+                if row is None:
+                    skipped.append((source.name(index), problem))
                 else:
-                    pixels, label = result
-                    labels.append(label)
-                    yield pixels
+                    readable += 1
+                    yield row
             if progress:
                 progress(block.stop, len(source))
-    if len(labels) < 2:
+    if readable < least:
         others = f"; {source.others:,} other files" if source.others else ""
-        readable = "1 readable picture" if labels else "no readable picture"
+        count = f"{readable} readable {what}{'s' * (readable > 1)}" if readable else f"no readable {what}"
+        need = f"a GAN needs at least {least} to learn from" if least > 1 else "at least 1 is needed"
         raise DataError(
-            f"{source} has {readable}, and a GAN needs at least 2 to learn from "
-            f"({len(source):,} found{list_skipped(skipped)}{others}).",
-            hint="Give --data a folder of pictures that Pillow reads, such as .png or .jpg; "
-            "subfolders are searched too.",
+            f"{source} has {count}, and {need} ({len(source):,} found{list_skipped(skipped)}{others}).",
+            hint=hint,
         )
 
 
 def _decode(
-    source: ImageSource, config: ImageConfig, block: range, pool: ThreadPoolExecutor
-) -> list[tuple[NDArray[np.uint8], int] | str]:
-    """Decode a block: pixels and label of each picture, or why it has to be skipped."""
+    source: Source[Item], convert: Callable[[Item], Row], shares: Iterator[range], pool: ThreadPoolExecutor
+) -> list[tuple[Row | None, str]]:
+    """Decode shares of a block: each one converted, or None and why it has to be skipped."""
 
-    def decode(index: int) -> tuple[NDArray[np.uint8], int] | str:
+    def decode(index: int) -> tuple[Row | None, str]:
         # Pillow's readers raise nearly anything on a hostile file, and one bad file must not stop a run.
         try:
-            image, label = source[index]
-            with image:
-                return to_pixels(image, config.size, config.channels, config.crop, config.background), label
+            return convert(source[index]), ""
         except Exception as error:
-            return _reason(error)
+            return None, reason(error)
 
     with warnings.catch_warnings():
         # Filters are shared by all threads, so they are set here, around the block, and not in each thread.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        shares = pool.map(lambda share: [decode(index) for index in share], _split(block, _SHARE))
-        return list(chain.from_iterable(shares))
+        results = pool.map(lambda share: [decode(index) for index in share], shares)
+        return list(chain.from_iterable(results))
 
 
 def _split(indices: range, length: int) -> Iterator[range]:
     return (indices[start : start + length] for start in range(0, len(indices), length))
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Say in a few words why a picture can't be read."""
     if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
         return f"too large: more than {Image.MAX_IMAGE_PIXELS:,} pixels"
@@ -212,6 +272,8 @@ def _reason(error: Exception) -> str:
         return "not a picture"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
+    if isinstance(error, DataError):
+        return error.message
     if "truncated" in str(error).lower():
         return "truncated"
     return str(error) or type(error).__name__
@@ -226,7 +288,10 @@ def _describe(data: ImageData, source: ImageSource, shape: tuple[int, ...]) -> s
     return f"{count:,} pictures{in_classes} at {size}{list_skipped(data.skipped)}{others}"
 
 
-def _to_float(pixels: NDArray[np.uint8]) -> Tensor:
-    """Scale to [-1, 1]. NumPy's one thread takes 0.1 ms, and needn't wait for a core that others use."""
+def to_float(pixels: NDArray[np.uint8]) -> Tensor:
+    """Scale bytes to float32 in [-1, 1], of the same shape.
+
+    NumPy's one thread takes 0.1 ms, and needn't wait for a core that others use.
+    """
     values = np.divide(pixels, np.float32(127.5), dtype=np.float32)
     return torch.from_numpy(np.subtract(values, np.float32(1.0), out=values))

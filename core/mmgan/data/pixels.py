@@ -35,20 +35,53 @@ def to_pixels(
     """
     # Of a JPEG, decode no more than is needed: twice the size leaves the resampling filter enough to work on.
     image.draft(None, (2 * size, 2 * size))
+    return to_square(to_picture(image, channels, background), size, crop, background)
+
+
+def to_picture(image: Image.Image, channels: int, background: str = "white") -> Image.Image:
+    """Turn a picture upright, bring it to 8 bits, and put it on a background, at its own size.
+
+    Args:
+        image: Any picture that Pillow reads. May be changed in place.
+        channels: 1 for grey, 3 for RGB.
+        background: A colour, as Pillow names them, behind what is transparent.
+
+    Returns:
+        A loaded picture of mode L or RGB, which needs no file any more.
+
+    Raises:
+        Exception: Whatever Pillow raises on a damaged picture, which can be nearly anything.
+    """
     image.load()
     # A torn EXIF block is no reason to lose a picture whose pixels are whole.
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
-    mode = "L" if channels == 1 else "RGB"
-    image = _opaque(_eight_bits(image), background).convert(mode)
+    return _opaque(_eight_bits(image), background).convert("L" if channels == 1 else "RGB")
+
+
+def to_square(
+    picture: Image.Image, size: int, crop: Crop = "center", background: str = "white"
+) -> NDArray[np.uint8]:
+    """Make a picture square and scale it.
+
+    Args:
+        picture: Of mode L or RGB, as :func:`to_picture` gives it.
+        size: Side of the square.
+        crop: As for :func:`to_pixels`.
+        background: The colour of what is filled up.
+
+    Returns:
+        uint8 (channels, size, size).
+    """
     # Lanczos is the sharpest filter for shrinking, but rings around the edges of what it enlarges.
-    grows = (min if crop == "center" else max)(image.size) < size
+    grows = (min if crop == "center" else max)(picture.size) < size
     method = Image.Resampling.BICUBIC if grows else Image.Resampling.LANCZOS
     if crop == "center":
-        image = ImageOps.fit(image, (size, size), method)
+        picture = ImageOps.fit(picture, (size, size), method)
     else:
-        image = ImageOps.pad(image, (size, size), method, color=ImageColor.getcolor(background, mode))
-    return np.array(image, dtype=np.uint8).reshape(size, size, channels).transpose(2, 0, 1)
+        filling = ImageColor.getcolor(background, picture.mode)
+        picture = ImageOps.pad(picture, (size, size), method, color=filling)
+    return np.array(picture, dtype=np.uint8).reshape(size, size, -1).transpose(2, 0, 1)
 
 
 def _opaque(image: Image.Image, background: str) -> Image.Image:

@@ -14,7 +14,7 @@ import pytest
 import mmgan
 from mmgan.cli import COMMANDS, failures
 
-HELP = ["run", "resume", "sample", "evaluate", "plugins", "config", "doctor"]
+HELP = ["run", "resume", "sample", "evaluate", "bench", "plugins", "new-plugin", "config", "doctor"]
 
 
 def test_lists_its_commands_in_the_order_of_use(cli: Any) -> None:
@@ -22,7 +22,8 @@ def test_lists_its_commands_in_the_order_of_use(cli: Any) -> None:
     assert result.code == 0
     assert not result.err
     lines = result.out.partition("Commands:")[2].split("\n")
-    assert [line.split()[0] for line in lines if line.strip()] == HELP
+    # Ours, then those of plugins.
+    assert [line.split()[0] for line in lines if line.strip()] == [*HELP, "translate"]
 
 
 @pytest.mark.parametrize("command", HELP)

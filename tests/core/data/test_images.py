@@ -16,7 +16,7 @@ from mmgan.data import sources
 from mmgan.data.dataset import Draw
 from mmgan.data.images import ImageConfig, ImageData, open_digits, open_folder, open_torchvision
 from mmgan.data.loader import Loader
-from mmgan.data.pixels import to_pixels
+from mmgan.data.pixels import to_picture, to_pixels, to_square
 from mmgan.errors import ConfigError, DataError
 
 MNIST = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "mnist"
@@ -199,6 +199,25 @@ def test_a_large_jpeg_is_decoded_as_small_as_will_do(tmp_path):
     with Image.open(tmp_path / "a.jpg") as image:
         full = to_pixels(image.copy(), 32, 3).astype(int)
     assert abs(small - full).mean() < 1
+
+
+def test_a_picture_of_its_own_size(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    halves((255, 0, 0, 255), (0, 0, 0, 0), (16, 8), "RGBA").save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        picture = to_picture(image, 3, "#0000ff")
+    # Upright, opaque, and of use when the file is closed.
+    assert (picture.size, picture.mode) == ((8, 16), "RGB")
+    assert (picture.getpixel((4, 2)), picture.getpixel((4, 14))) == (RED, BLUE)
+    assert to_picture(Image.new("I;16", (3, 2), 65535), 1).getpixel((0, 0)) == 255
+
+
+@pytest.mark.parametrize("crop", ["center", "pad"])
+def test_pixels_are_a_square_of_the_picture(crop):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 4), dtype=np.uint8))
+    square = to_square(to_picture(image.copy(), 3, "red"), 8, crop, "red")
+    assert np.array_equal(square, to_pixels(image, 8, 3, crop, "red"))
 
 
 def test_an_animation_gives_its_first_frame(tmp_path):

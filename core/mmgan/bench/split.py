@@ -1,0 +1,88 @@
+"""Where a step's time goes, part by part."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from mmgan.parts import watched
+from mmgan.run import Run
+
+#: A part and its phase, "" outside of phases.
+Part = tuple[str, str]
+REST: Part = ("rest", "")
+
+
+class Split:
+    """A clock with a hand for each part; one of them goes at any time, so that they add up to all the time.
+
+    Args:
+        synchronize: Waits for the device at each boundary, so that a part's work is counted as its own.
+        now: The time in seconds.
+    """
+
+    def __init__(self, synchronize: Callable[[], None], now: Callable[[], float] = time.perf_counter) -> None:
+        self.seconds: dict[Part, float] = defaultdict(float)
+        self._synchronize, self._now = synchronize, now
+        self._inside: list[Part] = []
+        self._since = now()
+
+    def start(self) -> None:
+        """Forget what was counted; the time begins now."""
+        self._turn()
+        self.seconds.clear()
+
+    def stop(self) -> dict[Part, float]:
+        """Return the seconds of each part since the start."""
+        self._turn()
+        return dict(self.seconds)
+
+    def enter(self, part: str, phase: str = "") -> None:
+        """Let the hand of a part go, and those of the parts around it stand."""
+        self._turn()
+        # What an update holds beside the parts inside it: gradients set to None, clipped, and the optimizer.
+        self._inside.append(("optimizer" if part == "update" else part, phase))
+
+    def leave(self) -> None:
+        """End the part that was entered last."""
+        self._turn()
+        self._inside.pop()
+
+    @contextmanager
+    def within(self, part: str, phase: str) -> Iterator[None]:
+        """Count what happens inside as a part's."""
+        self.enter(part, phase)
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def _turn(self) -> None:
+        self._synchronize()
+        now = self._now()
+        self.seconds[self._inside[-1] if self._inside else REST] += now - self._since
+        self._since = now
+
+
+@contextmanager
+def splitting(run: Run) -> Iterator[Split]:
+    """Give a clock that knows which part of a step is being played; calls of hooks are the part ``hooks``."""
+    split = Split(run.device.synchronize)
+    undo = run.plugins.manager.add_hookcall_monitoring(
+        lambda *_: split.enter("hooks"), lambda *_: split.leave()
+    )
+    try:
+        with watched(run, split.within):
+            yield split
+    finally:
+        undo()
+
+
+def order(part: Part, phases: list[str]) -> tuple[int, int]:
+    """Return where a part stands in a step: what it begins with, the phases in their order, and the rest."""
+    name, phase = part
+    names = ["data", "forward", "loss", "backward", "optimizer", "average", "hooks", "rest"]
+    outside = -1 if names.index(name) < 2 else len(phases) + 1
+    return (phases.index(phase) if phase in phases else outside, names.index(name))

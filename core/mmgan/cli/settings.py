@@ -1,0 +1,34 @@
+"""What ``--set`` may change of a run that was trained: the settings that only sampling reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmgan.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from mmgan.plugins import Plugins
+
+
+def sampling_settings(folder: Path, plugins: Plugins, assignments: tuple[str, ...]) -> dict[str, Any]:
+    """Read what ``--set`` gives for the run in a folder, to be the ``changes`` of :func:`mmgan.load_run`.
+
+    Raises:
+        CheckpointError: This is no run's folder.
+        ConfigError: A setting is another than sampling alone reads, or an item has no ``=``.
+    """
+    from mmgan.config import parse_assignments, parse_value
+    from mmgan.run import read_settings
+
+    given = parse_assignments(assignments)
+    task_class, values = read_settings(folder, plugins)
+    allowed = sorted(task_class.sample_settings)
+    for key in given:
+        if key not in allowed:
+            raise ConfigError(
+                f"--set {key}: {values['plugin']} has no setting {key!r} that only sampling reads. "
+                f"{did_you_mean(key, allowed)}".rstrip(),
+                hint=f"Allowed: {', '.join(allowed) or 'none; this task has no such settings'}.",
+            )
+    return {key: parse_value(task_class.Config, key, value) for key, value in given.items()}

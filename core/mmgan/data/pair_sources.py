@@ -1,0 +1,297 @@
+"""Where pairs come from: the layouts of folders that are known, and pictures taken together or apart.
+
+The sources here give tuples of pictures (mode L or RGB, upright, of their own size): one, or two that belong
+together.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from mmgan.data.images import reason
+from mmgan.data.pixels import to_picture
+from mmgan.data.sources import ImageFolder, ImageSource
+from mmgan.errors import DataError
+
+if TYPE_CHECKING:
+    from mmgan.data.pairs import PairConfig
+
+Pictures = tuple[Image.Image, ...]
+
+_TWO_FOLDERS = (
+    "two folders: FOLDER/trainA and FOLDER/trainB, FOLDER/A and FOLDER/B, or --data and --set data_b=FOLDER"
+)
+_DERIVE = "make them from single pictures, by --set derive=edges or another"
+_PAIRS_HINT = (
+    "Give pictures A|B side by side, in FOLDER or in FOLDER/train; or files of equal names in "
+    f"{_TWO_FOLDERS}; or {_DERIVE}."
+)
+_UNPAIRED_HINT = f"Give {_TWO_FOLDERS}; or {_DERIVE}."
+
+
+class Singles:
+    """Single pictures.
+
+    Args:
+        source: Where they are.
+        config: How they are to look.
+        folder: What their names begin with, such as ``"train/"``.
+        hint: What to do where there are too few.
+    """
+
+    #: How many pictures an item has, and what it is called.
+    sides, what = 1, "picture"
+
+    def __init__(self, source: ImageSource, config: PairConfig, folder: str = "", hint: str = "") -> None:
+        self._source = source
+        self._folder = folder
+        self._channels, self._background = config.channels, config.background
+        self._draft = 2 * config.side_before_crop
+        self.others = source.others
+        self.hint = hint or "Put more pictures there that Pillow reads, such as .png or .jpg."
+        #: What is known to be missing before anything is decoded: names, and why.
+        self.missing: list[tuple[str, str]] = []
+        #: All that decides what is decoded, besides how it is to look: for the cache.
+        self.key: list[object] = [type(self).__name__, folder, source.fingerprint]
+
+    def __str__(self) -> str:
+        return str(self._source)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Pictures:
+        image, _ = self._source[index]
+        with image:
+            # As for a square picture alone: no more of a JPEG than is needed.
+            image.draft(None, (self._draft, self._draft))
+            return (to_picture(image, self._channels, self._background),)
+
+    def name(self, index: int) -> str:
+        """Return the name of a picture below the folder that was given."""
+        return self._folder + self._source.name(index)
+
+
+class Halves(Singles):
+    """Pictures that are two of one size, side by side: A on the left, B on the right."""
+
+    sides, what = 2, "pair side by side"
+
+    def __getitem__(self, index: int) -> Pictures:
+        # Without a draft, whose rounding would move the middle.
+        image, _ = self._source[index]
+        with image:
+            both = to_picture(image, self._channels, self._background)
+        width, height = both.size
+        if width <= height or width % 2:
+            why = "as wide as high, or less" if width <= height else "of odd width"
+            raise DataError(f"no two pictures side by side: {width}x{height} is {why}")
+        return both.crop((0, 0, width // 2, height)), both.crop((width // 2, 0, width, height))
+
+
+class Partners:
+    """Pictures of two folders that have equal names: ``a/x.jpg`` and ``b/x.png`` are a pair.
+
+    Names are compared below each folder and without suffix, wherever there is no file of the very same name.
+
+    Args:
+        a: The folder of domain A.
+        b: The folder of domain B.
+        config: How the pictures are to look.
+    """
+
+    sides, what = 2, "pair of equal names"
+    hint = _PAIRS_HINT
+
+    def __init__(self, a: ImageFolder, b: ImageFolder, config: PairConfig) -> None:
+        self._folders = a, b
+        self._labels = _labels(a.path, b.path)
+        self._channels, self._background = config.channels, config.background
+        self.others = a.others + b.others
+        self._pairs, self.missing = _match(a, b, self._labels)
+        self.key: list[object] = ["Partners", self._labels, a.fingerprint, b.fingerprint]
+
+    def __str__(self) -> str:
+        return f"The pair of folders {self._folders[0]} and {self._folders[1]}"
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> Pictures:
+        a, b = (self._open(side, number) for side, number in enumerate(self._pairs[index]))
+        # One may be a larger copy, whose sides are rounded: half a pixel of the smaller one is no difference.
+        if abs(a.width * b.height - b.width * a.height) > max(a.width, a.height, b.width, b.height) / 2:
+            sizes = (
+                f"{label} {picture.width}x{picture.height}"
+                for label, picture in zip(self._labels, (a, b), strict=True)
+            )
+            raise DataError(f"not of one shape: {', '.join(sizes)}")
+        return a, b
+
+    def name(self, index: int) -> str:
+        """Return the name of a pair: that of its picture in A."""
+        return f"{self._labels[0]}/{self._folders[0].name(self._pairs[index][0])}"
+
+    def _open(self, side: int, number: int) -> Image.Image:
+        try:
+            image, _ = self._folders[side][number]
+            with image:
+                return to_picture(image, self._channels, self._background)
+        except Exception as error:
+            # Which of the two it is that can't be read.
+            raise DataError(f"{self._labels[side]}: {reason(error)}") from error
+
+
+#: What gives tuples of pictures.
+PictureSource = Singles | Partners
+
+
+def single_parts(source: ImageSource, config: PairConfig) -> list[Singles]:
+    """Open single pictures, from which pairs will be derived: ``train`` and ``val`` or ``test``, or all.
+
+    Returns:
+        What to train on, and, where the data has a part for it, what to validate on.
+    """
+    parts = _train_and_validation(source)
+    return [Singles(part, config, f"{part.path.name}/") for part in parts] or [Singles(source, config)]
+
+
+def pair_parts(source: ImageSource, config: PairConfig) -> Sequence[PictureSource]:
+    """Open pairs, which are side by side, or of equal names in two folders.
+
+    Returns:
+        What to train on, and, where the data has a part for it, what to validate on.
+
+    Raises:
+        DataError: The data is no folder of pairs, or one of the two sides is missing.
+    """
+    if not isinstance(source, ImageFolder):
+        raise DataError(f"{source} has single pictures, and pairs are needed.", hint=_PAIRS_HINT)
+    if twos := _two_folders(source.path, config):
+        return [Partners(ImageFolder(a), ImageFolder(b), config) for a, b in twos]
+    parts = _train_and_validation(source)
+    halves = [Halves(part, config, f"{part.path.name}/", _PAIRS_HINT) for part in parts]
+    return halves or [Halves(source, config, hint=_PAIRS_HINT)]
+
+
+def unpaired_parts(source: ImageSource, config: PairConfig) -> tuple[list[Singles], list[Singles]]:
+    """Open the pictures of two domains that don't belong together.
+
+    Returns:
+        Of A and of B: what to train on, and, where the data has a part for it, what to validate on.
+
+    Raises:
+        DataError: There are no two folders, or one of the two is missing.
+    """
+    if isinstance(source, ImageFolder):
+        twos = _two_folders(source.path, config)
+        labels = [_labels(a, b) for a, b in twos]
+        a, b = (
+            [
+                Singles(ImageFolder(two[side]), config, f"{label[side]}/")
+                for two, label in zip(twos, labels, strict=True)
+            ]
+            for side in (0, 1)
+        )
+    elif config.data_b:
+        folder = _existing(config.data_b)
+        a, b = [Singles(source, config)], [Singles(ImageFolder(folder), config, f"{folder.name}/")]
+    else:
+        a, b = [], []
+    if not a:
+        raise DataError(
+            f"{source} has the pictures of one domain, and those of two are needed.", hint=_UNPAIRED_HINT
+        )
+    return a, b
+
+
+def _two_folders(path: Path, config: PairConfig) -> list[tuple[Path, Path]]:
+    """Find A and B to train on, and, where there are any, A and B to validate on; or nothing."""
+    if config.data_b:
+        return [_different(path, _existing(config.data_b))]
+    if both := _both(path, "trainA", "trainB"):
+        validation = _both(path, "valA", "valB") or _both(path, "testA", "testB")
+        return [both, validation] if validation else [both]
+    return [both] if (both := _both(path, "A", "B")) else []
+
+
+def _both(path: Path, *names: str) -> tuple[Path, Path] | None:
+    a, b = (path / name for name in names)
+    there, missing = (a, b) if os.path.isdir(a) else (b, a)
+    if not os.path.isdir(there):
+        return None
+    if not os.path.isdir(missing):
+        raise DataError(
+            f"{str(path)!r} has a folder {there.name}, and none that is named {missing.name}.",
+            hint=f"Put the pictures of the other domain into {str(missing)!r}.",
+        )
+    return _different(a, b)
+
+
+def _different(a: Path, b: Path) -> tuple[Path, Path]:
+    if os.path.samefile(a, b):
+        raise DataError(f"{str(a)!r} and {str(b)!r} are one and the same folder.", hint=_UNPAIRED_HINT)
+    return a, b
+
+
+def _existing(path: str) -> Path:
+    if not os.path.isdir(path):
+        raise DataError(f"data_b = {path!r} is no folder.", hint="Give the folder of domain B.")
+    return Path(path)
+
+
+def _train_and_validation(source: ImageSource) -> list[ImageFolder]:
+    """Open a folder's parts ``train`` and ``val`` (or else ``test``); nothing where it hasn't both."""
+    if isinstance(source, ImageFolder):
+        training, *others = (source.path / name for name in ("train", "val", "test"))
+        for validation in others:
+            if os.path.isdir(training) and os.path.isdir(validation):
+                return [ImageFolder(training), ImageFolder(validation)]
+    return []
+
+
+def _labels(a: Path, b: Path) -> tuple[str, str]:
+    """Name two folders in short, or in full where that would name them alike."""
+    short = a.absolute().name, b.absolute().name
+    return short if short[0] != short[1] else (str(a), str(b))
+
+
+def _match(
+    a: ImageFolder, b: ImageFolder, labels: tuple[str, str]
+) -> tuple[list[tuple[int, int]], list[tuple[str, str]]]:
+    """Find the pairs, as positions in A and B, and name what has no partner, and why."""
+    pairs: list[tuple[int, int]] = []
+    left = [{number: _name(folder, number) for number in range(len(folder))} for folder in (a, b)]
+    for shorten in (str, _stem):
+        keys = [{number: shorten(name) for number, name in names.items()} for names in left]
+        counts = [Counter(names.values()) for names in keys]
+        once = {name: number for number, name in keys[1].items() if counts[1][name] == 1}
+        found = [(n, once[name]) for n, name in keys[0].items() if counts[0][name] == 1 and name in once]
+        for pair in found:
+            for names, number in zip(left, pair, strict=True):
+                del names[number]
+        pairs += found
+    missing = []
+    stems = [{_stem(name) for name in names.values()} for names in left]
+    for side, (folder, names) in enumerate(zip((a, b), left, strict=True)):
+        for number, name in names.items():
+            several = _stem(name) in stems[1 - side]
+            why = "several files of this name" if several else f"no file of this name in {labels[1 - side]}"
+            missing.append((f"{labels[side]}/{folder.name(number)}", why))
+    return sorted(pairs), missing
+
+
+def _name(folder: ImageFolder, number: int) -> str:
+    # One letter with an accent may be written as one character or as two; file systems differ in it.
+    return unicodedata.normalize("NFC", folder.name(number))
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))

@@ -1,0 +1,112 @@
+"""``profile/``: what a few steps did, operator by operator, for ``mmgan run --profile``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from torch.profiler import ProfilerActivity, profile, record_function, schedule
+
+from mmgan import hookimpl
+from mmgan.listeners.common import writing
+from mmgan.parts import watched
+
+if TYPE_CHECKING:
+    from mmgan.run import Run
+
+#: Operators that the summary lists.
+_ROWS = 40
+
+
+class Profiler:
+    """Records some steps, and writes ``profile/trace.json`` and ``profile/summary.txt``.
+
+    The parts of a step are named ranges: ``data``, ``forward``, and for each phase ``phase D``, in which are
+    ``loss D``, ``backward D`` and ``average D``. A run that is too short skips fewer steps first, and then
+    records fewer.
+
+    Args:
+        skip: Steps before the profiler is on: the first ones are unlike all others.
+        warm: Steps in which it is on, and what it sees is thrown away.
+        record: Steps that are recorded.
+    """
+
+    def __init__(self, skip: int = 10, warm: int = 2, record: int = 5) -> None:
+        self.skip, self.warm, self.record = skip, warm, record
+        self._first = self._last = self._start = 0
+        self._profile: profile | None = None
+        self._watching = ExitStack()
+
+    # After all others, so that nothing of what comes before the steps is in the recording.
+    @hookimpl(trylast=True)
+    def before_run(self, run: Run) -> None:
+        """Find out which steps to record."""
+        left = run.config.steps - run.step
+        self.record = min(self.record, left)
+        self.warm = min(self.warm, left - self.record)
+        self._start = run.step + min(self.skip, left - self.record - self.warm)
+        self._first = self._start + self.warm + 1
+        self._last = self._first + self.record - 1
+        self._turn_on(run)
+
+    @hookimpl(trylast=True)
+    def after_step(self, run: Run) -> None:
+        """Go on to the next step, and begin or end where that is due."""
+        if self._profile is None:
+            self._turn_on(run)
+        elif run.step < self._last:
+            self._profile.step()
+        else:
+            self._write(run, self._profile)
+
+    @hookimpl(tryfirst=True)
+    def after_run(self, run: Run) -> None:
+        """Write what there is of a run that was stopped before."""
+        if self._profile is not None and run.step >= self._first:
+            self._write(run, self._profile)
+        elif run.step < self._first:
+            self._turn_off()
+            print(f"no profile: the run ended before step {self._first}", file=sys.stderr)
+
+    @hookimpl(tryfirst=True)
+    def on_run_error(self) -> None:
+        """Leave no profiler on."""
+        self._turn_off()
+
+    def _turn_on(self, run: Run) -> None:
+        if run.step != self._start:
+            return
+        # Its library would write lines of its own on stderr, of errors too where a CUDA build finds no GPU.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+        activities = [ProfilerActivity.CPU]
+        if run.device.type == "cuda":
+            activities.append(ProfilerActivity.CUDA)
+        plan = schedule(wait=0, warmup=self.warm, active=self.record, repeat=1) if self.warm else None
+        self._profile = profile(activities=activities, schedule=plan)
+        self._profile.start()
+        self._watching.enter_context(watched(run, lambda part, phase: record_function(_range(part, phase))))
+
+    def _turn_off(self) -> None:
+        self._watching.close()
+        if self._profile is not None:
+            self._profile.stop()
+            self._profile = None
+
+    def _write(self, run: Run, done: profile) -> None:
+        self._turn_off()
+        with writing(run) as folder:
+            place = folder / "profile"
+            place.mkdir(exist_ok=True)
+            done.export_chrome_trace(str(place / "trace.json"))
+            by = "self_device_time_total" if run.device.type == "cuda" else "self_cpu_time_total"
+            table = done.key_averages().table(sort_by=by, row_limit=_ROWS, max_name_column_width=60)
+            steps = f"steps {self._first} to {min(run.step, self._last)}"
+            (place / "summary.txt").write_text(f"{steps}\n\n{table}", encoding="utf-8")
+        print(f"profile of {steps}: {place}", file=sys.stderr)
+
+
+def _range(part: str, phase: str) -> str:
+    """Return the name of a part's range."""
+    return f"{'phase' if part == 'update' else part} {phase}".rstrip()

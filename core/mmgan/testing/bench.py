@@ -1,0 +1,102 @@
+"""Where a task is tried: runs of it that are small, and a few steps of each of its stages."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmgan.config import Config
+from mmgan.plugins import Plugins
+from mmgan.run import Run, load_run, new_run
+from mmgan.task import stage_at
+from mmgan.testing.rules import Skip
+
+#: What every run of a check has, unless its settings say otherwise.
+SMALL: dict[str, Any] = {"batch_size": 4, "device": "cpu", "precision": "fp32", "tensorboard": False}
+
+
+@dataclass
+class Bench:
+    """A task, what was asked for, and what was found so far.
+
+    Args:
+        name: The task's name.
+        plugins: Where it is registered.
+        config: Its settings.
+        folder: An empty folder to write into.
+        unused: Patterns of parameters that rightly never get a gradient.
+        prompt: What a sample may begin with, "" if nothing is known.
+        ranks: How many processes shall train it together; 1 if none shall be started.
+    """
+
+    name: str
+    plugins: Plugins
+    config: Config
+    folder: Path
+    unused: tuple[str, ...] = ()
+    prompt: str = ""
+    ranks: int = 1
+
+    def __post_init__(self) -> None:
+        #: By the names of rules: what was seen on the way, while something else was checked.
+        self.found: defaultdict[str, list[str]] = defaultdict(list)
+        #: Names of rules that there was an occasion to look at meanwhile.
+        self.looked: set[str] = set()
+        #: The run whose first steps were watched, and what ended them early.
+        self.watched: Run | None = None
+        self.error: Exception | None = None
+
+    @property
+    def run(self) -> Run:
+        """A run that has played the first step of each of its stages.
+
+        Raises:
+            Skip: It could not.
+        """
+        if self.watched is None or self.error is not None:
+            raise Skip("its first steps could not be played")
+        return self.watched
+
+    def new(self, folder: str = "", **changes: Any) -> Run:
+        """Make a run, with a folder of this name if one is given."""
+        config = self.config.model_copy(update=changes)
+        return new_run(config, self.plugins, self.folder / folder if folder else None)
+
+    def again(self, run: Run) -> Run:
+        """Save a run that has a folder, and open it again as ``mmgan resume`` would."""
+        run.save()
+        return load_run(run.checkpoints.parent, self.plugins)
+
+
+def starts(run: Run) -> list[int]:
+    """Return the first step of each of a run's stages."""
+    steps, start = [], 0
+    for stage in run.stages:
+        if stage.steps != 0:
+            steps.append(start)
+        start += stage.steps or 0
+    return steps
+
+
+def play(run: Run, steps: int, start: int | None = None) -> None:
+    """Play some steps, or fewer where the stages are over, without listeners.
+
+    Args:
+        run: The run.
+        steps: How many.
+        start: Jump to this step first. So a stage is played without those before it, which may be long.
+
+    Raises:
+        DivergedError: A loss or a gradient is not finite.
+    """
+    run.step = run.step if start is None else start
+    lengths = [stage.steps for stage in run.stages]
+    end = run.step + steps if None in lengths else min(run.step + steps, sum(filter(None, lengths)))
+    with run.playing():
+        while run.step < end:
+            stage, index = stage_at(run.stages, run.step)
+            run.task.step(run, stage, index)
+            run.step += 1
+            run.check_finite()

@@ -1,0 +1,43 @@
+"""The rule of data."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+
+import torch
+
+from mmgan import rng
+from mmgan.data.loader import Loader
+from mmgan.testing.bench import Bench
+from mmgan.testing.compare import differences
+from mmgan.testing.rules import rule, told
+
+BATCHES = 4
+
+
+@rule(
+    "data",
+    why="Worker processes get a copy of the data set, take batches in any order, and have other random "
+    "numbers: what a batch holds must depend on none of it.",
+    mend="Keep what can be pickled only (paths, arrays, no open files and no lambdas), draw augmentation "
+    "from `draw`, and change nothing of the data set in `batch`.",
+)
+def data(bench: Bench) -> Iterator[str]:
+    """A pickled copy gives the same batches as the data set, in another order and with other seeds around."""
+    config, dataset = bench.config, bench.run.dataset
+    try:
+        copy = pickle.loads(pickle.dumps(dataset))
+    except Exception as error:  # Pickling calls the author's code.
+        yield f"The data set can't be pickled: {told(error)}."
+        return
+    loader = Loader(dataset, config.batch_size, config.seed)
+    batches = [next(loader) for _ in range(BATCHES)]
+    # As a worker would: the copy, every other batch, and randomness of its own.
+    worker = Loader(copy, config.batch_size, config.seed)
+    with rng.isolated(config.seed + 1, torch.device("cpu")):
+        for number in range(BATCHES - 1, -1, -2):
+            worker.position = number
+            if list(differences(batches[number], next(worker))):
+                yield f"Batch {number} is another one in a worker process than in the main one."
+                return

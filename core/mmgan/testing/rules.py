@@ -1,0 +1,148 @@
+"""What a rule is, and how it is told that a task breaks one."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+import mmgan
+from mmgan.errors import PluginError
+
+if TYPE_CHECKING:
+    from mmgan.testing.bench import Bench
+
+
+#: Where no author looks for a mistake.
+OURS = tuple(str(Path(str(package.__file__)).parent) for package in (mmgan, torch))
+
+
+class Skip(Exception):
+    """Raised by a rule that does not apply; the text completes "skipped, because …"."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Something that every task must keep.
+
+    Args:
+        name: What it is called.
+        why: What goes wrong where it is broken. One sentence.
+        mend: How a task is mended that breaks it. One sentence.
+        check: Gives a sentence for each way in which a task breaks it, none where it is kept. An exception
+            that it raises is one way more; :class:`Skip` says that the rule does not apply.
+    """
+
+    name: str
+    why: str
+    mend: str
+    check: Callable[[Bench], Iterable[str]]
+
+    def apply(self, bench: Bench) -> Result:
+        """Try the rule on a task."""
+        whats: list[str] = []
+        try:
+            # One by one, so that what was found before an exception is not lost.
+            for what in self.check(bench):
+                whats.append(what)
+        except Skip as skip:
+            return Result(self.name, skipped=str(skip))
+        # The task is a stranger's, and may raise anything.
+        except Exception as error:
+            whats.append(told(error))
+        return Result(self.name, tuple(Failure(self.name, what, self.why, self.mend) for what in whats))
+
+
+def rule(name: str, *, why: str, mend: str) -> Callable[[Callable[[Bench], Iterable[str]]], Rule]:
+    """Make a :class:`Rule` of a function that checks it."""
+    return lambda check: Rule(name, why, mend, check)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A rule that a task breaks.
+
+    Args:
+        rule: The rule's name.
+        what: What was seen.
+        why: Why it matters.
+        mend: What to do about it.
+    """
+
+    rule: str
+    what: str
+    why: str
+    mend: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a rule.
+
+    Args:
+        rule: The rule's name.
+        failures: Each way in which the task breaks it; none where it passed or was skipped.
+        skipped: Why it does not apply, or "".
+    """
+
+    rule: str
+    failures: tuple[Failure, ...] = ()
+    skipped: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """``passed``, ``failed`` or ``skipped``."""
+        return "failed" if self.failures else "skipped" if self.skipped else "passed"
+
+    @property
+    def what(self) -> str:
+        """What was seen, or why it was skipped, in one line; "" where it passed."""
+        seen = " ".join(failure.what for failure in self.failures)
+        return seen or (f"because {self.skipped}" if self.skipped else "")
+
+
+class ConformanceError(PluginError, AssertionError):
+    """A task breaks rules.
+
+    Args:
+        task: The task's name.
+        results: Of all rules.
+    """
+
+    def __init__(self, task: str, results: Sequence[Result]) -> None:
+        self.failures = tuple(failure for result in results for failure in result.failures)
+        outcomes = [result.outcome for result in results]
+        failed, passed, skipped = (outcomes.count(name) for name in ("failed", "passed", "skipped"))
+        head = f"{task} breaks {failed} of {len(results)} rules ({passed} passed, {skipped} skipped)."
+        super().__init__("\n\n".join([head, *blocks(self.failures)]))
+
+
+def blocks(failures: Iterable[Failure]) -> list[str]:
+    """Write a block of lines for each broken rule: all that was seen, why it matters, what to do."""
+    grouped: dict[str, list[Failure]] = {}
+    for failure in failures:
+        grouped.setdefault(failure.rule, []).append(failure)
+    return [
+        "\n".join(
+            [
+                f"{name}: " + "\n    ".join(failure.what for failure in group),
+                f"  why:  {group[0].why}",
+                f"  mend: {group[0].mend}",
+            ]
+        )
+        for name, group in grouped.items()
+    ]
+
+
+def told(error: BaseException) -> str:
+    """Say an exception in one line, with the last place in the author's code that it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not frame.filename.startswith(OURS)]
+    last = (theirs or frames)[-1:]
+    where = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in last)
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}".rstrip(": ") + where

@@ -1,0 +1,172 @@
+"""The rules of samples and scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+from unittest.mock import MagicMock
+
+import torch
+
+from mmgan import rng
+from mmgan.errors import DataError, UsageError
+from mmgan.samples import Samples
+from mmgan.task import Task
+from mmgan.testing.bench import Bench
+from mmgan.testing.compare import copied, differences, some, state, tensors
+from mmgan.testing.rules import Skip, rule
+from mmgan.testing.watch import modes
+
+T = TypeVar("T")
+#: How many samples are asked for: a number that nobody has as a default.
+COUNT = 3
+
+
+@rule(
+    "samples",
+    why="`mmgan sample`, sample files and TensorBoard take what `sample` returns, and a seed must mean the "
+    "same samples each time.",
+    mend="Return n examples in a subclass of mmgan.Samples, made of finite numbers, with latents from "
+    "torch's default generator.",
+)
+def samples(bench: Bench) -> Iterator[str]:
+    """`sample` gives Samples, as many as were asked for, the same ones for the same seed, fit to be saved."""
+    run = bench.run
+    first = aside(bench, "sample", lambda: run.sample(COUNT, seed=1))
+    yield from faults("sample", first, bench.folder)
+    if not isinstance(first, Samples):
+        return
+    if not of_core(first):
+        first.to_tensorboard(MagicMock(), "samples", 0)
+    second = run.sample(COUNT, seed=1)
+    if different := list(differences(vars(first), vars(second))):
+        yield f"sample({COUNT}) with the same seed gives other samples: {some(different)}."
+
+
+@rule(
+    "interpolate",
+    why="`mmgan sample --interpolate` writes a walk through latent space.",
+    mend="Return n examples in a subclass of mmgan.Samples with a `save_walk`.",
+)
+def interpolate(bench: Bench) -> Iterator[str]:
+    """`interpolate`, where there is one, gives as many samples as were asked for, which save as a walk."""
+    run = bench.run
+    if type(run.task).interpolate is Task.interpolate:
+        raise Skip("the task has no `interpolate`")
+    walk = aside(bench, "interpolate", lambda: run.interpolate(COUNT))
+    yield from faults("interpolate", walk, bench.folder)
+    if not isinstance(walk, Samples):
+        return
+    if type(walk).save_walk is Samples.save_walk:
+        yield f"{type(walk).__name__} has no save_walk."
+    elif not of_core(walk):
+        folder = bench.folder / "walk"
+        folder.mkdir()
+        if not walk.save_walk(folder):
+            yield "interpolate: save_walk wrote no file."
+
+
+@rule(
+    "complete",
+    why="`mmgan sample --prompt` gives samples that begin with the prompt.",
+    mend="Return n examples in a subclass of mmgan.Samples; texts begin with the prompt.",
+)
+def complete(bench: Bench) -> Iterator[str]:
+    """`complete`, where there is one, gives as many samples as were asked for, with the prompt in front."""
+    run = bench.run
+    if type(run.task).complete is Task.complete:
+        raise Skip("the task has no `complete`")
+    words = " ".join(run.sample(COUNT).lines() or []).split()
+    prompt = bench.prompt or next(iter(words), "")
+    if not prompt:
+        raise Skip("no prompt is known; check_task(…, prompt='…') gives one")
+    begun = aside(bench, "complete", lambda: run.sample(COUNT, prompt=prompt))
+    yield from faults("complete", begun, bench.folder)
+    lines = begun.lines() if isinstance(begun, Samples) else None
+    if lines and not all(line.startswith(prompt) for line in lines):
+        yield f"Not all samples begin with the prompt {prompt!r}."
+
+
+@rule(
+    "evaluate",
+    why="Scores are logged and drawn, and the best checkpoint is kept by one of them.",
+    mend="Return a dict of names and finite numbers, in which best_score is a name.",
+)
+def evaluate(bench: Bench) -> Iterator[str]:
+    """`evaluate`, where there is one, gives finite numbers, among them the best score."""
+    run, best = bench.run, bench.run.task.best_score
+    if type(run.task).evaluate is Task.evaluate:
+        if best:
+            yield f"best_score is {best!r}, but the task has no `evaluate`."
+            return
+        raise Skip("the task has no `evaluate`")
+    try:
+        scores: Any = aside(bench, "evaluate", run.evaluate)
+    except (UsageError, DataError) as error:  # Too few examples, mostly.
+        raise Skip(f"with these settings there are no scores: {error.message}") from None
+    if not isinstance(scores, dict):
+        yield f"evaluate gives a {type(scores).__name__}, and no dict of scores."
+        return
+    for name, score in scores.items():
+        if not isinstance(name, str) or not isinstance(score, int | float) or not math.isfinite(score):
+            yield f"The score {name!r} is {score!r}, and no finite number."
+    if best and best not in scores:
+        yield f"best_score is {best!r}, and the scores are {some(scores)}."
+
+
+@rule(
+    "undisturbed",
+    why="How often a run is sampled from or evaluated must not change what it learns.",
+    mend="In `sample` and its like use networks as they are: no `.train()`, no change of weights or of the "
+    "task's state; draw from torch's default generator.",
+)
+def undisturbed(bench: Bench) -> list[str]:
+    """Sampling and evaluating change no weights, statistics, modes, state or randomness of the run."""
+    _ = bench.run
+    return bench.found["undisturbed"]
+
+
+def of_core(samples: Samples) -> bool:
+    """Whether samples are of a kind that the core brings: those can be drawn, which may take seconds."""
+    return type(samples).__module__.startswith("mmgan.samples.")
+
+
+def aside(bench: Bench, name: str, work: Callable[[], T]) -> T:
+    """Sample or evaluate, and note what that changes of the run."""
+
+    def whole() -> Any:
+        process = {"the process": rng.get_state(bench.run.device.torch)}
+        return copied({**process, **state(bench.run), **modes(bench.run)})
+
+    before = whole()
+    result = work()
+    if changed := list(differences(before, whole())):
+        bench.found["undisturbed"].append(f"{name} changed {some(changed)}.")
+    return result
+
+
+def faults(name: str, made: Any, folder: Path) -> Iterator[str]:
+    """Yield what is wrong with samples: their number, their values, or how they are saved and shown.
+
+    (Whether they are in [-1, 1] can't be seen: samples of pictures and sounds clip them.)
+    """
+    if not isinstance(made, Samples):
+        yield f"{name} gives a {type(made).__name__}, and no mmgan.Samples."
+        return
+    if len(made) != COUNT:
+        yield f"{name}({COUNT}) gives {len(made)} samples."
+    for key, tensor in tensors(vars(made)):
+        if not bool(torch.isfinite(tensor).all()):
+            yield f"{name}: NaN or infinity in {key}."
+        if tensor.requires_grad:
+            yield f"{name}: {key} holds a graph, and so all that it was computed from."
+    file = folder / f"{name}{made.suffix}"
+    made.save(file)
+    if not file.is_file() or not file.stat().st_size:
+        yield f"{name}: save wrote no file, or an empty one."
+    each = folder / f"{name}-each"
+    each.mkdir()
+    if missing := [path.name for path in made.save_each(each) if not path.is_file()]:
+        yield f"{name}: save_each names files that it did not write: {some(missing)}."

@@ -1,0 +1,219 @@
+"""Watching a run's first steps from inside: what each loss is and touches, and what each phase changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmgan.engine import METER
+from mmgan.errors import DivergedError, MmganError, PluginError
+from mmgan.run import Run
+from mmgan.task import Task, stage_at
+from mmgan.testing.bench import Bench, play, starts
+from mmgan.testing.compare import copied, differences, some
+
+
+def watch(bench: Bench) -> None:
+    """Play the first step of each stage, and note on the bench what breaks a rule.
+
+    Raises:
+        MmganError: The run can't be made, for a reason that is not the task's: a setting, or the data.
+    """
+    try:
+        bench.watched = run = bench.new()
+        watcher = Watcher(run, bench.found, bench.looked)
+        for start in starts(run):
+            try:
+                play(run, 1, start)
+            finally:
+                watcher.phase_ends()
+        watcher.leave()
+        bench.found["unreached"] += watcher.unreached()
+        bench.found["unmoved"] += unmoved(run)
+    except Exception as error:
+        # A stranger's code may raise anything. What is not its fault, the one who asked must see.
+        if isinstance(error, MmganError) and not isinstance(error, PluginError | DivergedError):
+            raise
+        bench.error = error
+
+
+class Watcher:
+    """Stands in for a task's ``loss``, which the engine calls once in each phase.
+
+    What a phase's update does, it does between the end of its loss and the next call, or the step's end.
+    """
+
+    def __init__(self, run: Run, found: Mapping[str, list[str]], looked: set[str]) -> None:
+        self.run = run
+        self.found = found
+        self.looked = looked
+        #: By the players that were updated: the ids of the parameters that ever had a gradient then.
+        self.reached: dict[str, set[int]] = {}
+        self.original = run.task.loss
+        run.task.loss = self.loss  # type: ignore[method-assign]
+        self.hooks = [
+            player.optimizer.register_step_pre_hook(partial(self.look_at_gradients, name))
+            for name, player in run.players.items()
+        ]
+        self.plain = type(run.task).step is Task.step
+        self.inside, self.sound = False, True
+        self.phase = self.player = ""
+        self.before = self.weights()
+
+    def leave(self) -> None:
+        """Give the task its own loss back, and the optimizers their peace."""
+        del self.run.task.loss
+        for hook in self.hooks:
+            hook.remove()
+
+    def loss(self, phase: str, batch: Any, shared: Any) -> Mapping[str, Tensor]:
+        """Call the task's loss, and look at what it returns and what it changes."""
+        if self.inside:  # One that calls itself for another phase.
+            return self.original(phase, batch, shared)
+        self.phase_ends()
+        stage, _ = stage_at(self.run.stages, self.run.step)
+        players = {known.name: known.player for known in stage.phases}
+        # A task that plays its own steps may give its phases other names.
+        self.phase, self.player = f"Phase {phase!r} of stage {stage.name!r}", players.get(phase, "")
+        before, self.inside = self.touchable(), True
+        try:
+            losses = self.original(phase, batch, shared)
+        finally:
+            self.inside = False
+        self.looked |= {"losses", "hands-off"}
+        if touched := list(differences(before, self.touchable())):
+            self.found["hands-off"].append(f"{self.phase}: its loss changed the {some(touched)}.")
+        # What follows from something that is not finite is no news.
+        if self.sound and (wrong := problems(losses)):
+            self.found["losses"] += [f"{self.phase}: {problem}" for problem in wrong]
+            self.sound = False
+        return losses
+
+    def phase_ends(self) -> None:
+        """Look at what happened since the last phase's loss was called, or else since the step began.
+
+        Where a task plays its own steps, nobody knows when it updates whom.
+        """
+        if not self.plain:
+            return
+        self.looked.add("own-weights")
+        after = self.weights()
+        own = {id(parameter) for parameter in self.run.trained.get(self.player, ())}
+        free = {name for name, parameter in parameters(self.run).items() if id(parameter) in own}
+        changed = [
+            name
+            for name in differences(self.before, after)
+            if name not in free
+            and not name.startswith((f"{self.player}.average.", f"{self.player}.optimizer."))
+        ]
+        where = self.phase or "`forward`, before the step's first phase,"
+        if changed:
+            self.found["own-weights"].append(f"{where} changed {some(changed)}.")
+        self.phase = self.player = ""
+        self.before = after
+
+    def look_at_gradients(self, player: str, *_: object) -> None:
+        """Note which parameters of a player that is about to be updated have a gradient, and a bad one."""
+        self.looked.add("gradients")
+        own = parameters(self.run, player)
+        gradients = {name: p.grad for name, p in own.items() if p.grad is not None}
+        self.reached.setdefault(player, set()).update(id(own[name]) for name in gradients)
+        bad = [name for name, gradient in gradients.items() if not bool(gradient.isfinite().all())]
+        if bad and self.sound:
+            self.sound = False
+            self.found["gradients"].append(f"{self.phase or player}: NaN or infinity in that of {some(bad)}.")
+
+    def unreached(self) -> list[str]:
+        """Return the names of the parameters that got no gradient in any update of their player."""
+        return [
+            name
+            for player, reached in self.reached.items()
+            for name, parameter in parameters(self.run, player).items()
+            if among(parameter, self.run.trained[player]) and id(parameter) not in reached
+        ]
+
+    def weights(self) -> dict[str, Tensor]:
+        """Copy what only an update may change: parameters, averages, and the state of optimizers."""
+        players = self.run.players.items()
+        held: dict[str, Any] = dict(parameters(self.run))
+        for name, player in players:
+            if player.average is not None:
+                held |= {f"{name}.average.{key}": value for key, value in player.average.state_dict().items()}
+            # Without the learning rates, which the engine sets before a loss is asked for.
+            held[f"{name}.optimizer"] = player.optimizer.state_dict()["state"]
+        return copied(held)  # type: ignore[no-any-return]
+
+    def touchable(self) -> dict[str, Any]:
+        """Copy what a loss could change and may not."""
+        held: dict[str, Any] = {"gradient scalers": self.run.precision.state_dict()}
+        for name, parameter in parameters(self.run).items():
+            held[f"gradient of {name}"] = parameter.grad
+            held[f"requires_grad of {name}"] = parameter.requires_grad
+        # Those of the others are looked at when the phase ends.
+        for name, parameter in parameters(self.run, self.player).items():
+            held[f"value of {name}"] = parameter
+        for name, player in self.run.players.items():
+            held[f"optimizer of {name}"] = player.optimizer.state_dict()["state"]
+        return copied(held | modes(self.run))  # type: ignore[no-any-return]
+
+
+def problems(losses: Any) -> list[str]:
+    """Say what is wrong with what a loss returned."""
+    if not isinstance(losses, Mapping):
+        return [f"the loss is a {type(losses).__name__}, and no dict of named terms."]
+    if not losses:
+        return ["the loss has no terms."]
+    found = []
+    for name, value in losses.items():
+        if not isinstance(name, str) or not name or name in METER:
+            found.append(f"a term is called {name!r}, which is no name of a loss.")
+        if not isinstance(value, Tensor):
+            found.append(f"{name!r} is a {type(value).__name__}, and no tensor.")
+        elif value.ndim:
+            found.append(f"{name!r} has the shape {tuple(value.shape)}, and is no scalar.")
+        elif not bool(torch.isfinite(value)):
+            found.append(f"{name!r} is {float(value.detach())}.")
+        elif not value.requires_grad:
+            found.append(f"{name!r} has no graph: no gradient comes from it.")
+    return found
+
+
+def unmoved(run: Run) -> list[str]:
+    """Return the names of the parameters that their player's optimizer does not have."""
+    return [
+        name
+        for player, trained in run.trained.items()
+        for name, parameter in parameters(run, player).items()
+        if among(parameter, trained)
+        and not any(among(parameter, group["params"]) for group in run.players[player].optimizer.param_groups)
+    ]
+
+
+def among(parameter: nn.Parameter, others: Iterable[nn.Parameter]) -> bool:
+    """Whether a parameter is one of these. (`in` would compare values.)"""
+    return any(parameter is other for other in others)
+
+
+def parameters(run: Run, player: str = "") -> dict[str, nn.Parameter]:
+    """Return a player's parameters by their names, such as "G.0.weight"; by default those of all."""
+    return {
+        f"{name}.{key}": parameter
+        for name, one in run.players.items()
+        if player in ("", name)
+        for key, parameter in one.module.named_parameters()
+    }
+
+
+def modes(run: Run) -> dict[str, bool]:
+    """Return whether each module of a run is in training mode."""
+    networks = [(name, player.module) for name, player in run.players.items()]
+    networks += [(f"{name}.average", p.average) for name, p in run.players.items() if p.average is not None]
+    return {
+        f"mode of {name}.{key}".rstrip("."): module.training
+        for name, network in networks
+        for key, module in network.named_modules()
+    }

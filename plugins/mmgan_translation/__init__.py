@@ -1,0 +1,18 @@
+"""Image-to-image translation as an mmgan plugin: pix2pix (Isola et al. 2017), CycleGAN (Zhu et al. 2017)."""
+
+from mmgan import hookimpl
+
+
+@hookimpl
+def register_tasks(register):
+    """Register the two tasks."""
+    register("pix2pix", "mmgan_translation.pix2pix:Pix2Pix")
+    register("cyclegan", "mmgan_translation.cyclegan:CycleGAN")
+
+
+@hookimpl
+def register_commands(cli):
+    """Add `mmgan translate`."""
+    from mmgan_translation.command import translate
+
+    cli.add_command(translate)

@@ -1,0 +1,165 @@
+"""``mmgan translate``: turn pictures into others with what a run has learned."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from mmgan.cli import folders
+from mmgan.cli.options import UserPath, checkpoint_option, device_option
+from mmgan.cli.output import emit, say
+from mmgan.cli.session import Session
+from mmgan.cli.settings import sampling_settings
+from mmgan.errors import DataError, PluginError, UsageError
+from mmgan.plugins import Plugins
+
+#: Seconds between two lines that say how far it is, where there is no terminal.
+_INTERVAL = 5.0
+
+
+@click.command("translate", short_help="Turn pictures into others with what a run has learned.")
+@click.argument("folder", metavar="RUN", type=UserPath())
+@click.argument("inputs", metavar="INPUT...", type=UserPath(), nargs=-1, required=True)
+@click.option("--out", type=UserPath(), required=True, metavar="FOLDER", help="A new or empty folder.")
+@click.option(
+    "--direction",
+    type=click.Choice(["AtoB", "BtoA"]),
+    help="By default AtoB, or the only one that the run was trained in.",
+)
+@click.option(
+    "--mask",
+    type=UserPath(),
+    metavar="FILE",
+    help="White where a hole is to be filled, of the input's size; or a folder of masks named as the inputs.",
+)
+@click.option(
+    "--tile",
+    type=click.IntRange(1),
+    metavar="SIDE",
+    help="Translate larger pictures in overlapping tiles of this side; by default 512, or the run's size.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    metavar="S",
+    help="Another seed: other pictures, where the network draws noise.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting that only sampling reads; may be repeated.",
+)
+@checkpoint_option
+@device_option
+@click.pass_obj
+def translate(
+    session: Session,
+    folder: Path,
+    inputs: tuple[Path, ...],
+    out: Path,
+    direction: str | None,
+    mask: Path | None,
+    tile: int | None,
+    seed: int,
+    settings: tuple[str, ...],
+    checkpoint: str,
+    device: str | None,
+) -> None:
+    """Translate pictures of any size with the run in RUN, which was trained from pictures to pictures.
+
+    INPUT are pictures, or folders of them with their subfolders. Each becomes a PNG of its name and size
+    below FOLDER; of two results of one name, the later is called NAME-2.png. What can't be read is skipped.
+
+    On stdout: the files, one a line.
+    """
+    folders.check_new(out)
+    _check_that_it_translates(folder, session.plugins)
+    changes = sampling_settings(folder, session.plugins, settings)
+    if device:
+        changes["device"] = device
+
+    from mmgan.data.tree import list_skipped
+    from mmgan.run import load_run
+    from mmgan_translation.inputs import Item, Masks, find
+    from mmgan_translation.translate import PictureTranslator, translate_all
+
+    items = find(inputs)
+    masks = Masks(mask) if mask else None
+    run = load_run(folder, session.plugins, checkpoint, changes)
+    translator = PictureTranslator(run, direction, masks, tile, seed)
+    skipped: list[tuple[str, str]] = []
+
+    def skip(item: Item, reason: str) -> None:
+        skipped.append((str(item), reason))
+        say(f"skipped {list_skipped(skipped[-1:]).partition(': ')[2]}")
+
+    with _progress(len(items)) as progress:
+        files = translate_all(translator, items, out, skip, progress)
+    if not files:
+        raise DataError(
+            f"No picture could be translated{list_skipped(skipped)}.",
+            hint="INPUT takes pictures that Pillow reads, such as .png or .jpg, and folders of them.",
+        )
+    say(
+        f"{len(files):,} of {len(items):,} pictures translated by {run.config.plugin} at step {run.step}, "
+        f"{translator.direction}, in {out}{list_skipped(skipped)}"
+    )
+    emit("\n".join(map(str, files)))
+
+
+def _check_that_it_translates(folder: Path, plugins: Plugins) -> None:
+    """Refuse a run whose task translates no pictures, before the run is opened, which takes longer.
+
+    Raises:
+        UsageError: It does not.
+    """
+    from mmgan.run import read_settings
+
+    task_class, values = read_settings(folder, plugins)
+    if not hasattr(task_class, "translate"):
+        raise UsageError(
+            f"{values['plugin']} translates no pictures.",
+            hint=f"Those that do: {', '.join(_translating(plugins)) or 'none is installed'}.",
+        )
+
+
+def _translating(plugins: Plugins) -> list[str]:
+    """Return the names of the tasks that translate pictures. A broken one is none."""
+    names = []
+    for name, entry in sorted(plugins.tasks.items()):
+        with contextlib.suppress(PluginError):
+            if hasattr(entry.load(), "translate"):
+                names.append(name)
+    return names
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Give a function to be told how many pictures are done: it draws a bar, or says so now and then."""
+    if not sys.stderr.isatty():
+        due = time.monotonic() + _INTERVAL
+
+        def tell(done: int) -> None:
+            nonlocal due
+            if time.monotonic() >= due and done < total:
+                say(f"translated {done:,} of {total:,}")
+                due = time.monotonic() + _INTERVAL
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # What is said meanwhile appears above the bar, which goes when all is done.
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        line = bar.add_task("translating", total=total)
+        yield lambda done: bar.update(line, completed=done)

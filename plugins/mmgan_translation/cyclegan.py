@@ -1,0 +1,164 @@
+"""The game that CycleGAN plays: Zhu et al. 2017, *Unpaired Image-to-Image Translation using Cycle-Consistent
+Adversarial Networks*.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss
+
+from mmgan import ImageSamples, Phase, Player, Stage
+from mmgan.data.pairs import UnpairedData, open_unpaired
+from mmgan.metrics.features import RandomFeatures
+from mmgan.metrics.image import image_scores
+from mmgan.objective import Objective
+from mmgan_translation.config import CycleGANConfig
+from mmgan_translation.game import CHUNK, TranslationTask, per_picture, some, strips
+from mmgan_translation.pool import ReplayPool
+from mmgan_translation.scores import mean_difference
+
+#: Pictures of each side that are compared by default.
+COMPARED = 2000
+
+
+class Translated(NamedTuple):
+    """What the generators make of a batch."""
+
+    fake_a: Tensor
+    fake_b: Tensor
+    #: A to B and back.
+    back_a: Tensor
+    #: B to A and back.
+    back_b: Tensor
+    #: What BtoA makes of A, which should be A; None without identity loss.
+    same_a: Tensor | None
+    #: What AtoB makes of B.
+    same_b: Tensor | None
+
+
+class CycleGAN(TranslationTask):
+    """Two generators, there and back, and a discriminator for each side; no picture has a partner."""
+
+    Config = CycleGANConfig
+    best_score = "frechet_random"
+    directions = ("AtoB", "BtoA")
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Both generators first, then both discriminators, as in the paper's code."""
+        return (Stage("train", (Phase("G", "G"), Phase("D", "D", repeat=self.config.critic_steps))),)
+
+    def build(self) -> dict[str, Player]:
+        """Make the four networks, and one Adam for each two."""
+        c, a, b = self.config, self.input_channels, self.config.channels
+        self.run.sample_count = 8
+        self.objective = Objective(c, self.run)
+        self.pool_a, self.pool_b = ReplayPool(c.pool), ReplayPool(c.pool)
+        self.g = nn.ModuleDict({"AtoB": c.make_generator(a, b), "BtoA": c.make_generator(b, a)})
+        self.d = nn.ModuleDict({"A": c.make_discriminator(a), "B": c.make_discriminator(b)})
+        return {
+            "G": self.player(self.g, ema=c.ema),
+            "D": self.player(self.d, clip_weights=c.clip_weights or None, compile=c.penalty == "none"),
+        }
+
+    def data(self) -> UnpairedData:
+        """Open the two sides: two of (batch, channels, size, size) in [-1, 1], which are no pairs."""
+        return open_unpaired(lambda: self.run.open_data("images"), self.config, self.run.progress)
+
+    def forward(self, batch: tuple[Tensor, Tensor]) -> Translated:
+        """Translate both sides, there and back, and each into itself where that is to be learned."""
+        a, b = batch
+        if self.config.identity_weight and self.config.cycle_weight:
+            fake_b, same_b = self.together(self.g["AtoB"], a, b)
+            fake_a, same_a = self.together(self.g["BtoA"], b, a)
+        else:
+            fake_b, fake_a, same_a, same_b = self.g["AtoB"](a), self.g["BtoA"](b), None, None
+        return Translated(fake_a, fake_b, self.g["BtoA"](fake_b), self.g["AtoB"](fake_a), same_a, same_b)
+
+    def loss(self, phase: str, batch: tuple[Tensor, Tensor], made: Translated) -> dict[str, Tensor]:
+        """Let the generators be judged by the discriminators and by what comes back, or the reverse."""
+        a, b = batch
+        if phase == "D":
+            return {
+                **self.judged("A", a, self.pool_a.exchange(made.fake_a)),
+                **self.judged("B", b, self.pool_b.exchange(made.fake_b)),
+            }
+        weight = self.config.cycle_weight
+        losses = {
+            "G/AtoB": self.objective.generator(self.d["B"], b, made.fake_b)["G/adv"],
+            "G/BtoA": self.objective.generator(self.d["A"], a, made.fake_a)["G/adv"],
+            "G/cycle": weight * (l1_loss(made.back_a.float(), a) + l1_loss(made.back_b.float(), b)),
+        }
+        if made.same_a is not None and made.same_b is not None:
+            same = l1_loss(made.same_a.float(), a) + l1_loss(made.same_b.float(), b)
+            losses["G/identity"] = weight * self.config.identity_weight * same
+        return losses
+
+    def judged(self, side: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Return one discriminator's losses, the adversarial one halved as in the paper."""
+        judge = self.d[side]
+        scores = self.together(judge, real, fake)
+        losses = self.objective.discriminator(per_picture(judge), real, fake, scores)
+        losses["D/adv"] = losses["D/adv"] / 2
+        return {name.replace("D/", f"D/{side}_"): loss for name, loss in losses.items()}
+
+    def together(self, network: nn.Module, *pictures: Tensor) -> tuple[Tensor, ...]:
+        """Pass sets of pictures through a network, at once where no batch norm would mix them."""
+        if self.config.norm == "batch":
+            return tuple(network(each) for each in pictures)
+        results: Tensor = network(torch.cat(pictures))
+        return results.chunk(len(pictures))
+
+    def generator(self, direction: str) -> nn.Module:
+        """Return the generator of that direction."""
+        return self.run.players["G"].sampler[direction]
+
+    def sample(self, n: int) -> ImageSamples:
+        """Translate up to ``n`` validation pictures of each side: A | as B | back | B | as A | back."""
+        a, b = self.validation(n)
+        fake_b, fake_a = self.translate(a, "AtoB"), self.translate(b, "BtoA")
+        back_a, back_b = self.translate(fake_b, "BtoA"), self.translate(fake_a, "AtoB")
+        return strips(a, fake_b, back_a, b, fake_a, back_b)
+
+    def evaluate(self, n: int) -> dict[str, float]:
+        """Score the translations of up to ``n`` pictures of each side (0: at most 2,000).
+
+        The cycle is measured on the validation part, distances between sets on the training part, which is
+        larger: as the other games on pictures do.
+        """
+        a, b = self.validation(n or COMPARED)
+        scores = {
+            "cycle_l1_a": mean_difference(self.translate(self.translate(a, "AtoB"), "BtoA"), a),
+            "cycle_l1_b": mean_difference(self.translate(self.translate(b, "BtoA"), "AtoB"), b),
+        }
+        data: UnpairedData = self.run.dataset
+        n = min(n or COMPARED, data.count_a, data.count_b)
+        features = RandomFeatures()
+        if n <= features.dimensions:
+            warnings.warn(
+                f"Distances between sets of pictures need more than {features.dimensions} of each side, and "
+                f"{n} are compared: only the cycle is scored.",
+                stacklevel=2,
+            )
+            return scores
+        a, b = data.training_a(some(data.count_a, n)), data.training_b(some(data.count_b, n))
+        metrics = self.run.metrics("images")
+        for side, inputs, real in (("AtoB", a, b), ("BtoA", b, a)):
+            fakes = (self.translate(chunk, side) for chunk in inputs.split(CHUNK))
+            found = image_scores(fakes, real.split(CHUNK), features, self.run.device.torch, metrics)
+            scores |= {f"{side}_{name}": value for name, value in found.items()}
+        scores["frechet_random"] = (scores["AtoB_frechet_random"] + scores["BtoA_frechet_random"]) / 2
+        return scores
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the replay pools."""
+        return {"pool_a": self.pool_a.state_dict(), "pool_b": self.pool_b.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the replay pools back."""
+        self.pool_a.load_state_dict(state["pool_a"], self.run.device.torch)
+        self.pool_b.load_state_dict(state["pool_b"], self.run.device.torch)

@@ -1,0 +1,104 @@
+"""What both games have in common: pictures in, pictures out, and strips that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmgan import ImageSamples, Player, Task
+from mmgan.data.derive import Derivation, derivation
+from mmgan_translation.schedule import over_a_run
+
+#: Pictures that are translated at once, where the network is the same for one and for many.
+CHUNK = 16
+
+
+class TranslationTask(Task):
+    """A task whose generators turn pictures into pictures."""
+
+    data_kind = "images"
+    sample_settings = frozenset({"dropout"})
+    #: Which ways it translates: ``AtoB``, ``BtoA``.
+    directions: tuple[str, ...]
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of a picture must be multiples of."""
+        return self.config.multiple
+
+    @property
+    def derivation(self) -> Derivation | None:
+        """How A is derived from B, where the pairs are derived."""
+        return None if self.config.derive == "none" else derivation(self.config)
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of A."""
+        derived = self.derivation
+        return derived.input_channels(self.config.channels) if derived else self.config.channels
+
+    def player(self, module: nn.Module, **options: Any) -> Player:
+        """Make a player with Adam, whose rate falls in the second half of the run."""
+        c = self.config
+        return Player(
+            module,
+            torch.optim.Adam(module.parameters(), c.lr, c.betas),
+            schedule=over_a_run(c.steps, c.lr_constant, c.lr_decay),
+            **options,
+        )
+
+    def generator(self, direction: str) -> nn.Module:
+        """Return the network that translates in a direction, its moving average if there is one."""
+        raise NotImplementedError
+
+    def translate(self, inputs: Tensor, direction: str) -> Tensor:
+        """Translate pictures of any size whose sides are multiples of :attr:`multiple`.
+
+        Args:
+            inputs: (n, channels, height, width) in [-1, 1], on any device.
+            direction: One of :attr:`directions`.
+
+        Returns:
+            float32 (n, channels, height, width) in [-1, 1] on the CPU.
+        """
+        # Batch norm without running statistics takes those of the batch: of each picture for itself then.
+        alone = self.config.norm == "batch" and not self.config.running
+        network, device = self.generator(direction), self.run.device.torch
+        chunks = torch.split(inputs, 1 if alone else CHUNK)
+        return torch.cat([network(chunk.to(device)).float().cpu() for chunk in chunks])
+
+    def validation(self, n: int) -> tuple[Tensor, Tensor]:
+        """Return up to ``n`` fixed pictures of each side, spread over the validation part; 0: all."""
+        count = self.run.dataset.validation_count
+        chosen = torch.linspace(0, count - 1, min(n or count, count)).round().long()
+        a, b = self.run.dataset.validation(chosen)
+        return a, b
+
+    def shown(self, a: Tensor) -> Tensor:
+        """Return pictures of A as they can be shown: where they are derived, not as the network gets them."""
+        derived = self.derivation
+        return derived.show(a) if derived else a
+
+
+def strips(*columns: Tensor) -> ImageSamples:
+    """Put pictures side by side: one sample is ``input | output | target``.
+
+    Args:
+        columns: (n, 1 or 3, height, width) in [-1, 1] each; grey ones become RGB where others are.
+    """
+    channels = max(column.shape[1] for column in columns)
+    wide = [column.cpu().expand(-1, channels, -1, -1) for column in columns]
+    return ImageSamples(torch.cat(wide, 3), columns=2)
+
+
+def per_picture(judge: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Turn a judge of patches into one with a score for each picture, which is what a penalty is of."""
+    return lambda pictures: judge(pictures).flatten(1).mean(1)
+
+
+def some(count: int, n: int) -> Tensor:
+    """Choose ``n`` of ``count`` pictures at random, the same ones each time."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:n]

@@ -1,0 +1,95 @@
+"""The game that pix2pix plays: Isola et al. 2017, *Image-to-Image Translation with Conditional Adversarial
+Networks*.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss
+
+from mmgan import ImageSamples, Player, Stage
+from mmgan.data.pairs import PairData, open_pairs
+from mmgan.objective import Objective
+from mmgan_translation.config import Pix2PixConfig
+from mmgan_translation.game import TranslationTask, per_picture, some, strips
+from mmgan_translation.scores import pair_scores, without_learning
+
+
+class Pix2Pix(TranslationTask):
+    """D tells true pairs from pairs with a generated half; G fools it, and stays near the target."""
+
+    Config = Pix2PixConfig
+    best_score = "l1"
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """D first, then G, as in the paper."""
+        return self.config.stages
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The one that it is trained in."""
+        return (self.config.direction,)
+
+    def build(self) -> dict[str, Player]:
+        """Make G and D, each with Adam."""
+        c = self.config
+        self.run.sample_count = 8
+        self.objective = Objective(c, self.run)
+        self.g = c.make_generator(self.input_channels, c.channels)
+        self.d = c.make_discriminator(self.input_channels + c.channels)
+        return {
+            "G": self.player(self.g, ema=c.ema),
+            "D": self.player(self.d, clip_weights=c.clip_weights or None, compile=c.penalty == "none"),
+        }
+
+    def data(self) -> PairData:
+        """Open the pairs: two of (batch, channels, size, size) in [-1, 1]."""
+        return open_pairs(lambda: self.run.open_data("images"), self.config, self.run.progress)
+
+    def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
+        """Translate the pictures of a step once: D learns from the fakes, then G through the same graph."""
+        source, _ = self.oriented(pair)
+        return self.g(source)
+
+    def loss(self, phase: str, pair: tuple[Tensor, Tensor], fake: Tensor) -> dict[str, Tensor]:
+        """Let D judge pairs, at half its gradient, or G be judged by D and by the target."""
+        source, target = self.oriented(pair)
+
+        def judge(pictures: Tensor) -> Tensor:
+            return self.d(torch.cat([source, pictures], 1))
+
+        if phase == "D":
+            fake = fake.detach()
+            losses = self.objective.discriminator(
+                per_picture(judge), target, fake, (judge(target), judge(fake))
+            )
+            # "We divide the objective by 2 while optimizing D, which slows down the rate at which D learns."
+            return losses | {"D/adv": losses["D/adv"] / 2}
+        losses = self.objective.generator(judge, target, fake)
+        return losses | {"G/l1": self.config.l1_weight * l1_loss(fake.float(), target)}
+
+    def oriented(self, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return source and target of a pair (A, B)."""
+        a, b = pair
+        return (a, b) if self.config.direction == "AtoB" else (b, a)
+
+    def generator(self, direction: str) -> nn.Module:
+        """Return G."""
+        return self.run.players["G"].sampler
+
+    def sample(self, n: int) -> ImageSamples:
+        """Translate up to ``n`` validation pictures: strips of input | output | target."""
+        source, target = self.oriented(self.validation(n))
+        return strips(self.shown(source), self.translate(source, self.config.direction), target)
+
+    def evaluate(self, n: int) -> dict[str, float]:
+        """Compare up to ``n`` translated validation pictures (0: at most 1,000) with their targets."""
+        source, target = self.oriented(self.validation(n or 1000))
+        known = self.oriented(self.run.dataset.training(some(len(self.run.dataset), 2000)))
+        scores = pair_scores(self.translate(source, self.config.direction), target)
+        scores |= without_learning(source, target, *known)
+        if self.derivation:
+            scores |= {f"{name}_of_input": s for name, s in pair_scores(self.shown(source), target).items()}
+        return scores

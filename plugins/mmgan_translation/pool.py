@@ -1,0 +1,51 @@
+"""The replay pool: D sees generated pictures of earlier updates too (Shrivastava et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class ReplayPool:
+    """Up to ``size`` generated pictures that a discriminator has seen.
+
+    The first ``size`` pictures come back as they are, and are kept. Afterwards each comes back itself, or,
+    half of the times, in its place one that was kept, whose place it takes (Zhu et al. 2017, section 4).
+
+    Args:
+        size: How many are kept, 50 in the paper; 0: every picture comes back.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.pictures: list[Tensor] = []
+
+    def exchange(self, pictures: Tensor) -> Tensor:
+        """Give the pictures (batch, channels, height, width) to the pool, and take as many from it.
+
+        Randomness comes from torch's default generator on the CPU. No gradient passes; the result
+        is float32.
+        """
+        # Float32 whatever the precision is: a pool that a checkpoint gave back must mix with new pictures.
+        pictures = pictures.detach().float()
+        if not self.size:
+            return pictures
+        taken = []
+        for picture in pictures:
+            if len(self.pictures) < self.size:
+                self.pictures.append(picture.clone())
+            elif torch.rand(()) < 0.5:
+                place = int(torch.randint(self.size, ()))
+                picture, self.pictures[place] = self.pictures[place], picture.clone()
+            taken.append(picture)
+        return torch.stack(taken)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the pictures, for a checkpoint: float32 (pictures, …) on the CPU."""
+        return {"pictures": torch.stack(self.pictures).cpu()} if self.pictures else {}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        self.pictures = list(state["pictures"].to(device)) if state else []
