@@ -1,7 +1,7 @@
 """Where a convolution is faster as a matrix product than by the library: the table behind a rule.
 
 Layers of 4x4 with stride 2, as DCGAN's and the U-Net's, forward and backward, for pictures of several sizes
-and numbers; the two forms alternate. ``core/mmgan/convolutions.py`` holds the rule. Run it on an idle machine.
+and numbers; the two forms alternate. ``core/mmgan/convolutions.py`` has the rule. Run it on an idle machine.
 
     python benchmarks/convolutions.py --precision bf16
 """

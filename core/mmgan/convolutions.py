@@ -95,5 +95,5 @@ class TransposedConvolution(nn.ConvTranspose2d):
         columns = input.transpose(0, 1).flatten(1)
         product = self.weight.flatten(1).T @ columns
         patches = product.view(len(product), len(input), positions).transpose(0, 1)
-        output = F.fold(patches, size, self.kernel_size, padding=padding, stride=self.stride)
+        output = F.fold(patches, tuple(size), self.kernel_size, padding=padding, stride=self.stride)
         return output if self.bias is None else output + self.bias.to(output.dtype).view(-1, 1, 1)
