@@ -99,10 +99,13 @@ def commands() -> str:
     parts = [help_of(group, context)]
     for name in group.list_commands(context):
         command = group.commands[name]
-        parts += [
-            f"## mmgan {name}",
-            help_of(command, click.Context(command, info_name=name, parent=context)),
-        ]
+        inside = click.Context(command, info_name=name, parent=context)
+        parts += [f"## mmgan {name}", help_of(command, inside)]
+        for inner, below in (command.commands if isinstance(command, click.Group) else {}).items():
+            parts += [
+                f"### mmgan {name} {inner}",
+                help_of(below, click.Context(below, info_name=inner, parent=inside)),
+            ]
     return "\n\n".join(parts)
 
 
