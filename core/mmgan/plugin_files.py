@@ -32,8 +32,13 @@ def import_file(path: Path) -> ModuleType:
     a loader's worker processes find it, and it hides nothing that is installed.
 
     Raises:
-        PluginError: There is a module of this name already.
+        PluginError: There is a module of this name already, or it is no name for one.
     """
+    if "." in path.stem:
+        raise PluginError(
+            f"The file {str(path)!r} can't be imported: a module's name has no dots.",
+            hint=f"Rename {str(path)!r}.",
+        )
     folder = str(path.parent.resolve())
     if folder not in sys.path:
         sys.path.append(folder)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
+from mmgan import DataError, PluginError, UsageError
 from mmgan.cli import folders
 from mmgan.cli.options import UserPath, checkpoint_option, device_option
 from mmgan.cli.output import emit, say
 from mmgan.cli.session import Session
 from mmgan.cli.settings import sampling_settings
-from mmgan.errors import DataError, PluginError, UsageError
 from mmgan.plugins import Plugins
 
 #: Seconds between two lines that say how far it is, where there is no terminal.
@@ -87,8 +87,8 @@ def translate(
     if device:
         changes["device"] = device
 
+    from mmgan import load_run
     from mmgan.data.tree import list_skipped
-    from mmgan.run import load_run
     from mmgan_translation.inputs import Item, Masks, find
     from mmgan_translation.translate import PictureTranslator, translate_all
 

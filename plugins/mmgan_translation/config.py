@@ -35,7 +35,9 @@ class TranslationConfig(PairConfig, ObjectiveConfig):
         3, ge=1, le=5, description="layers of the PatchGAN: patches of 16, 34, 70, 142, 286 pixels"
     )
     d_width: int = Field(64, ge=1, description="feature maps of D's first layer")
-    norm: Literal["batch", "instance", "none"] = Field("batch", description="normalisation in G and D")
+    norm: Literal["batch", "instance", "none"] = Field(
+        "batch", description="normalisation in G and D; with a penalty D has instance instead of batch"
+    )
     dropout: Literal["always", "training", "none"] = Field(
         "always", description="dropout in G: always (in use too, as the noise), in training only, or none"
     )
@@ -55,6 +57,11 @@ class TranslationConfig(PairConfig, ObjectiveConfig):
     def _fits_the_networks(self) -> TranslationConfig:
         if self.lr_constant + self.lr_decay == 0:
             raise ValueError("lr_constant and lr_decay are both 0: the run needs at least one part")
+        unread = "depth" if self.generator == "resnet" else "blocks"
+        if getattr(self, unread):
+            raise ValueError(
+                f"{unread} = {getattr(self, unread)}: generator = {self.generator!r} has no such thing"
+            )
         if self.generator == "resnet" and self.size % 4:
             raise ValueError(f"size = {self.size}: a ResNet takes multiples of 4")
         if self.generator == "unet":
@@ -82,8 +89,9 @@ class TranslationConfig(PairConfig, ObjectiveConfig):
 
     @property
     def multiple(self) -> int:
-        """What the sides of a picture must be multiples of."""
-        return 2**self.unet_depth if self.generator == "unet" else 4
+        """What the sides of a picture to translate are padded to multiples of."""
+        # A ResNet halves twice, and what is left must have two pixels to be reflected and normalised.
+        return 2**self.unet_depth if self.generator == "unet" else 8
 
     @property
     def running(self) -> bool:
@@ -119,8 +127,8 @@ class Pix2PixConfig(TranslationConfig):
     @classmethod
     def _fit_digits(cls, values: dict[str, Any]) -> dict[str, Any]:
         digits: dict[str, Any] = {
-            "derive": "edges", "size": 32, "load_size": 32, "channels": 1, "flip": False, "batch_size": 16,
-            "width": 32, "d_width": 32, "d_layers": 2,
+            "derive": "edges", "size": 32, "load_size": values.get("size", 32), "channels": 1, "flip": False,
+            "batch_size": 16, "width": 32, "d_width": 32, "d_layers": 2,
         }  # fmt: skip
         return (digits if values.get("data", "digits") == "digits" else {}) | values
 
@@ -159,8 +167,8 @@ class CycleGANConfig(TranslationConfig):
     @classmethod
     def _fit_digits(cls, values: dict[str, Any]) -> dict[str, Any]:
         digits: dict[str, Any] = {
-            "derive": "recolor", "size": 32, "load_size": 32, "flip": False, "batch_size": 4,
-            "width": 16, "blocks": 2, "d_width": 16, "d_layers": 2,
+            "derive": "recolor", "size": 32, "load_size": values.get("size", 32), "flip": False,
+            "batch_size": 4, "width": 16, "blocks": 2, "d_width": 16, "d_layers": 2,
         }  # fmt: skip
         return (digits if values.get("data", "digits") == "digits" else {}) | values
 
@@ -171,6 +179,6 @@ class CycleGANConfig(TranslationConfig):
         if self.derive in ("colorize", "edges") and (self.identity_weight and self.cycle_weight):
             raise ValueError(
                 f"identity_weight = {self.identity_weight} with derive = {self.derive!r}: the two sides "
-                "differ in their channels, and no picture is its own translation; set identity_weight=0"
+                "are too different for a picture to be its own translation; set identity_weight=0"
             )
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -70,10 +71,20 @@ class TranslationTask(Task):
         chunks = torch.split(inputs, 1 if alone else CHUNK)
         return torch.cat([network(chunk.to(device)).float().cpu() for chunk in chunks])
 
-    def validation(self, n: int) -> tuple[Tensor, Tensor]:
-        """Return up to ``n`` fixed pictures of each side, spread over the validation part; 0: all."""
+    def spread(self, n: int) -> Tensor:
+        """Return the indices of up to ``n`` fixed pictures, spread over the validation part; 0: of all."""
         count = self.run.dataset.validation_count
-        chosen = torch.linspace(0, count - 1, min(n or count, count)).round().long()
+        return torch.linspace(0, count - 1, min(n or count, count)).round().long()
+
+    def validation(self, n: int) -> tuple[Tensor, Tensor]:
+        """Return up to ``n`` fixed validation pictures of each side; say so where there are fewer."""
+        chosen = self.spread(n)
+        if n > len(chosen) and n != self.run.sample_count:
+            warnings.warn(
+                f"{n} were asked for, and the data has {len(chosen)} pictures to validate on: these are "
+                "shown. `mmgan translate` takes any pictures.",
+                stacklevel=2,
+            )
         a, b = self.run.dataset.validation(chosen)
         return a, b
 

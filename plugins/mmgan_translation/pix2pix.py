@@ -12,8 +12,8 @@ from mmgan import ImageSamples, Player, Stage
 from mmgan.data.pairs import PairData, open_pairs
 from mmgan.objective import Objective
 from mmgan_translation.config import Pix2PixConfig
-from mmgan_translation.game import TranslationTask, per_picture, some, strips
-from mmgan_translation.scores import pair_scores, without_learning
+from mmgan_translation.game import CHUNK, TranslationTask, per_picture, some, strips
+from mmgan_translation.scores import WithoutLearning, means, pair_scores
 
 
 class Pix2Pix(TranslationTask):
@@ -86,10 +86,17 @@ class Pix2Pix(TranslationTask):
 
     def evaluate(self, n: int) -> dict[str, float]:
         """Compare up to ``n`` translated validation pictures (0: at most 1,000) with their targets."""
-        source, target = self.oriented(self.validation(n or 1000))
-        known = self.oriented(self.run.dataset.training(some(len(self.run.dataset), 2000)))
-        scores = pair_scores(self.translate(source, self.config.direction), target)
-        scores |= without_learning(source, target, *known)
-        if self.derivation:
-            scores |= {f"{name}_of_input": s for name, s in pair_scores(self.shown(source), target).items()}
-        return scores
+        data: PairData = self.run.dataset
+        known = some(len(data), 2000)
+        without = WithoutLearning(
+            (self.oriented(data.training(part)) for part in known.split(CHUNK)),
+            lambda numbers: self.oriented(data.training(known[numbers]))[1],
+        )
+        rows, of_input = [], []
+        for part in self.spread(n or 1000).split(CHUNK):
+            source, target = self.oriented(data.validation(part))
+            results = pair_scores(self.translate(source, self.config.direction), target)
+            rows += [a | b for a, b in zip(results, without.scores(source, target), strict=True)]
+            if self.derivation:
+                of_input += pair_scores(self.shown(source), target)
+        return means(rows) | (means(of_input, "_of_input") if of_input else {})

@@ -2,75 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-#: Pictures that SSIM is computed of at once: it needs many times their memory.
-CHUNK = 32
+
+def differences(pictures: Tensor, targets: Tensor) -> list[float]:
+    """Return each picture's mean absolute difference (L1) to its target, black to white being 1.
+
+    Args:
+        pictures: (n, 1 or 3, height, width) in [-1, 1]; grey ones are compared with every channel.
+        targets: (n, channels, height, width) in [-1, 1].
+    """
+    found: list[float] = ((pictures - targets).abs().mean((1, 2, 3)) / 2).tolist()
+    return found
 
 
-def mean_difference(pictures: Tensor, targets: Tensor) -> float:
-    """Return the mean absolute difference (L1) of pictures in [-1, 1], as a part of the range: 0 to 1."""
-    return float((pictures - targets).abs().mean()) / 2
-
-
-def pair_scores(pictures: Tensor, targets: Tensor) -> dict[str, float]:
-    """Compare pictures with their targets; each score is the mean over the pictures.
+def pair_scores(pictures: Tensor, targets: Tensor) -> list[dict[str, float]]:
+    """Compare each picture with its target.
 
     Args:
         pictures: (n, 1 or 3, height, width) in [-1, 1]; grey ones are compared with every channel.
         targets: (n, channels, height, width) in [-1, 1].
 
     Returns:
-        ``l1``: mean absolute difference, black to white being 1. ``psnr``: peak signal-to-noise ratio in dB.
-        ``ssim``: structural similarity (Wang et al. 2004), at most 1.
+        For each picture ``l1``: mean absolute difference, black to white being 1. ``psnr``: peak
+        signal-to-noise ratio in dB, at most 100. ``ssim``: structural similarity (Wang et al. 2004).
     """
     # Here, since the import takes a second.
-    from torchmetrics.functional.image import (
-        peak_signal_noise_ratio,
-        structural_similarity_index_measure,
-    )
+    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
     pictures = pictures.clamp(-1, 1).expand_as(targets)
-    psnr = [
-        # Equal pictures would have an infinite one, and one of them would make the mean infinite.
-        peak_signal_noise_ratio(each, target, data_range=2.0).clamp(max=100)
-        for each, target in zip(pictures, targets, strict=True)
-    ]
-    ssim = [
-        structural_similarity_index_measure(each, target, data_range=2.0, reduction="none").reshape(-1)
-        for each, target in zip(pictures.split(CHUNK), targets.split(CHUNK), strict=True)
-    ]
-    return {
-        "l1": mean_difference(pictures, targets),
-        "psnr": float(torch.stack(psnr).mean()),
-        "ssim": float(torch.cat(ssim).mean()),
-    }
+    rows = []
+    for picture, target, l1 in zip(
+        pictures.split(1), targets.split(1), differences(pictures, targets), strict=True
+    ):
+        # Equal pictures would have an infinite one, and one of them would make a mean infinite.
+        psnr = peak_signal_noise_ratio(picture, target, data_range=2.0).clamp(max=100)
+        ssim = structural_similarity_index_measure(picture, target, data_range=2.0)
+        rows.append({"l1": l1, "psnr": float(psnr), "ssim": float(ssim)})  # type: ignore[arg-type]
+    return rows
 
 
-def without_learning(
-    sources: Tensor, targets: Tensor, known_sources: Tensor, known_targets: Tensor
-) -> dict[str, float]:
-    """Score what a network must beat: two ways to a target that need no training.
+def means(rows: list[dict[str, float]], suffix: str = "") -> dict[str, float]:
+    """Return the mean of each score over the pictures, its name followed by ``suffix``."""
+    return {f"{name}{suffix}": sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+class WithoutLearning:
+    """What a network must beat: two ways to a target that need no training.
 
     Args:
-        sources: Pictures to translate, (n, channels, height, width).
-        targets: Their targets.
-        known_sources: Pictures of the training part.
-        known_targets: Their targets.
-
-    Returns:
-        ``l1_of_mean``: the known targets' mean colour as the translation of everything. ``l1_of_nearest``:
-        the target of the known source that is nearest in pixels (averaged to 32x32 if they are larger).
+        pairs: Batches of sources and targets of the training part, two of (n, channels, height, width) in
+            [-1, 1]. They are kept at 32x32.
+        look: Gives the targets with these numbers again, at their size.
     """
-    colour = known_targets.mean((0, 2, 3), keepdim=True)
-    here, there = (small(pictures).flatten(1) for pictures in (sources, known_sources))
-    nearest = torch.cdist(here, there).argmin(1)
-    return {
-        "l1_of_mean": mean_difference(colour, targets),
-        "l1_of_nearest": mean_difference(known_targets[nearest], targets),
-    }
+
+    def __init__(self, pairs: Iterable[tuple[Tensor, Tensor]], look: Callable[[list[int]], Tensor]) -> None:
+        kept = [(small(sources).flatten(1), targets.mean((2, 3))) for sources, targets in pairs]
+        self.sources = torch.cat([sources for sources, _ in kept])
+        self.colour = torch.cat([colours for _, colours in kept]).mean(0).view(1, -1, 1, 1)
+        self.look = look
+
+    def scores(self, sources: Tensor, targets: Tensor) -> list[dict[str, float]]:
+        """Score them for pictures to translate.
+
+        Returns:
+            For each picture ``l1_of_mean``: with the known targets' mean colour for everything.
+            ``l1_of_nearest``: with the target of the known source that is nearest in pixels (averaged to
+            32x32 if they are larger).
+        """
+        places = torch.cdist(small(sources).flatten(1), self.sources).argmin(1)
+        of_mean, of_nearest = (
+            differences(guess, targets) for guess in (self.colour, self.look(places.tolist()))
+        )
+        return [
+            {"l1_of_mean": mean, "l1_of_nearest": near}
+            for mean, near in zip(of_mean, of_nearest, strict=True)
+        ]
 
 
 def small(pictures: Tensor) -> Tensor:

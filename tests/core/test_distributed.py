@@ -275,7 +275,8 @@ def environment(rank: int, port: int, cache: Path) -> dict[str, str]:
 
 def common(cache: Path) -> dict[str, str]:
     tests = str(Path(__file__).resolve().parents[1])
-    return {"MMGAN_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1", "PYTHONPATH": tests}
+    own = {"MMGAN_CACHE_DIR": str(cache), "PYTHONPATH": tests, "PYTHONFAULTHANDLER": "1"}
+    return own | {"OMP_NUM_THREADS": "1"}
 
 
 def free_port() -> int:

@@ -84,7 +84,16 @@ def write(folder: Path, name: str, kind: str) -> list[Path]:
         folder: A folder that is not there yet.
         name: The name of the plugin and of its task.
         kind: One of :data:`KINDS`.
+
+    Raises:
+        UsageError: The folder can't be made.
     """
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(
+            f"Can't make the folder {str(folder)!r}: {error.strerror}.", hint="Choose another --out."
+        ) from None
     package = package_of(name)
     words = {
         "@name@": name,

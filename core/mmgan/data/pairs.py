@@ -369,7 +369,8 @@ def _open(
     parts: Sequence[PictureSource], config: PairConfig, progress: Progress | None, least: int = 2
 ) -> tuple[Stored, Stored]:
     """Decode what to train on and what to validate on, or keep some of the former out for the latter."""
-    training = Stored(parts[0], config, progress, least)
+    # One of them is only to be kept out, where the data has no part to validate on.
+    training = Stored(parts[0], config, progress, 2 if len(parts) > 1 else least)
     if len(parts) > 1:
         return training, Stored(parts[1], config, progress, least=1)
     # At least one on each side, and as many to train on as are needed without a part to validate on.

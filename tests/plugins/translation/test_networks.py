@@ -172,6 +172,8 @@ def test_a_penalised_discriminator_has_no_batch_norm() -> None:
         ({"size": 48, "depth": 5}, "multiple of 2\\^depth"),
         ({"size": 32, "depth": 1}, "at least 2"),
         ({"size": 34, "generator": "resnet"}, "multiples of 4"),
+        ({"blocks": 6}, "no such thing"),
+        ({"generator": "resnet", "depth": 5}, "no such thing"),
         ({"size": 32, "d_layers": 4}, "at least 48 pixels"),
         ({"lr_constant": 0, "lr_decay": 0}, "both 0"),
         ({"derive": "edges", "direction": "BtoA"}, "derived pairs go from A"),
@@ -193,4 +195,16 @@ def test_what_cyclegan_can_t_derive() -> None:
 def test_multiples() -> None:
     assert pix2pix(size=256).multiple == 256
     assert pix2pix(size=96, depth=5).multiple == 32
-    assert cyclegan(size=100).multiple == 4
+    assert cyclegan(size=100).multiple == 8
+
+
+def test_small_pictures_pass_a_resnet() -> None:
+    network = cyclegan(width=2, blocks=1).make_generator(3, 3)
+    assert network(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize("size", [16, "64"])
+def test_digits_of_another_size_are_not_cropped(size: Any) -> None:
+    for task, kind in (("pix2pix", Pix2PixConfig), ("cyclegan", CycleGANConfig)):
+        config = check(kind, {"plugin": task, "size": size, "d_layers": 1})
+        assert config.size == config.load_size == int(size)

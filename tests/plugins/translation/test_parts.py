@@ -7,7 +7,7 @@ import torch
 
 from mmgan_translation.pool import ReplayPool
 from mmgan_translation.schedule import linear_decay, over_a_run
-from mmgan_translation.scores import pair_scores, without_learning
+from mmgan_translation.scores import WithoutLearning, means, pair_scores
 
 
 @pytest.mark.parametrize(("epoch", "factor"), [(0, 1), (99, 1), (100, 0.9901), (150, 0.495), (199, 0.0099)])
@@ -74,24 +74,25 @@ def test_a_pool_that_was_saved_goes_on_as_if_it_had_not_stopped() -> None:
 def test_scores_in_closed_form() -> None:
     targets = torch.zeros(2, 3, 16, 16)
     off = torch.stack([torch.full((3, 16, 16), 0.2), torch.full((3, 16, 16), 0.02)])
-    scores = pair_scores(off, targets)
+    rows = pair_scores(off, targets)
     # In [0, 1] the errors are 0.1 and 0.01: 20 dB and 40 dB.
-    assert scores["l1"] == pytest.approx(0.055)
-    assert scores["psnr"] == pytest.approx(30, abs=1e-4)
-    assert pair_scores(targets, targets) == {"l1": 0, "psnr": 100, "ssim": 1}
+    assert [row["l1"] for row in rows] == pytest.approx([0.1, 0.01])
+    assert [row["psnr"] for row in rows] == pytest.approx([20, 40], abs=1e-4)
+    assert means(rows, "_of_input")["l1_of_input"] == pytest.approx(0.055)
+    assert pair_scores(targets, targets) == [{"l1": 0, "psnr": 100, "ssim": 1}] * 2
     # Grey pictures are compared with every channel.
-    assert pair_scores(off[:, :1], targets)["l1"] == pytest.approx(0.055)
+    assert pair_scores(off[:, :1], targets)[0]["l1"] == pytest.approx(0.1)
 
 
 def test_ssim_is_that_of_a_known_pair() -> None:
     """Two constant pictures: their structure is equal, their luminance is not (Wang et al. 2004, eq. 6)."""
     first, second, c1 = 0.5, 0.25, (0.01 * 2) ** 2
-    scores = pair_scores(torch.full((1, 1, 32, 32), first), torch.full((1, 1, 32, 32), second))
+    (scores,) = pair_scores(torch.full((1, 1, 32, 32), first), torch.full((1, 1, 32, 32), second))
     assert scores["ssim"] == pytest.approx((2 * first * second + c1) / (first**2 + second**2 + c1), abs=1e-5)
 
 
 def test_what_needs_no_learning() -> None:
     known = torch.stack([torch.full((1, 40, 40), value) for value in (-1.0, 0.0, 1.0)])
-    sources, targets = known[[2, 0]] * 0.9, -known[[2, 0]]
-    scores = without_learning(sources, targets, known, -known)
-    assert scores == pytest.approx({"l1_of_mean": 0.5, "l1_of_nearest": 0})
+    without = WithoutLearning([(known[:2], -known[:2]), (known[2:], -known[2:])], lambda rows: -known[rows])
+    rows = without.scores(known[[2, 0]] * 0.9, -known[[2, 0]])
+    assert rows == [{"l1_of_mean": 0.5, "l1_of_nearest": 0}] * 2
