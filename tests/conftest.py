@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,25 @@ import torch
 
 # The tests' networks are so small that a second thread costs more than it brings.
 torch.set_num_threads(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile what librosa compiles when it is first used, and keeps in files, before there are workers.
+
+    Two processes that do so at the same time, as after a fresh installation, may crash each other.
+    """
+    if not hasattr(config, "workerinput"):
+        for name in (
+            "util.utils",
+            "util.matching",
+            "core.audio",
+            "core.pitch",
+            "sequence",
+            "effects",
+            "onset",
+        ):
+            importlib.import_module(f"librosa.{name}")
+        importlib.import_module("librosa").util.match_events([0], [0])
 
 
 @pytest.fixture(autouse=True)
