@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
             "onset",
         ):
             importlib.import_module(f"librosa.{name}")
-        importlib.import_module("librosa").util.match_events([0], [0])
+        importlib.import_module("librosa").util.match_events(np.zeros(1, int), np.zeros(1, int))
 
 
 @pytest.fixture(autouse=True)
