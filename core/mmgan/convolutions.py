@@ -5,7 +5,7 @@ Deep in a network there are millions of weights for a few positions, and most of
 reordering. There the textbook's form is faster: patches as the columns of a matrix (``unfold``), times the
 weights. Its gradients are matrix products too, and can be differentiated any number of times.
 
-The choice is a fixed rule on shape and dtype, so that two runs with one seed stay equal to the byte. The rule
+The choice is a fixed rule on shapes, so that two runs with one seed stay equal to the byte. The rule
 comes from measurements, which ``benchmarks/convolutions.py`` repeats.
 """
 

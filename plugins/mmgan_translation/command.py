@@ -12,7 +12,7 @@ import click
 
 from mmgan import DataError, PluginError, UsageError
 from mmgan.cli import folders
-from mmgan.cli.options import UserPath, checkpoint_option, device_option
+from mmgan.cli.options import UserPath, checkpoint_option, device_option, sampling_option
 from mmgan.cli.output import emit, say
 from mmgan.cli.session import Session
 from mmgan.cli.settings import sampling_settings
@@ -51,13 +51,7 @@ _INTERVAL = 5.0
     metavar="S",
     help="Another seed: other pictures, where the network draws noise.",
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="A setting that only sampling reads; may be repeated.",
-)
+@sampling_option
 @checkpoint_option
 @device_option
 @click.pass_obj

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -15,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmgan import Run, UsageError
-from mmgan.data.images import reason
+from mmgan.data.images import reason, strict_pillow
 from mmgan.data.pixels import to_picture
 from mmgan_translation import tiles
 from mmgan_translation.inputs import Item, Masks
@@ -100,7 +98,7 @@ class PictureTranslator:
         Raises:
             Exception: Whatever Pillow raises on a damaged picture; ValueError where its mask does not fit.
         """
-        with _strict(), item.open() as image:
+        with strict_pillow(), item.open() as image:
             pixels = np.asarray(to_picture(image, self._config.channels, self._config.background))
             pixels = pixels.reshape(*pixels.shape[:2], -1)
             if self._masks is None:
@@ -174,15 +172,6 @@ def _save(image: Image.Image, path: Path) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def _strict() -> Iterator[None]:
-    """Refuse pictures that are too large, and let no other of Pillow's warnings through."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
 
 
 def _up(number: int, multiple: int) -> int:

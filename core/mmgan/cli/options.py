@@ -28,6 +28,14 @@ checkpoint_option = click.option(
     metavar="last|best|STEP",
     help="Which checkpoint to load.",
 )
+#: For :func:`mmgan.cli.settings.sampling_settings`.
+sampling_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting that only sampling reads; may be repeated.",
+)
 
 # What a new run is made of. An option that is not given is None, so that the file, the environment and the
 # plugin's default can speak.

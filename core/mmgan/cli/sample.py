@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmgan.cli import folders
-from mmgan.cli.options import UserPath, checkpoint_option, device_option, folder_argument
+from mmgan.cli.options import UserPath, checkpoint_option, device_option, folder_argument, sampling_option
 from mmgan.cli.output import emit, say
 from mmgan.cli.session import Session
 from mmgan.cli.settings import sampling_settings
@@ -28,13 +28,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="S", help="Another seed: other samples.")
 @click.option("--prompt", default="", metavar="TEXT", help="Begin each text with this.")
 @click.option("--interpolate", is_flag=True, help="Walk through latent space instead.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="A setting that only sampling reads; may be repeated.",
-)
+@sampling_option
 @checkpoint_option
 @device_option
 @click.pass_obj

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -252,12 +253,19 @@ def _decode(
         except Exception as error:
             return None, reason(error)
 
-    with warnings.catch_warnings():
-        # Filters are shared by all threads, so they are set here, around the block, and not in each thread.
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    # Filters are shared by all threads, so they are set here, around the block, and not in each thread.
+    with strict_pillow():
         results = pool.map(lambda share: [decode(index) for index in share], shares)
         return list(chain.from_iterable(results))
+
+
+@contextlib.contextmanager
+def strict_pillow() -> Iterator[None]:
+    """Refuse pictures that are too large, and let no other of Pillow's warnings through."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 def _split(indices: range, length: int) -> Iterator[range]:
