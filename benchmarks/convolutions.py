@@ -1,7 +1,8 @@
-"""Where a convolution is faster as a matrix product than by the library: the table behind a rule.
+"""Which form of a convolution is fastest: the table behind the rule of ``core/mmgan/convolutions/plan.py``.
 
-Layers of 4x4 with stride 2, as DCGAN's and the U-Net's, forward and backward, for pictures of several sizes
-and numbers; the two forms alternate. ``core/mmgan/convolutions.py`` has the rule. Run it on an idle machine.
+The layers of DCGAN, of pix2pix and of CycleGAN, with their weights and pictures in both memory formats: the
+least time of each of the three products in each of the four forms, which take turns. Run it on an idle
+machine.
 
     python benchmarks/convolutions.py --precision bf16
 """
@@ -9,64 +10,98 @@ and numbers; the two forms alternate. ``core/mmgan/convolutions.py`` has the rul
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
 
-from mmgan import convolutions
+from mmgan.convolutions.forms import FORMS
+from mmgan.convolutions.products import Geometry, Kind
 
-
-def seconds(layer: nn.Module, pictures: Tensor, bf16: bool) -> tuple[float, float]:
-    """Return the times of one forward and one backward pass."""
-    layer.weight.grad = pictures.grad = None
-    start = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        output = layer(pictures)
-    middle = time.perf_counter()
-    output.backward(torch.ones_like(output))
-    return middle - start, time.perf_counter() - middle
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
+KINDS: tuple[Kind, ...] = ("forward", "input", "weight")
 
 
-def compare(layer: nn.Module, pictures: Tensor, bf16: bool, rounds: int) -> list[float]:
-    """Return the medians, in milliseconds: library forward, backward; product forward, backward."""
-    times: list[tuple[float, ...]] = []
-    for _ in range(rounds + 1):
-        row: tuple[float, ...] = ()
-        for rule in ({}, {10**9: 0}):
-            convolutions.RULE = rule
-            row += seconds(layer, pictures, bf16)
-        times.append(row)
-    return [1e3 * statistics.median(column) for column in zip(*times[1:], strict=True)]
+class Layer(NamedTuple):
+    """A convolution, seen from its larger pictures: a transposed one makes them."""
+
+    into: int
+    out: int
+    batch: int
+    side: int
+    kernel: int = 4
+    stride: int = 2
+    padding: int = 1
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where its filters are applied."""
+        pairs = ((value, value) for value in (self.side, self.kernel, self.stride, self.padding))
+        return Geometry(*pairs)
+
+
+#: DCGAN's at batches of 64 and 16, the U-Net's and the PatchGAN's at a batch of 1, and CycleGAN's.
+LAYERS = [
+    *(
+        Layer(width, 2 * width, 64, side)
+        for width, side in ((64, 32), (128, 16), (256, 8), (64, 16), (128, 8))
+    ),
+    *(Layer(256, 512, 64, 4), Layer(512, 512, 64, 4), Layer(128, 256, 16, 16), Layer(256, 512, 16, 8)),
+    *(Layer(3, 64, 64, 64), Layer(100, 512, 64, 4, 4, 1, 0), Layer(512, 1, 64, 4, 4, 1, 0)),
+    *(Layer(512, 512, 1, side) for side in (2, 4, 8, 16)),
+    *(Layer(512, 1024, 1, side) for side in (4, 8, 16)),
+    *(Layer(256, 512, 1, 32), Layer(128, 256, 1, 64), Layer(64, 128, 1, 128), Layer(256, 512, 1, 32, 4, 1)),
+    *(Layer(256, 256, 1, side, 3, 1, 0) for side in (34, 66)),
+    *(Layer(128, 256, 1, 64, 3), Layer(64, 128, 1, 128, 3)),
+]
+
+
+def milliseconds(layer: Layer, kind: Kind, dtype: torch.dtype, how: str, rounds: int) -> dict[str, float]:
+    """Return the least time of each form, the factors being in a memory format."""
+    geometry = layer.geometry
+    x = torch.randn(layer.batch, layer.into, *geometry.size)
+    w = torch.randn(layer.out, layer.into, *geometry.kernel)
+    y = torch.randn(layer.batch, layer.out, *geometry.places)
+    x, w, y = (factor.to(dtype).contiguous(memory_format=FORMATS[how]) for factor in (x, w, y))
+    a, b = {"forward": (x, w), "input": (y, w), "weight": (y, x)}[kind]
+    least = dict.fromkeys(FORMS, float("inf"))
+    for turn in range(rounds + 1):
+        for name, form in FORMS.items():
+            start = time.perf_counter()
+            form(kind, a, b, geometry)
+            if turn:  # the first one makes kernels
+                least[name] = min(least[name], 1e3 * (time.perf_counter() - start))
+    return least
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"), help="default bf16")
+    parser.add_argument("--precision", default="bf16", choices=DTYPES, help="default bf16")
     parser.add_argument("--rounds", type=int, default=7, help="rounds that are counted (default 7)")
     arguments = parser.parse_args()
-    print("| layer | input | positions | library forward + backward, ms | product | times |")
-    print("|---|---|---|---|---|---|")
-    for kind in (nn.Conv2d, nn.ConvTranspose2d):
-        for into, out in ((128, 256), (256, 512), (512, 512), (1024, 512)):
-            for batch, side in ((1, 2), (1, 8), (1, 16), (1, 32), (64, 2), (64, 4), (64, 8)):
-                if kind is nn.ConvTranspose2d and side > 16:
-                    continue
-                layer = kind(into, out, 4, 2, 1)
-                convolutions.choose(layer)
-                pictures = torch.randn(batch, into, side, side, requires_grad=True)
-                positions = batch * side**2 // (4 if kind is nn.Conv2d else 1)
-                figures = compare(layer, pictures, arguments.precision == "bf16", arguments.rounds)
-                library, product = sum(figures[:2]), sum(figures[2:])
-                print(
-                    f"| {kind.__name__} {into}→{out} | {batch}x{side}x{side} | {positions} "
-                    f"| {figures[0]:.1f} + {figures[1]:.1f} | {figures[2]:.1f} + {figures[3]:.1f} "
-                    f"| {library / product:.2f} |",
-                    flush=True,
-                )
+    head = ["layer", "pictures", "places", "weights", "format", "product", *(f"{name}, ms" for name in FORMS)]
+    head += ["fastest", "times"]
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    for layer in LAYERS:
+        for how in FORMATS:
+            for kind in KINDS:
+                least = milliseconds(layer, kind, DTYPES[arguments.precision], how, arguments.rounds)
+                best = min(least, key=lambda name: least[name])
+                row = [
+                    f"{layer.into}→{layer.out}, {layer.kernel}x{layer.kernel} / {layer.stride}",
+                    f"{layer.batch}x{layer.side}x{layer.side}",
+                    layer.geometry.positions(layer.batch),
+                    layer.into * layer.out * layer.kernel**2,
+                    how,
+                    kind,
+                    *(f"{value:.2f}" for value in least.values()),
+                    best,
+                    f"{least['library'] / least[best]:.2f}",
+                ]
+                print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -56,17 +56,12 @@ def make_precision(device: Device, config: Config) -> Precision:
 
 @hookimpl
 def configure_module(run: Run, name: str, module: nn.Module) -> None:
-    """Compile a network in place where ``--compile`` asks for it and its player allows it; on a CPU choose
-    the faster form of its convolutions.
-    """
+    """Compile a network in place where ``--compile`` asks for it and its player allows it."""
     from torch import nn
 
-    if run.device.type == "cpu" and run.config.convolutions == "auto":
-        from mmgan.convolutions import choose
-
-        choose(module)
-
     if run.config.compile and run.players[name].compile:
+        from mmgan.compiling import compile_network
+
         # A dict of networks is never called itself.
         for network in module.values() if isinstance(module, nn.ModuleDict) else [module]:
-            network.compile()
+            compile_network(name, network)

@@ -48,8 +48,10 @@ class Config(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, or a plugin's device")
     precision: str = Field("auto", description="auto, fp32, bf16, fp16, or a plugin's precision")
     compile: bool = Field(False, description="compile the networks that allow it with torch.compile")
-    convolutions: Literal["auto", "library"] = Field(
-        "auto", description="on a CPU: as matrix products where that is faster, or always the library's"
+    convolutions: Literal["auto", "tune", "library"] = Field(
+        "auto",
+        description="on a CPU: matrix products where a fixed rule says so, whatever is measured to be "
+        "fastest, or the library's",
     )
     deterministic: bool = Field(False, description="on a GPU too: only algorithms that repeat to the byte")
     workers: int = Field(0, ge=0, description="processes that prepare batches; 0: in the main process")

@@ -26,7 +26,7 @@ from mmgan.plugin_files import import_file, plugin_files
 GROUP = "mmgan"
 
 #: The core's own listeners and defaults: plugins like any other, but always there.
-BUILTIN = ("mmgan.builtin",)
+BUILTIN = {"core": "mmgan.builtin", "convolutions": "mmgan.convolutions"}
 
 #: What the factories make that these hooks register.
 _MADE = {"register_devices": "mmgan.device:Device", "register_precisions": "mmgan.precision:Precision"}
@@ -110,8 +110,8 @@ class Plugins:
         self.precisions: dict[str, Entry] = {}
         self.datasets: dict[str, Entry] = {}
         self.metrics: dict[str, Entry] = {}
-        for name in BUILTIN:
-            self._add(Plugin("core", _core_version(), "mmgan", importlib.import_module(name)))
+        for name, module in BUILTIN.items():
+            self._add(Plugin(name, _core_version(), "mmgan", importlib.import_module(module)))
         self.folder = folder or _folder_of_environment()
         if installed:
             for point in _installed():

@@ -512,7 +512,7 @@ def test_sparse_gradients_train() -> None:
 
 def test_compile_takes_the_networks_that_allow_it(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[nn.Module] = []
-    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
+    monkeypatch.setattr(nn.Module, "compile", lambda self, backend: compiled.append(self))
     run = toy_run("toy-cycle", compile=True)
     g, d = run.players["G"].module, run.players["D"].module
     assert compiled == [*g.values(), *d.values()], "each network of a dict, which is never called itself"
@@ -526,3 +526,20 @@ def test_compile_takes_the_networks_that_allow_it(monkeypatch: pytest.MonkeyPatc
     compiled.clear()
     run = toy_run(task=Penalised, compile=True)
     assert compiled == [run.players["G"].module]
+
+
+def test_what_can_t_be_compiled_is_computed_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def inductor(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        raise RuntimeError("no working C++ compiler\nand much more")
+
+    monkeypatch.setattr(torch._dynamo, "lookup_backend", lambda name: inductor)
+    monkeypatch.setattr(torch._dynamo.config, "suppress_errors", False)
+    torch._dynamo.reset()
+    plain, run = toy_run(steps=3), toy_run(steps=3, compile=True)
+    train(plain)
+    with pytest.warns(UserWarning, match=r"[GD] can't be compiled here .*: no working C\+\+ compiler$"):
+        train(run)
+    torch._dynamo.reset()
+    pairs = zip(run.task.g.parameters(), plain.task.g.parameters(), strict=True)
+    for one, two in pairs:
+        torch.testing.assert_close(one, two)

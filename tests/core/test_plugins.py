@@ -109,12 +109,12 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 
 def test_limiting_what_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMGAN_LOAD_PLUGINS", "gan")
-    assert {plugin.name for plugin in Plugins().loaded} == {"core", "gan"}
+    assert {plugin.name for plugin in Plugins().loaded} == {"core", "convolutions", "gan"}
     monkeypatch.setenv("MMGAN_LOAD_PLUGINS", "gan, nothing")
     with pytest.raises(PluginError, match="names nothing, which is not installed"):
         Plugins()
     monkeypatch.setenv("MMGAN_LOAD_PLUGINS", "")
-    assert {plugin.name for plugin in Plugins().loaded} == {"core"}
+    assert {plugin.name for plugin in Plugins().loaded} == {"core", "convolutions"}
 
 
 def test_tracing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

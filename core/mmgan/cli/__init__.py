@@ -6,10 +6,12 @@ once. Stdout is data and stderr is talk (``output.py``); ``failures.py`` says ho
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -55,7 +57,9 @@ def build(session: Session) -> CommandLine:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     @click.version_option(__version__, prog_name="mmgan", message="%(prog)s %(version)s")
-    @click.option("-v", "--verbose", is_flag=True, help="Show tracebacks (MMGAN_DEBUG=1 does too).")
+    @click.option(
+        "-v", "--verbose", is_flag=True, help="Say more, and show tracebacks (MMGAN_DEBUG=1 does too)."
+    )
     @click.option(
         PLUGINS_DIR,
         metavar="FOLDER",
@@ -87,7 +91,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if args is None else args)
     session = Session()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _telling(session):
         warnings.showwarning = _show_warning
         try:
             session.folder, words = _take_folder(words)
@@ -129,6 +133,33 @@ def _reserving(command: click.Command) -> click.Command:
     if isinstance(command, click.Group):
         command.commands = {name: _reserving(inner) for name, inner in command.commands.items()}
     return command
+
+
+class _Talk(logging.Handler):
+    """Tells what is logged, where a person wants to hear it."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(logging.INFO)
+        self.session = session
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell it."""
+        if self.session.verbose:
+            say(record.getMessage())
+
+
+@contextlib.contextmanager
+def _telling(session: Session) -> Iterator[None]:
+    """Tell what mmgan logs under ``-v``, as long as this context is open."""
+    logger, talk = logging.getLogger("mmgan"), _Talk(session)
+    level = logger.level
+    logger.addHandler(talk)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(talk)
+        logger.setLevel(level)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

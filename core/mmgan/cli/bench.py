@@ -18,6 +18,7 @@ from mmgan.cli.options import (
     plugin_option,
     precision_option,
     set_option,
+    tune_option,
 )
 from mmgan.cli.output import emit, emit_json, say, table
 from mmgan.cli.run import named, settle
@@ -32,6 +33,7 @@ from mmgan.cli.training import preparing
 @new_device_option
 @precision_option
 @compile_option
+@tune_option
 @config_option
 @set_option
 @click.option("--stage", default="", metavar="NAME", help="Which stage to measure; by default the last.")

@@ -51,6 +51,13 @@ precision_option = click.option("--precision", metavar="NAME", help="auto, fp32,
 compile_option = click.option(
     "--compile", is_flag=True, default=None, help="Compile the networks with torch.compile."
 )
+tune_option = click.option(
+    "--tune",
+    "convolutions",
+    flag_value="tune",
+    default=None,
+    help="On a CPU: measure in the first steps which form of each convolution is fastest.",
+)
 config_option = click.option(
     "--config", "file", type=UserPath(), metavar="FILE.toml", help="Settings from a TOML file."
 )

@@ -21,6 +21,7 @@ from mmgan.cli.options import (
     precision_option,
     profile_option,
     set_option,
+    tune_option,
 )
 from mmgan.cli.session import Session
 from mmgan.cli.training import is_first, play, preparing, profilers
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 @new_device_option
 @precision_option
 @compile_option
+@tune_option
 @config_option
 @set_option
 @profile_option
@@ -118,7 +120,7 @@ def settle(
     given = {name: value for name, value in flags.items() if value is not None}
     for name in assigned:
         if name in given or name == "plugin":
-            option = name.replace("_", "-")
+            option = "tune" if name == "convolutions" else name.replace("_", "-")
             raise ConfigError(f"{name} is given twice: --{option} and --set.", hint="Leave one of them out.")
     config_class: type[Config] = plugins.task(plugin).Config
     config = resolve(config_class, plugin, file=file, flags={**assigned, **given})

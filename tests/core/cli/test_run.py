@@ -93,6 +93,34 @@ def test_every_option_is_a_setting_of_the_run(cli: Any) -> None:
     assert settings("runs/fake-001").items() >= expected.items()
 
 
+def test_tune_is_a_setting_too(cli: Any) -> None:
+    assert cli(*RUN, "--tune").code == 0
+    assert settings("runs/fake-001")["convolutions"] == "tune"
+    twice = cli(*RUN, "--tune", "--set", "convolutions=library")
+    assert (twice.code, "convolutions is given twice: --tune and --set" in twice.err) == (2, True)
+
+
+def test_verbose_tells_how_convolutions_are_computed(cli: Any) -> None:
+    small = (
+        "--plugin",
+        "dcgan",
+        "--steps",
+        1,
+        "--set",
+        "width=2",
+        "--batch-size",
+        2,
+        "--set",
+        "sample_every=0",
+    )
+    told = cli("-v", "run", *small, "--tune").err
+    assert "convolution forward 4x4/2x2+1x1 of 2x1x32x32 contiguous and 2x1x4x4" in told
+    by_rule = cli("-v", "run", *small).err
+    assert "convolution 2x1x4x4" in by_rule
+    assert "forward: library; input: library; weight: library" in by_rule
+    assert "convolution" not in cli("run", *small).err
+
+
 @pytest.mark.parametrize(
     ("environment", "flags", "steps"),
     [("", [], 3), ("4", [], 4), ("4", ["--steps", "5"], 5), ("", ["--set", "steps=6"], 6)],

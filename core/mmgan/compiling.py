@@ -1,0 +1,39 @@
+"""``--compile``: torch.compile for the networks that allow it, and the plain network where it fails."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def compile_network(name: str, network: nn.Module) -> None:
+    """Compile a network in place when it is first called. What can't be compiled is computed as written.
+
+    Args:
+        name: The player's, for the warning.
+        network: Its module.
+    """
+    # What torch can't read in a network, it leaves to Python too, instead of raising.
+    torch._dynamo.config.suppress_errors = True
+    network.compile(backend=_careful(name))
+
+
+def _careful(name: str) -> Callable[[torch.fx.GraphModule, list[Any]], Callable[..., Any]]:
+    """Return torch's default backend, made to warn and do without where it fails."""
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
+        try:
+            compiled: Callable[..., Any] = torch._dynamo.lookup_backend("inductor")(graph, inputs)
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            warnings.warn(
+                f"{name} can't be compiled here and is computed as it is written: {reason}", stacklevel=2
+            )
+            return graph.forward
+        return compiled
+
+    return backend

@@ -1,0 +1,75 @@
+"""A built-in plugin: on a CPU, 2-D convolutions in the form that is fastest for their shapes.
+
+What ``cudnn.benchmark`` does on a GPU. A convolution and its two gradients are three products
+(``products.py``), and each can be computed in four forms (``forms.py``): by the library in two memory
+formats, or as patches times weights in both. A ``Plan`` chooses (``plan.py``): by a fixed rule on shapes, so
+that two runs with one seed stay equal to the byte, or with ``--tune`` by measuring in the first steps; what
+was measured is kept with the run.
+
+This file is imported when the command line starts, so it imports nothing slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mmgan import hookimpl
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mmgan.convolutions.plan import Plan
+    from mmgan.run import Run
+
+#: Under which key of a checkpoint the measured choices are.
+KEY = "convolutions"
+
+
+@hookimpl
+def configure_module(run: Run, name: str, module: nn.Module) -> None:
+    """Let a player's convolutions take the form that the run's plan chooses.
+
+    Raises:
+        ConfigError: Several processes train, and each would measure for itself.
+    """
+    config, player = run.config, run.players[name]
+    # A compiler chooses for itself.
+    if run.device.type != "cpu" or config.convolutions == "library" or (config.compile and player.compile):
+        return
+    from mmgan.convolutions.layers import choose
+    from mmgan.convolutions.plan import Plan
+    from mmgan.errors import ConfigError
+
+    measures = config.convolutions == "tune"
+    if measures and run.ranks.world > 1:
+        raise ConfigError(
+            f"convolutions = 'tune': {run.ranks.world} processes would each measure for themselves.",
+            hint="--set convolutions=auto goes by a fixed rule.",
+        )
+    choose(module, plan_of(run) or Plan(measures))
+
+
+@hookimpl
+def before_save(run: Run, state: dict[str, Any]) -> None:
+    """Keep what was measured, so that a resumed run computes as if it had never stopped."""
+    plan = plan_of(run)
+    if plan is not None and plan.measures:
+        state[KEY] = dict(plan.choices)
+
+
+@hookimpl
+def after_load(run: Run, state: Mapping[str, Any]) -> None:
+    """Take it back."""
+    plan = plan_of(run)
+    if plan is not None and plan.measures:
+        plan.choices.update(state.get(KEY, {}))
+
+
+def plan_of(run: Run) -> Plan | None:
+    """Return the plan that a run's layers have in common, or None before there is one."""
+    from mmgan.convolutions.layers import Convolution, TransposedConvolution
+
+    layers = (layer for player in run.players.values() for layer in player.module.modules())
+    ours = (layer for layer in layers if isinstance(layer, Convolution | TransposedConvolution))
+    return next((layer.plan for layer in ours), None)

@@ -1,0 +1,139 @@
+"""Which form a product is computed in: by a fixed rule, or by measurement."""
+
+from __future__ import annotations
+
+import logging
+import time
+from math import inf
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from mmgan.convolutions.forms import FORMS
+from mmgan.convolutions.products import Geometry, Kind
+
+log = logging.getLogger(__name__)
+
+LIBRARY = "library"
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+#: What pays from so many weights for each place on, by kind of product and by how the weights are kept; first
+#: in half precision, then in float32. What is not here is the library's. Measured by
+#: ``benchmarks/convolutions.py``; docs/performance.md has the table.
+RULE: dict[tuple[Kind, str], tuple[str, float, float]] = {
+    ("forward", "contiguous"): ("product", 50_000, 50_000),
+    ("input", "contiguous"): ("product", 50_000, 10_000),
+    ("weight", "contiguous"): ("product, channels-last", 100, 10_000),
+    ("forward", "channels-last"): ("product, channels-last", 5_000, inf),
+    ("weight", "channels-last"): ("product, channels-last", 100, 10_000),
+}
+#: How often a form is tried, and for how many seconds at most; the least time counts.
+_TRIES, _SECONDS = 5, 0.25
+
+
+def by_rule(kind: Kind, dtype: torch.dtype, kept: str, weights: int, places: int) -> str:
+    """Return the name of the form that is usually fastest.
+
+    Args:
+        kind: Which product.
+        dtype: In which number format it is computed.
+        kept: The weights' memory format, ``contiguous`` or ``channels-last``.
+        weights: How many numbers the filters have.
+        places: Where they are applied, of all pictures of a batch together.
+    """
+    form, half, full = RULE.get((kind, kept), (LIBRARY, inf, inf))
+    return form if weights >= (full if dtype == torch.float32 else half) * places else LIBRARY
+
+
+class Plan:
+    """The choices of one run, which all its layers share.
+
+    Args:
+        measures: Whether what is met for the first time in training is measured; else the rule chooses.
+    """
+
+    def __init__(self, measures: bool = False) -> None:
+        self.measures = measures
+        #: Names of forms, by what was met: see :func:`describe`.
+        self.choices: dict[str, str] = {}
+        self._left: dict[tuple[Any, ...], bool] = {}
+
+    def leaves(self, weight: Tensor, dtype: torch.dtype, places: int) -> bool:
+        """Whether all of a layer is left to the library: the rule says so, and nothing is measured.
+
+        Args:
+            weight: The layer's weights.
+            dtype: In which number format the layer computes.
+            places: Where they are applied, of all pictures of a batch together.
+        """
+        if weight.device.type != "cpu":
+            return True
+        if self.measures:
+            return False
+        met = weight.shape, _format(weight), dtype, places
+        if met not in self._left:
+            forms = [by_rule(kind, dtype, _format(weight), weight.numel(), places) for kind in KINDS]
+            self._left[met] = set(forms) == {LIBRARY}
+            named = "; ".join(f"{kind}: {form}" for kind, form in zip(KINDS, forms, strict=True))
+            log.info("convolution %s, %s at %d places: %s", _shape(weight), _name(dtype), places, named)
+        return self._left[met]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Plan:
+        """Return itself: the moving average of a network goes by the same plan."""
+        return self
+
+    def compute(self, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry, training: bool) -> Tensor:
+        """Compute a product in the form that is chosen for it."""
+        key = describe(kind, a, b, geometry) if self.measures else ""
+        if self.measures and training and key not in self.choices:
+            self.choices[key] = fastest(key, kind, a, b, geometry)
+        # What was not met in training goes by the rule: samples must not depend on when they are made.
+        return FORMS[self.choices.get(key) or _rule_for(kind, a, b, geometry)](kind, a, b, geometry)
+
+
+def _rule_for(kind: Kind, a: Tensor, b: Tensor, geometry: Geometry) -> str:
+    height, width = geometry.kernel
+    places = geometry.places_in(len(a))
+    if kind == "weight":  # which is made, so that it is kept in no format yet
+        return by_rule(kind, a.dtype, "contiguous", a.shape[1] * b.shape[1] * height * width, places)
+    return by_rule(kind, a.dtype, _format(b), b.numel(), places)
+
+
+def fastest(key: str, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry) -> str:
+    """Measure all forms on these factors, and return the name of the fastest."""
+    least = dict.fromkeys(FORMS, inf)
+    end = time.perf_counter() + _SECONDS * len(FORMS)
+    for turn in range(_TRIES + 1):
+        for name, form in FORMS.items():
+            start = time.perf_counter()
+            form(kind, a, b, geometry)
+            if turn:  # the first one makes kernels
+                least[name] = min(least[name], time.perf_counter() - start)
+        if turn and time.perf_counter() > end:
+            break
+    best = min(least, key=lambda name: least[name])
+    times = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in least.items())
+    log.info("convolution %s: %s (%s)", key, best, times)
+    return best
+
+
+def describe(kind: Kind, a: Tensor, b: Tensor, geometry: Geometry) -> str:
+    """Name a product by all that its speed depends on: kind, shapes, memory formats and number format."""
+    _, kernel, stride, padding = geometry
+    window = "{}x{}/{}x{}+{}x{}".format(*kernel, *stride, *padding)
+    return f"{kind} {window} of {_shape(a)} and {_shape(b)}, {_name(a.dtype)}"
+
+
+def _shape(factor: Tensor) -> str:
+    return f"{'x'.join(map(str, factor.shape))} {_format(factor)}"
+
+
+def _format(factor: Tensor) -> str:
+    if factor.is_contiguous():
+        return "contiguous"
+    return "channels-last" if factor.is_contiguous(memory_format=torch.channels_last) else "strided"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

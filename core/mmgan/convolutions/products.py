@@ -1,0 +1,93 @@
+"""The three products of a convolution, each of which is the other two's derivative.
+
+With pictures x, weights w and a convolution's output y:
+
+- ``forward``: y from x and w,
+- ``input``: x from y and w, which is the gradient by the input, and what a transposed convolution computes,
+- ``weight``: w from y and x, the gradient by the weights.
+
+Each is linear in both of its factors. So the derivative of each by each of its factors is one of the three
+again, and one autograd function with a table of them can be differentiated any number of times.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from mmgan.convolutions.plan import Plan
+
+Kind = Literal["forward", "input", "weight"]
+#: (height, width)
+Pair = tuple[int, int]
+
+#: By the kind of a product a · b: the kinds of the derivatives by a and by b, given the gradient g of the
+#: result, and which two of (g, a, b) are their factors.
+DERIVATIVES: dict[Kind, tuple[tuple[Kind, int, int], tuple[Kind, int, int]]] = {
+    "forward": (("input", 0, 2), ("weight", 0, 1)),
+    "input": (("forward", 0, 2), ("weight", 1, 0)),
+    "weight": (("forward", 2, 0), ("input", 1, 0)),
+}
+
+
+class Geometry(NamedTuple):
+    """Where filters are applied. All are (height, width).
+
+    Args:
+        size: Of the pictures x.
+        kernel: Of the filters.
+        stride: Steps between two places.
+        padding: Zeros at each edge.
+    """
+
+    size: Pair
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+
+    @property
+    def places(self) -> Pair:
+        """At how many places a filter is applied: the size of y."""
+        height, width = (
+            (size + 2 * edge - kernel) // stride + 1 for size, kernel, stride, edge in zip(*self, strict=True)
+        )
+        return height, width
+
+    def places_in(self, batch: int) -> int:
+        """Return the places of all pictures of a batch together."""
+        height, width = self.places
+        return batch * height * width
+
+
+class Product(torch.autograd.Function):
+    """One of the three products, in the form that a plan chooses for it.
+
+    ``Product.apply(kind, a, b, geometry, plan, training)``. The factors are x (batch, in, height, width),
+    y (batch, out, …) and w (out, in, …): x and w for ``forward``, y and w for ``input``, y and x for
+    ``weight``.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry, plan: Plan, training: bool
+    ) -> Tensor:
+        """Compute it; in training the plan may measure."""
+        ctx.kind, ctx.rest = kind, (geometry, plan, training)
+        ctx.save_for_backward(a, b)
+        result = plan.compute(kind, a, b, geometry, training)
+        # The same numbers, but no view of a matrix: an activation may work in place on what a layer returns.
+        whole = result.untyped_storage()
+        return result.new_empty(0).set_(whole, result.storage_offset(), result.shape, result.stride())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients by the two factors that need one."""
+        factors = (gradient, *ctx.saved_tensors)
+        by_a, by_b = (
+            Product.apply(kind, factors[i], factors[j], *ctx.rest) if needed else None
+            for (kind, i, j), needed in zip(DERIVATIVES[ctx.kind], ctx.needs_input_grad[1:3], strict=True)
+        )
+        return None, by_a, by_b, None, None, None
