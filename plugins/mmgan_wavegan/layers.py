@@ -1,7 +1,8 @@
 """What WaveGAN's networks are made of: strided convolutions, phase shuffle, and LeakyReLU.
 
 A convolution takes the way that was measured to be faster. For float32 on a CPU that is minimal filtering, or
-one matrix product for the layer that hears the sound itself; for all else it is the library's. Signals are
+one matrix product for the layer that hears the sound itself; for all else on a CPU what the run's plan of
+convolutions says, and the library's. Signals are
 (batch, channels, length) everywhere; the first ways leave the channels side by side in memory, and the other
 operations keep that.
 """
@@ -17,13 +18,15 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
+from mmgan.convolutions.layers import Planned
+from mmgan.convolutions.products import Geometry
 from mmgan_wavegan import minimal_filtering
 
 #: With so few channels minimal filtering's own work costs more than it saves.
 FEW = 2
 
 
-class Convolution(nn.Module):
+class Convolution(Planned):
     """A convolution that divides the length by its stride.
 
     The padding is torch's symmetric one, (kernel - stride + 1) / 2 on either side; TensorFlow's, which the
@@ -51,10 +54,15 @@ class Convolution(nn.Module):
             windows = F.pad(x, (padding, padding)).unfold(2, self.kernel, self.stride)
             rows = windows.permute(0, 2, 3, 1).flatten(2)
             return F.linear(rows, self.weight.flatten(0, 1).T, self.bias).transpose(1, 2)
-        return F.conv1d(x, self.weight.permute(2, 1, 0), self.bias, self.stride, padding)
+        weight = self.weight.permute(2, 1, 0)
+        geometry = _geometry(x.shape[2], self.kernel, self.stride)
+        found = self.by_plan("forward", x[:, :, None], weight[:, :, None], geometry)
+        if found is None:
+            return F.conv1d(x, weight, self.bias, self.stride, padding)
+        return found[:, :, 0] + self.bias.to(found.dtype)[:, None]
 
 
-class TransposedConvolution(nn.Module):
+class TransposedConvolution(Planned):
     """A convolution that multiplies the length by its stride: the transpose of :class:`Convolution`.
 
     Args:
@@ -77,7 +85,11 @@ class TransposedConvolution(nn.Module):
         padding = (self.kernel - self.stride + 1) // 2
         extra = self.stride - self.kernel + 2 * padding
         weight = self.weight.permute(2, 1, 0)
-        return F.conv_transpose1d(x, weight, self.bias, self.stride, padding, extra)
+        geometry = _geometry(x.shape[2] * self.stride, self.kernel, self.stride)
+        found = self.by_plan("input", x[:, :, None], weight[:, :, None], geometry)
+        if found is None:
+            return F.conv_transpose1d(x, weight, self.bias, self.stride, padding, extra)
+        return found[:, :, 0] + self.bias.to(found.dtype)[:, None]
 
 
 class ResizeConvolution(nn.Module):
@@ -245,6 +257,11 @@ class _LeakyReLUGradient(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         return _LeakyReLUGradient.apply(grad, *ctx.saved_tensors), None
+
+
+def _geometry(length: int, kernel: int, stride: int) -> Geometry:
+    """Describe a convolution of signals of this length as one of pictures of height 1."""
+    return Geometry((1, length), (1, kernel), (1, stride), (0, (kernel - stride + 1) // 2))
 
 
 def _filters_minimally(module: Convolution | TransposedConvolution, x: Tensor) -> bool:

@@ -68,8 +68,7 @@ def after_load(run: Run, state: Mapping[str, Any]) -> None:
 
 def plan_of(run: Run) -> Plan | None:
     """Return the plan that a run's layers have in common, or None before there is one."""
-    from mmgan.convolutions.layers import Convolution, TransposedConvolution
+    from mmgan.convolutions.layers import Planned
 
     layers = (layer for player in run.players.values() for layer in player.module.modules())
-    ours = (layer for layer in layers if isinstance(layer, Convolution | TransposedConvolution))
-    return next((layer.plan for layer in ours), None)
+    return next((layer.plan for layer in layers if isinstance(layer, Planned) and layer.plan), None)

@@ -9,8 +9,33 @@ from mmgan.convolutions.plan import Plan
 from mmgan.convolutions.products import Geometry, Kind, Pair, Product
 
 
+class Planned(nn.Module):
+    """A layer whose convolution goes by a plan. A plugin's own layer may be one, of one dimension too."""
+
+    #: The run's, from when the run is made.
+    plan: Plan | None = None
+
+    def by_plan(self, kind: Kind, input: Tensor, weight: Tensor, geometry: Geometry) -> Tensor | None:
+        """Compute a convolution without bias, or return None: then it is left to the library.
+
+        Args:
+            kind: ``forward``, or ``input`` for a transposed one.
+            input: (batch, channels, height, width); signals have a height of 1.
+            weight: (out, in, height, width), as a convolution has it whose transpose this may be.
+            geometry: Where the weights are applied.
+        """
+        # Autocast's number format, where that is on.
+        casts = torch.is_autocast_enabled("cpu")
+        dtype = torch.get_autocast_dtype("cpu") if casts else weight.dtype
+        if self.plan is None or self.plan.leaves(weight, dtype, geometry.places_in(len(input))):
+            return None
+        factors = input.to(dtype), weight.to(dtype)
+        output: Tensor = Product.apply(kind, *factors, geometry, self.plan, torch.is_grad_enabled())
+        return output
+
+
 def choose(module: nn.Module, plan: Plan) -> None:
-    """Let the 2-D convolutions in a network go by a plan, in place.
+    """Let a network's 2-D convolutions, and all layers that are :class:`Planned`, go by a plan, in place.
 
     Weights, names and results stay as they are, to rounding. A subclass of torch's layers is left alone, and
     so is what no product can be: groups, dilation, other padding than zeros.
@@ -24,7 +49,7 @@ def choose(module: nn.Module, plan: Plan) -> None:
             layer.__class__ = Convolution
         elif type(layer) is nn.ConvTranspose2d and _plain(layer):
             layer.__class__ = TransposedConvolution
-        if isinstance(layer, Convolution | TransposedConvolution):
+        if isinstance(layer, Planned):
             layer.plan = plan
 
 
@@ -37,25 +62,20 @@ def _plain(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
     )
 
 
-class Convolution(nn.Conv2d):
+class Convolution(Planned, nn.Conv2d):
     """torch's layer by a plan."""
-
-    plan: Plan
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (batch, in_channels, height, width) to (batch, out_channels, …)."""
         if input.ndim != 4:
             return super().forward(input)
         geometry = Geometry(_pair(input.shape[-2:]), *_window(self))
-        if self.plan.leaves(self.weight, _dtype(self.weight), geometry.places_in(len(input))):
-            return super().forward(input)
-        return _computed(self, "forward", input, geometry)
+        output = self.by_plan("forward", input, self.weight, geometry)
+        return super().forward(input) if output is None else _biased(output, self.bias)
 
 
-class TransposedConvolution(nn.ConvTranspose2d):
+class TransposedConvolution(Planned, nn.ConvTranspose2d):
     """torch's layer by a plan."""
-
-    plan: Plan
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map (batch, in_channels, height, width) to (batch, out_channels, …)."""
@@ -68,16 +88,11 @@ class TransposedConvolution(nn.ConvTranspose2d):
                 input.shape[-2:], stride, padding, kernel, self.output_padding, strict=True
             )
         ]
-        geometry = Geometry(_pair(size), kernel, stride, padding)
-        if self.plan.leaves(self.weight, _dtype(self.weight), geometry.places_in(len(input))):
-            return super().forward(input)
-        return _computed(self, "input", input, geometry)
+        output = self.by_plan("input", input, self.weight, Geometry(_pair(size), kernel, stride, padding))
+        return super().forward(input) if output is None else _biased(output, self.bias)
 
 
-Layer = Convolution | TransposedConvolution
-
-
-def _window(layer: Layer) -> tuple[Pair, Pair, Pair]:
+def _window(layer: Convolution | TransposedConvolution) -> tuple[Pair, Pair, Pair]:
     """Return kernel, stride and padding."""
     assert not isinstance(layer.padding, str)  # see `_plain`
     return _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding)
@@ -88,13 +103,5 @@ def _pair(values: torch.Size | tuple[int, ...] | list[int]) -> Pair:
     return height, width
 
 
-def _dtype(weight: Tensor) -> torch.dtype:
-    """Return the number format in which a layer computes: autocast's, where that is on."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
-
-
-def _computed(layer: Layer, kind: Kind, input: Tensor, geometry: Geometry) -> Tensor:
-    dtype = _dtype(layer.weight)
-    factors = input.to(dtype), layer.weight.to(dtype)
-    output: Tensor = Product.apply(kind, *factors, geometry, layer.plan, torch.is_grad_enabled())
-    return output if layer.bias is None else output + layer.bias.to(dtype).view(-1, 1, 1)
+def _biased(output: Tensor, bias: Tensor | None) -> Tensor:
+    return output if bias is None else output + bias.to(output.dtype).view(-1, 1, 1)

@@ -27,6 +27,9 @@ RULE: dict[tuple[Kind, str], tuple[str, float, float]] = {
     ("weight", "contiguous"): ("product, channels-last", 100, 10_000),
     ("forward", "channels-last"): ("product, channels-last", 5_000, inf),
     ("weight", "channels-last"): ("product, channels-last", 100, 10_000),
+    # WaveGAN's, which keeps the weights of a tap together.
+    ("forward", "strided"): ("product, channels-last", 5_000, inf),
+    ("input", "strided"): ("library, channels-last", 0, inf),
 }
 #: How often a form is tried, and for how many seconds at most; the least time counts.
 _TRIES, _SECONDS = 5, 0.25

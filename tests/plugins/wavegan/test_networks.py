@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgan.convolutions.forms import FORMS
+from mmgan.convolutions.layers import choose
+from mmgan.convolutions.plan import Plan
+from mmgan.convolutions.products import Geometry, Kind
 from mmgan.losses import gradient_penalty
 from mmgan_wavegan import layers, minimal_filtering
 from mmgan_wavegan.layers import (
@@ -68,6 +72,51 @@ def test_lengths_on_the_way(length: int, channels: int) -> None:
         length, [16_384, 4096, 1024, 256, 64, 16]
     )
     assert seen == [*ups, length, *downs]
+
+
+class Always(Plan):
+    """Chooses one form of convolution for all."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form = form
+
+    def leaves(self, weight: Tensor, dtype: torch.dtype, places: int) -> bool:
+        return False
+
+    def compute(self, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry, training: bool) -> Tensor:
+        return FORMS[self.form](kind, a, b, geometry)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize("kind", [Convolution, TransposedConvolution])
+def test_a_layer_by_plan_is_the_library_s(kind: type[nn.Module], stride: int, form: str) -> None:
+    """In double precision, in which minimal filtering does not get in the way."""
+    torch.manual_seed(0)
+    layer = kind(3, 4, 25, stride).double()
+    nn.init.normal_(layer.bias)
+    x = torch.randn(2, 3, 32, dtype=torch.float64, requires_grad=True)
+    found = []
+    for plan in (None, Always(form)):
+        layer.plan = plan
+        y = layer(x)
+        (inner,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        found.append(
+            (y, inner, *torch.autograd.grad(inner.square().sum() + y.sum(), [x, *layer.parameters()]))
+        )
+    torch.testing.assert_close(*found)
+
+
+def test_in_bf16_the_plan_is_asked() -> None:
+    critic, plan = Critic(16_384, 1, 4), Plan(measures=True)
+    choose(critic, plan)
+    with torch.autocast("cpu", torch.bfloat16):
+        critic(torch.rand(2, 1, 16_384)).sum().backward()
+    assert {key.split()[0] for key in plan.choices} == {"forward", "input", "weight"}
+    assert all("bfloat16" in key for key in plan.choices)
+    critic(torch.rand(2, 1, 16_384))
+    assert all("bfloat16" in key for key in plan.choices), "float32 goes by minimal filtering"
 
 
 @pytest.mark.parametrize("upsampling", ["nearest", "linear"])
