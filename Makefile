@@ -35,8 +35,8 @@ fix: setup  ## Mend style where that can be done by a program.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## What the engine costs beside a bare loop. An idle machine, please.
-	$(BIN)/python benchmarks/engine_tax.py $(ARGS)
+bench: setup  ## How fast mmgan trains beside plain loops, for half an hour. An idle machine, please.
+	$(BIN)/python benchmarks/table.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,10 +1,12 @@
-"""SeqGAN's rewards as a plain port of the paper's procedure computes them, in PyTorch and float32.
+"""SeqGAN's adversarial stage as a plain port of the paper's procedure: PyTorch, float32, Adam as it comes.
 
-For each rollout and each prefix the generator reads the prefix, draws the other tokens one by one with
+For the rewards the generator reads each prefix for each rollout, draws the other tokens one by one with
 ``torch.multinomial``, and the discriminator scores the batch. It shares nothing with the toolkit.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -74,3 +76,68 @@ def rewards(generator: Generator, discriminator: Discriminator, tokens: Tensor, 
             total[:, given - 1] += discriminator(torch.cat(parts, 1)).softmax(1)[:, 1]
         total[:, -1] += discriminator(tokens).softmax(1)[:, 1]
     return total / rollouts
+
+
+@torch.no_grad()
+def generate(generator: Generator, count: int, length: int) -> Tensor:
+    """Draw sequences, token by token: int64 (count, length)."""
+    tokens: list[Tensor] = []
+    last, state = torch.zeros(count, 1, dtype=torch.int64), None
+    for _ in range(length):
+        features, state = generator.read(last, state)
+        last = torch.multinomial(generator.output(features[:, -1]).softmax(1), 1)
+        tokens.append(last)
+    return torch.cat(tokens, 1)
+
+
+def adversarial_iteration(
+    batch: Callable[[], Tensor],
+    rollouts: int = 16,
+    negatives: int = 9_984,
+    vocabulary: int = 5000,
+    length: int = 20,
+    batch_size: int = 64,
+) -> Callable[[], None]:
+    """Return a function that plays one iteration: an update of G, then D's on as many negatives.
+
+    Args:
+        batch: Gives real sequences, int64 (batch_size, length). D learns from half of them.
+        rollouts: Completions of each prefix.
+        negatives: Sequences that G writes anew for D; each is seen once.
+        vocabulary: Number of tokens.
+        length: Tokens in a sequence, at least the widest filter's.
+        batch_size: Sequences in a batch: G's, and D's of both kinds together.
+    """
+    g, d = Generator(vocabulary), Discriminator(vocabulary)
+    opt_g = torch.optim.Adam(g.parameters(), 1e-2)
+    opt_d = torch.optim.Adam(d.parameters(), 1e-4)
+    half = batch_size // 2
+    kinds = torch.tensor([1] * half + [0] * half)
+
+    def update_g() -> None:
+        tokens = generate(g, batch_size, length)
+        d.eval()
+        values = rewards(g, d, tokens, rollouts)
+        d.train()
+        before = F.pad(tokens[:, :-1], (1, 0))
+        logits = g.output(g.read(before)[0])
+        chosen = logits.log_softmax(2).gather(2, tokens[:, :, None])[:, :, 0]
+        opt_g.zero_grad()
+        (-chosen * values).sum().backward()
+        nn.utils.clip_grad_norm_(g.parameters(), 5.0)
+        opt_g.step()
+
+    def update_d(fake: Tensor) -> None:
+        logits = d(torch.cat([batch()[:half], fake]))
+        decay = d.output.weight.square().sum() + d.output.bias.square().sum()
+        opt_d.zero_grad()
+        (F.cross_entropy(logits, kinds) + 0.2 / 2 * decay).backward()
+        opt_d.step()
+
+    def play() -> None:
+        update_g()
+        written = torch.cat([generate(g, batch_size, length) for _ in range(negatives // batch_size)])
+        for part in torch.randperm(len(written)).split(half):
+            update_d(written[part])
+
+    return play

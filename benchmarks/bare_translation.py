@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -160,20 +159,3 @@ def cyclegan_step(blocks: int, batch: Batch) -> Callable[[], None]:
         opt_d.step()
 
     return step
-
-
-#: The settings of mmgan that each bare loop computes.
-GAMES: dict[str, dict[str, Any]] = {
-    "pix2pix-256": {"plugin": "pix2pix", "size": 256},
-    "pix2pix-128": {"plugin": "pix2pix", "size": 128},
-    "cyclegan-128": {"plugin": "cyclegan", "size": 128, "blocks": 6},
-    "cyclegan-256": {"plugin": "cyclegan", "size": 256, "blocks": 9},
-}
-
-
-def bare_step(game: str, batch: Batch) -> Callable[[], None]:
-    """Return the step of one of :data:`GAMES`."""
-    settings = GAMES[game]
-    if settings["plugin"] == "pix2pix":
-        return pix2pix_step(settings["size"], batch)
-    return cyclegan_step(settings["blocks"], batch)

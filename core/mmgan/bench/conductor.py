@@ -27,18 +27,21 @@ class Conductor:
 
     # The last of all in both: what the others do in a step is part of the step.
     @hookimpl(trylast=True)
-    def before_run(self) -> None:
+    def before_run(self, run: Run) -> None:
         """Begin."""
-        self._left = next(self.program)
+        self._go_on(run)
 
     @hookimpl(trylast=True)
     def after_step(self, run: Run) -> None:
         """Count, and go on with the program where its steps are done."""
         self._left -= 1
         if self._left == 0:
-            self._left = next(self.program, 0)
-            if not self._left:
-                run.stop_signal = signal.SIGINT
+            self._go_on(run)
+
+    def _go_on(self, run: Run) -> None:
+        self._left = next(self.program, 0)
+        if not self._left:
+            run.stop_signal = signal.SIGINT
 
 
 def conduct(run: Run, program: Program) -> None:

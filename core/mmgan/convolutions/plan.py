@@ -31,6 +31,8 @@ RULE: dict[tuple[Kind, str], tuple[str, float, float]] = {
     ("forward", "strided"): ("product, channels-last", 5_000, inf),
     ("input", "strided"): ("library, channels-last", 0, inf),
 }
+#: What part of the library's time another form must stay below to be taken.
+_GAIN = 0.95
 #: How often a form is tried, and for how many seconds at most; the least time counts.
 _TRIES, _SECONDS = 5, 0.25
 
@@ -116,6 +118,8 @@ def fastest(key: str, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry) -> s
         if turn and time.perf_counter() > end:
             break
     best = min(least, key=lambda name: least[name])
+    if least[best] > _GAIN * least[LIBRARY]:
+        best = LIBRARY  # as fast to within what clocks are worth, and it reorders nothing
     times = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in least.items())
     log.info("convolution %s: %s (%s)", key, best, times)
     return best

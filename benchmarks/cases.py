@@ -1,0 +1,146 @@
+"""What ``table.py`` measures: cases, each a game in one size, and the data that their loops train on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+import mmgan
+from mmgan.config import check
+
+if TYPE_CHECKING:
+    from mmgan.config import Config
+
+
+@dataclass(frozen=True)
+class Case:
+    """A game in one size.
+
+    Args:
+        name: Its name on the command line and in the results.
+        what: The same for people, with what a step of it is.
+        game: Which loops play it: a plugin's name; ``seqgan-rewards`` is a part of a step of seqgan, which
+            no engine plays.
+        settings: mmgan's, where they are not the defaults.
+        precision: mmgan's, ``fp32`` or ``bf16``; the plain loop's is always fp32.
+        engine_steps: How many of the engine's steps make one of the bare loops'.
+        loops: Which loops there are.
+    """
+
+    name: str
+    what: str
+    game: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    precision: str = "bf16"
+    engine_steps: int = 1
+    loops: tuple[str, ...] = ("plain", "mmgan", "same")
+
+    @property
+    def plugin(self) -> str:
+        """The plugin whose settings and networks these are."""
+        return self.game.partition("-")[0]
+
+    @property
+    def through_the_engine(self) -> bool:
+        """Whether mmgan's loop is the engine, and not a function."""
+        return self.game == self.plugin
+
+    def config(self, plugins: mmgan.Plugins) -> Config:
+        """Return all of mmgan's settings: the defaults, but without an end and what happens now and then."""
+        fixed: dict[str, Any] = dict.fromkeys(("sample_every", "evaluate_every", "checkpoint_every"), 0)
+        fixed |= {"plugin": self.plugin, "data": "random", "steps": 2**62, "device": "cpu"}
+        fixed |= {"precision": self.precision}
+        return check(plugins.task(self.plugin).Config, {**fixed, **self.settings})
+
+
+#: Without a moving average, which the plain loops do not have; the papers' sizes, but WaveGAN's and SeqGAN's.
+DCGAN = {"size": 64, "channels": 3, "width": 64, "batch_size": 64, "ema": 0.0}
+WAVEGAN = {"length": 16_384, "dim": 32, "batch_size": 16, "ema": 0.0}
+#: The adversarial stage alone, and a quarter of the updates of D that an iteration has in the preset
+#: paper-small (78 of 312): with all of them the plain loop would take minutes. So G has more weight here.
+SEQGAN = {"data": "oracle", "mle_steps": 0, "pretrain_rounds": 0, "negatives": 2_496}
+
+CASES = (
+    # Nearly all time is in Python: every microsecond of the engine shows.
+    Case("gan-ring", "gan on points, batch 100", "gan", {"data": "ring"}, "fp32", loops=("mmgan", "same")),
+    Case("dcgan-64", "dcgan, 64 pixels, width 64, batch 64", "dcgan", DCGAN),
+    Case(
+        "dcgan-64-tuned",
+        "the same with `--tune`",
+        "dcgan",
+        DCGAN | {"convolutions": "tune"},
+        loops=("plain", "mmgan"),
+    ),
+    Case(
+        "dcgan-64-compiled",
+        "the same with `--compile`",
+        "dcgan",
+        DCGAN | {"compile": True},
+        loops=("plain", "mmgan"),
+    ),
+    # Which of the two is faster depends on the processor: in fp32 mmgan has minimal filtering.
+    Case("wavegan", "wavegan, 16,384 samples, dim 32, batch 16", "wavegan", WAVEGAN, "fp32"),
+    Case("wavegan-bf16", "wavegan, 16,384 samples, dim 32, batch 16", "wavegan", WAVEGAN),
+    Case(
+        "wavegan-bf16-tuned",
+        "the same with `--tune`",
+        "wavegan",
+        WAVEGAN | {"convolutions": "tune"},
+        loops=("plain", "mmgan"),
+    ),
+    Case(
+        "seqgan-rewards",
+        "seqgan, the rewards of an update of G: batch 64, 16 rollouts, 20 tokens of 5,000",
+        "seqgan-rewards",
+        SEQGAN,
+        loops=("plain", "mmgan"),
+    ),
+    Case("seqgan", "seqgan, an update of G and 78 of D", "seqgan", SEQGAN, engine_steps=78),
+    Case("pix2pix-256", "pix2pix, 256 pixels", "pix2pix", {"size": 256}),
+    Case("cyclegan-128", "cyclegan, 128 pixels, 6 blocks", "cyclegan", {"size": 128, "blocks": 6}),
+    Case("cyclegan-256", "cyclegan, 256 pixels, 9 blocks", "cyclegan", {"size": 256, "blocks": 9}),
+)
+
+
+class RandomData(mmgan.Dataset):
+    """Random examples in memory: a real data set would say more of the disk than of the step.
+
+    Args:
+        *parts: What a batch consists of: tensors (examples, …).
+    """
+
+    description = "random"
+
+    def __init__(self, *parts: Tensor) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def batch(self, indices: Tensor, draw: mmgan.Draw | None = None) -> Any:
+        """Return a tensor (batch, …), or a tuple where an example has several parts."""
+        chosen = tuple(part[indices] for part in self.parts)
+        return chosen if len(chosen) > 1 else chosen[0]
+
+    def any(self, count: int) -> Any:
+        """Return a random batch, for the loops that have no loader."""
+        return self.batch(torch.randint(len(self), (count,)))
+
+
+def random_data(plugin: str, config: Any) -> RandomData:
+    """Return data of the shape that a plugin trains on."""
+    match plugin:
+        case "gan":
+            return RandomData(torch.randn(100_000, 2))
+        case "dcgan":
+            return RandomData(torch.rand(1024, config.channels, config.size, config.size) * 2 - 1)
+        case "wavegan":
+            return RandomData(torch.rand(256, 1, config.length) * 2 - 1)
+        case "seqgan":
+            return RandomData(torch.randint(config.vocabulary, (9_984, config.length)))
+        case _:
+            shape = (64, config.channels, config.size, config.size)
+            return RandomData(torch.rand(shape) * 2 - 1, torch.rand(shape) * 2 - 1)
