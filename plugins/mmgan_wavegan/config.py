@@ -9,8 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from mmgan.audio_task import AudioTaskConfig
 from mmgan.objective import ObjectiveConfig
 
-#: A network that learns the synthesised drums in minutes, where the paper's takes a GPU and days.
-DRUMS_DEFAULTS: dict[str, Any] = {"dim": 16, "batch_size": 32}
+#: A network that learns the synthesised drums in minutes, where the paper's takes a GPU and days. So small
+#: a one bears three times the paper's learning rate.
+DRUMS_DEFAULTS: dict[str, Any] = {"dim": 16, "batch_size": 32, "lr": 3e-4}
 
 
 class WaveGANConfig(AudioTaskConfig, ObjectiveConfig):
@@ -38,7 +39,7 @@ class WaveGANConfig(AudioTaskConfig, ObjectiveConfig):
         "wgan-gp", description="gradient penalty on the critic"
     )
     critic_steps: int = Field(5, ge=1, description="updates of the critic for each of G")
-    lr: float = Field(1e-4, gt=0, description="Adam's learning rate")
+    lr: float = Field(1e-4, gt=0, description="Adam's learning rate; 3e-4 by default for drums")
     betas: tuple[float, float] = Field((0.5, 0.9), description="Adam's decay rates")
     ema: float = Field(
         0.999,
