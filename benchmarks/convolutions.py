@@ -93,7 +93,7 @@ def main() -> None:
                 row = [
                     f"{layer.into}→{layer.out}, {layer.kernel}x{layer.kernel} / {layer.stride}",
                     f"{layer.batch}x{layer.side}x{layer.side}",
-                    layer.geometry.positions(layer.batch),
+                    layer.geometry.places_in(layer.batch),
                     layer.into * layer.out * layer.kernel**2,
                     how,
                     kind,

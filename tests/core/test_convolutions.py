@@ -48,7 +48,7 @@ class Always(Plan):
     def leaves(self, weight: Tensor, dtype: torch.dtype, places: int) -> bool:
         return False
 
-    def compute(self, kind: Any, a: Tensor, b: Tensor, geometry: Geometry, training: bool) -> Tensor:
+    def compute(self, kind: Any, a: Tensor, b: Tensor, geometry: Geometry, may_measure: bool) -> Tensor:
         return FORMS[self.form](kind, a, b, geometry)
 
 
@@ -150,6 +150,8 @@ def test_the_rule() -> None:
     assert by_rule("input", full, "contiguous", weights, 256) == "product"
     assert by_rule("weight", half, "channels-last", 256 * 128 * 16, 4096) == "product, channels-last"
     assert by_rule("weight", full, "channels-last", 256 * 128 * 16, 4096) == "library"
+    assert by_rule("weight", half, "strided", 256 * 128 * 16, 4096) == "product, channels-last"
+    assert by_rule("weight", torch.float64, "contiguous", 256 * 128 * 16, 4096) == "library"
     assert by_rule("forward", full, "strided", weights, 1) == "library"
 
 
@@ -179,6 +181,62 @@ def test_what_the_rule_leaves_to_the_library_is_computed_to_the_byte_as_by_it() 
         pictures = torch.randn(2, 3, 6, 10)
         assert torch.equal(ours(pictures), library(pictures))
         assert seen == [expected]
+
+
+@pytest.mark.parametrize("plan", [Plan(), Plan(measures=True)])
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_an_empty_batch_is_the_library_s(kind: type[nn.Module], plan: Plan) -> None:
+    layer = kind(8, 8, 4, 2, 1)
+    choose(layer, plan)
+    pictures = torch.zeros(0, 8, 6, 6, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(pictures).sum().backward()
+    assert pictures.grad.shape == pictures.shape
+    assert not layer.weight.grad.any()
+
+
+def test_number_formats_that_do_not_fit_are_refused_whatever_the_shape() -> None:
+    layer = nn.Conv2d(512, 512, 4, 2, 1)
+    choose(layer, Plan())
+    for pictures in (torch.zeros(1, 512, 4, 4), torch.zeros(64, 512, 32, 32)):
+        with pytest.raises(RuntimeError, match="should be the same"):
+            layer(pictures.double()[:1])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer.double()(torch.zeros(1, 512, 4, 4, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_transforms_and_traces_go_by_the_library() -> None:
+    layer = nn.Conv2d(512, 512, 4, 2, 1)
+    choose(layer, Plan())
+    pictures = torch.rand(1, 512, 4, 4)
+    assert not layer.plan.leaves(layer.weight, torch.float32, 4)
+    by_transform = torch.func.grad(lambda x: layer(x).square().sum())(pictures)
+    pictures.requires_grad_()
+    (by_product,) = torch.autograd.grad(layer(pictures).square().sum(), pictures)
+    torch.testing.assert_close(by_transform, by_product)
+    exported = torch.export.export(layer, (pictures.detach(),)).module()
+    torch.testing.assert_close(exported(pictures), layer(pictures))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_half_precision_rounds_like_the_library_s(form: str) -> None:
+    """Or nearly so, where up to 25 patches that are rounded already overlap."""
+    torch.manual_seed(0)
+    y, w = torch.randn(2, 64, 8, 8).bfloat16(), torch.randn(64, 16, 5, 5).bfloat16()
+    geometry = Geometry((8, 8), (5, 5), (1, 1), (2, 2))
+    exact = FORMS["library"]("input", y.double(), w.double(), geometry)
+    error = (FORMS[form]("input", y, w, geometry).double() - exact).norm() / exact.norm()
+    assert error < 2.5e-3
+
+
+def test_a_backward_pass_inside_autocast_keeps_the_layer_s_number_format() -> None:
+    library, ours = both(nn.Conv2d, {"kernel_size": 4, "stride": 2, "padding": 1}, torch.float32, "product")
+    pictures = torch.randn(2, 3, 6, 7)
+    for layer in (library, ours):
+        output = layer(pictures).square().sum()
+        with torch.autocast("cpu", torch.bfloat16):
+            output.backward()
+    torch.testing.assert_close(ours.weight.grad, library.weight.grad)
 
 
 def test_a_single_picture_without_a_batch_is_taken_too() -> None:

@@ -45,7 +45,7 @@ def configure_module(run: Run, name: str, module: nn.Module) -> None:
     if measures and run.ranks.world > 1:
         raise ConfigError(
             f"convolutions = 'tune': {run.ranks.world} processes would each measure for themselves.",
-            hint="--set convolutions=auto goes by a fixed rule.",
+            hint="Start without --tune, which goes by a fixed rule; go on with a tuned run in one process.",
         )
     choose(module, plan_of(run) or Plan(measures))
 
@@ -63,7 +63,7 @@ def after_load(run: Run, state: Mapping[str, Any]) -> None:
     """Take it back."""
     plan = plan_of(run)
     if plan is not None and plan.measures:
-        plan.choices.update(state.get(KEY, {}))
+        plan.choices = dict(state.get(KEY, {}))
 
 
 def plan_of(run: Run) -> Plan | None:

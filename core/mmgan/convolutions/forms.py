@@ -41,8 +41,10 @@ def product(kind: Kind, a: Tensor, b: Tensor, geometry: Geometry) -> Tensor:
     if kind == "input":
         # (in · kernel, out) times (out, batch · places): a patch of x for each place.
         columns = b.flatten(1).T @ a.transpose(0, 1).flatten(1)
+        # Patches that overlap are added in float32: in half precision each addition would round.
         patches = columns.view(len(columns), len(a), -1).transpose(0, 1)
-        return F.fold(patches, geometry.size, kernel, padding=padding, stride=stride)
+        patches = patches.float() if a.dtype.itemsize == 2 else patches
+        return F.fold(patches, geometry.size, kernel, padding=padding, stride=stride).to(a.dtype)
     x = a if kind == "forward" else b
     # (in · kernel, batch · places): one product for the whole batch.
     columns = F.unfold(x, kernel, padding=padding, stride=stride).transpose(0, 1).flatten(1)

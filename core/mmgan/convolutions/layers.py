@@ -18,6 +18,9 @@ class Planned(nn.Module):
     def by_plan(self, kind: Kind, input: Tensor, weight: Tensor, geometry: Geometry) -> Tensor | None:
         """Compute a convolution without bias, or return None: then it is left to the library.
 
+        To which also go number formats that do not fit together, which it refuses, and calls by torch.func,
+        torch.jit.trace and torch.export, which can't look into an autograd function written in Python.
+
         Args:
             kind: ``forward``, or ``input`` for a transposed one.
             input: (batch, channels, height, width); signals have a height of 1.
@@ -27,11 +30,21 @@ class Planned(nn.Module):
         # Autocast's number format, where that is on.
         casts = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if casts else weight.dtype
-        if self.plan is None or self.plan.leaves(weight, dtype, geometry.places_in(len(input))):
+        fits = torch.float64 not in (input.dtype, weight.dtype) if casts else input.dtype == weight.dtype
+        if self.plan is None or not fits or _transformed():
+            return None
+        if self.plan.leaves(weight, dtype, geometry.places_in(len(input))):
             return None
         factors = input.to(dtype), weight.to(dtype)
         output: Tensor = Product.apply(kind, *factors, geometry, self.plan, torch.is_grad_enabled())
         return output
+
+
+def _transformed() -> bool:
+    """Whether torch traces, compiles or transforms what is being computed."""
+    functorch = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+    # By the compiler's public function, which knows of torch.export too.
+    return bool(torch.compiler.is_compiling() or torch._C._get_tracing_state() or functorch())
 
 
 def choose(module: nn.Module, plan: Plan) -> None:

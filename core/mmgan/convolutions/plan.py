@@ -18,16 +18,15 @@ log = logging.getLogger(__name__)
 LIBRARY = "library"
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-#: What pays from so many weights for each place on, by kind of product and by how the weights are kept; first
-#: in half precision, then in float32. What is not here is the library's. Measured by
-#: ``benchmarks/convolutions.py``; docs/performance.md has the table.
+#: What pays from so many weights for each place on, by kind of product and by how the weights are kept (""
+#: where they are what is made); first in half precision, then in wider ones. What is not here is the
+#: library's. Measured by ``benchmarks/convolutions.py``.
 RULE: dict[tuple[Kind, str], tuple[str, float, float]] = {
     ("forward", "contiguous"): ("product", 50_000, 50_000),
     ("input", "contiguous"): ("product", 50_000, 10_000),
-    ("weight", "contiguous"): ("product, channels-last", 100, 10_000),
+    ("weight", ""): ("product, channels-last", 100, 10_000),
     ("forward", "channels-last"): ("product, channels-last", 5_000, inf),
-    ("weight", "channels-last"): ("product, channels-last", 100, 10_000),
-    # WaveGAN's, which keeps the weights of a tap together.
+    # WaveGAN's, which keeps the weights of a tap together; measured by `--tune`.
     ("forward", "strided"): ("product, channels-last", 5_000, inf),
     ("input", "strided"): ("library, channels-last", 0, inf),
 }
@@ -43,12 +42,12 @@ def by_rule(kind: Kind, dtype: torch.dtype, kept: str, weights: int, places: int
     Args:
         kind: Which product.
         dtype: In which number format it is computed.
-        kept: The weights' memory format, ``contiguous`` or ``channels-last``.
+        kept: The weights' memory format: ``contiguous``, ``channels-last`` or ``strided`` (any other).
         weights: How many numbers the filters have.
         places: Where they are applied, of all pictures of a batch together.
     """
-    form, half, full = RULE.get((kind, kept), (LIBRARY, inf, inf))
-    return form if weights >= (full if dtype == torch.float32 else half) * places else LIBRARY
+    form, half, wide = RULE.get((kind, "" if kind == "weight" else kept), (LIBRARY, inf, inf))
+    return form if weights >= (half if dtype.itemsize == 2 else wide) * places else LIBRARY
 
 
 class Plan:
@@ -72,7 +71,7 @@ class Plan:
             dtype: In which number format the layer computes.
             places: Where they are applied, of all pictures of a batch together.
         """
-        if weight.device.type != "cpu":
+        if weight.device.type != "cpu" or places == 0:
             return True
         if self.measures:
             return False
@@ -88,10 +87,10 @@ class Plan:
         """Return itself: the moving average of a network goes by the same plan."""
         return self
 
-    def compute(self, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry, training: bool) -> Tensor:
-        """Compute a product in the form that is chosen for it."""
+    def compute(self, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry, may_measure: bool) -> Tensor:
+        """Compute a product in the form that is chosen for it, of factors in one number format."""
         key = describe(kind, a, b, geometry) if self.measures else ""
-        if self.measures and training and key not in self.choices:
+        if self.measures and may_measure and key not in self.choices:
             self.choices[key] = fastest(key, kind, a, b, geometry)
         # What was not met in training goes by the rule: samples must not depend on when they are made.
         return FORMS[self.choices.get(key) or _rule_for(kind, a, b, geometry)](kind, a, b, geometry)
@@ -99,10 +98,8 @@ class Plan:
 
 def _rule_for(kind: Kind, a: Tensor, b: Tensor, geometry: Geometry) -> str:
     height, width = geometry.kernel
-    places = geometry.places_in(len(a))
-    if kind == "weight":  # which is made, so that it is kept in no format yet
-        return by_rule(kind, a.dtype, "contiguous", a.shape[1] * b.shape[1] * height * width, places)
-    return by_rule(kind, a.dtype, _format(b), b.numel(), places)
+    weights = a.shape[1] * b.shape[1] * height * width if kind == "weight" else b.numel()
+    return by_rule(kind, a.dtype, _format(b), weights, geometry.places_in(len(a)))
 
 
 def fastest(key: str, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry) -> str:

@@ -65,19 +65,20 @@ class Geometry(NamedTuple):
 class Product(torch.autograd.Function):
     """One of the three products, in the form that a plan chooses for it.
 
-    ``Product.apply(kind, a, b, geometry, plan, training)``. The factors are x (batch, in, height, width),
+    ``Product.apply(kind, a, b, geometry, plan, may_measure)``. The factors are x (batch, in, height, width),
     y (batch, out, …) and w (out, in, …): x and w for ``forward``, y and w for ``input``, y and x for
     ``weight``.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry, plan: Plan, training: bool
+        ctx: Any, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry, plan: Plan, may_measure: bool
     ) -> Tensor:
-        """Compute it; in training the plan may measure."""
-        ctx.kind, ctx.rest = kind, (geometry, plan, training)
+        """Compute it, in the number format of its factors; the plan may measure in training."""
+        ctx.kind, ctx.rest = kind, (geometry, plan, may_measure)
         ctx.save_for_backward(a, b)
-        result = plan.compute(kind, a, b, geometry, training)
+        with torch.autocast("cpu", enabled=False):
+            result = plan.compute(kind, a, b, geometry, may_measure)
         # The same numbers, but no view of a matrix: an activation may work in place on what a layer returns.
         whole = result.untyped_storage()
         return result.new_empty(0).set_(whole, result.storage_offset(), result.shape, result.stride())

@@ -84,7 +84,7 @@ class Always(Plan):
     def leaves(self, weight: Tensor, dtype: torch.dtype, places: int) -> bool:
         return False
 
-    def compute(self, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry, training: bool) -> Tensor:
+    def compute(self, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry, may_measure: bool) -> Tensor:
         return FORMS[self.form](kind, a, b, geometry)
 
 
