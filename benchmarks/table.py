@@ -84,7 +84,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="CASE",
         help=f"one of {', '.join(names)}; repeatable",
     )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that are counted (default 5)")
+    parser.add_argument("--rounds", type=positive, default=5, help="rounds that are counted (default 5)")
+
+
+def positive(text: str) -> int:
+    """Read a number from 1 on."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number}: at least 1 is needed")
+    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -115,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results = measure_all(cases, options.rounds)
     except WorkerError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     table = markdown(results)
     print(table, end="")
     if options.json:

@@ -275,7 +275,10 @@ def test_a_worker_ends_with_its_stdin() -> None:
 
 
 SCRIPT = f"""
+import signal
 import sys
+# Whoever runs tests in the background ignores Ctrl-C, and so would their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {str(Path(alternate.__file__).parent)!r})
 import alternate
 from cases import CASES
@@ -326,3 +329,9 @@ def members(group: int) -> list[int]:
         if int(number) == group and state != "Z":
             found.append(int(path.parent.name))
     return found
+
+
+def test_at_least_one_round(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        table.main(["--rounds", "0"])
+    assert "--rounds: 0: at least 1 is needed" in capsys.readouterr().err
