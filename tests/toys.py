@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 import mmgan
 from mmgan import Config, Dataset, Draw, Phase, Player, PointSamples, Run, Stage, Task, hookimpl
+from mmgan.convolutions.forms import FORMS
+from mmgan.convolutions.plan import Plan
+from mmgan.convolutions.products import Geometry
 from mmgan.losses import adversarial_loss, penalty
 from mmgan.plugins import Plugins
 
@@ -220,6 +223,20 @@ class Games:
     def register_tasks(self, register: Any) -> None:
         for name, task in GAMES.items():
             register(name, task)
+
+
+class Always(Plan):
+    """A plan of convolutions that chooses one form for all."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form = form
+
+    def leaves(self, weight: Tensor, dtype: torch.dtype, places: int) -> bool:
+        return False
+
+    def compute(self, kind: Any, a: Tensor, b: Tensor, geometry: Geometry, may_measure: bool) -> Tensor:
+        return FORMS[self.form](kind, a, b, geometry)
 
 
 def toy_run(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import everything
+from toys import Always, everything
 
 import mmgan
 from mmgan import ConfigError, convolutions
@@ -36,20 +36,6 @@ LAYERS: list[tuple[type[nn.Module], dict[str, Any]]] = [
     (nn.ConvTranspose2d, {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1}),
     (nn.ConvTranspose2d, {"kernel_size": 2, "stride": 3, "padding": 0, "output_padding": (1, 0)}),
 ]
-
-
-class Always(Plan):
-    """Chooses one form for all."""
-
-    def __init__(self, form: str) -> None:
-        super().__init__()
-        self.form = form
-
-    def leaves(self, weight: Tensor, dtype: torch.dtype, places: int) -> bool:
-        return False
-
-    def compute(self, kind: Any, a: Tensor, b: Tensor, geometry: Geometry, may_measure: bool) -> Tensor:
-        return FORMS[self.form](kind, a, b, geometry)
 
 
 def both(

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from toys import Always
 
 from mmgan.convolutions.forms import FORMS
 from mmgan.convolutions.layers import choose
 from mmgan.convolutions.plan import Plan
-from mmgan.convolutions.products import Geometry, Kind
 from mmgan.losses import gradient_penalty
 from mmgan_wavegan import layers, minimal_filtering
 from mmgan_wavegan.layers import (
@@ -72,20 +72,6 @@ def test_lengths_on_the_way(length: int, channels: int) -> None:
         length, [16_384, 4096, 1024, 256, 64, 16]
     )
     assert seen == [*ups, length, *downs]
-
-
-class Always(Plan):
-    """Chooses one form of convolution for all."""
-
-    def __init__(self, form: str) -> None:
-        super().__init__()
-        self.form = form
-
-    def leaves(self, weight: Tensor, dtype: torch.dtype, places: int) -> bool:
-        return False
-
-    def compute(self, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry, may_measure: bool) -> Tensor:
-        return FORMS[self.form](kind, a, b, geometry)
 
 
 @pytest.mark.parametrize("form", FORMS)
