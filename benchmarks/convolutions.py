@@ -16,11 +16,11 @@ from typing import NamedTuple
 import torch
 
 from mmgan.convolutions.forms import FORMS
+from mmgan.convolutions.plan import KINDS
 from mmgan.convolutions.products import Geometry, Kind
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
-KINDS: tuple[Kind, ...] = ("forward", "input", "weight")
 
 
 class Layer(NamedTuple):

@@ -12,11 +12,9 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Any, TextIO
 
 import torch
@@ -28,10 +26,9 @@ from same_translation import CycleGAN, Pix2Pix
 
 import mmgan
 from mmgan.bench.conductor import conduct
+from mmgan.bench.measuring import set_up
 from mmgan.bench.operations import Operations
 from mmgan.cli.memory import keep_freed_memory
-from mmgan.listeners import default_listeners
-from mmgan.listeners.checkpointer import Checkpointer
 
 #: The line that asks for them.
 OPERATIONS = "operations"
@@ -80,10 +77,7 @@ def by_hand(case: Case, loop: str, program: Generator[int, None, None]) -> None:
 def through_the_engine(case: Case, program: Generator[int, None, None]) -> None:
     """Let the engine play, with all listeners of a run but the one that saves checkpoints."""
     run = new_run(case)
-    listeners = [own for own in default_listeners(run.config) if not isinstance(own, Checkpointer)]
-    with tempfile.TemporaryDirectory() as folder:
-        run.folder = Path(folder)
-        run.plugins.attach(listeners)
+    with set_up(run):
         conduct(run, (steps * case.engine_steps for steps in program))
 
 

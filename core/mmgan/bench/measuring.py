@@ -109,7 +109,7 @@ def measure(
                 yield 1
             one.flops = operations.get_total_flops()
 
-    with _set_up(run):
+    with set_up(run):
         conduct(run, program())
     tell("the fastest matrix product")
     speed = _speed(found, run.config.batch_size)
@@ -139,7 +139,7 @@ def _play(run: Run, kind: Kind, start: int) -> None:
 
 
 @contextmanager
-def _set_up(run: Run) -> Iterator[None]:
+def set_up(run: Run) -> Iterator[None]:
     """Give a run a folder for a time, the listeners that every run has, and no end."""
     listeners = [own for own in default_listeners(run.config) if not isinstance(own, Checkpointer)]
     for player in run.players.values():
