@@ -81,7 +81,6 @@ CASES = (
         DCGAN | {"compile": True},
         loops=("plain", "mmgan"),
     ),
-    # Which of the two is faster depends on the processor: in fp32 mmgan has minimal filtering.
     Case("wavegan", "wavegan, 16,384 samples, dim 32, batch 16", "wavegan", WAVEGAN, "fp32"),
     Case("wavegan-bf16", "wavegan, 16,384 samples, dim 32, batch 16", "wavegan", WAVEGAN),
     Case(

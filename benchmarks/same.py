@@ -22,6 +22,7 @@ from mmgan.losses import adversarial_loss, gradient_penalty, interpolate
 from mmgan_dcgan import networks as dcgan_networks
 from mmgan_gan import networks as gan_networks
 from mmgan_wavegan import networks as wavegan_networks
+from mmgan_wavegan.minimal_filtering import evaluated_once
 
 Batch = Callable[[], Any]
 
@@ -123,7 +124,7 @@ class WaveGAN(Loop):
             with self.autocast(), torch.set_grad_enabled(turn == c.critic_steps - 1):
                 fake = self.g(torch.rand(len(real), c.latent) * 2 - 1)
             self.d_opt.zero_grad()
-            with self.autocast():
+            with self.autocast(), evaluated_once():
                 loss = self.critic_loss(real, fake.detach())
             loss.backward()
             self.d_opt.step()

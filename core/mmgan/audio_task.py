@@ -20,6 +20,8 @@ from mmgan.task import Task
 CHUNK = 32
 #: Sounds of the data that are shown beside generated ones.
 SHOWN = 8
+#: A generated sound with a peak below this, 40 dB below full scale, is silence and stays so.
+SILENCE = 0.01
 
 
 class AudioTaskConfig(AudioConfig):
@@ -69,7 +71,7 @@ class AudioTask(Task):
         if self.run.data_is_open:
             dataset: AudioData = self.run.dataset
             real = dataset.sounds(_chosen(len(dataset), SHOWN))
-        return AudioSamples(self.generate(self.latents(n)), self.config.sample_rate, real)
+        return self._samples(self.latents(n), real)
 
     def interpolate(self, n: int) -> AudioSamples:
         """Generate ``n`` sounds along a closed walk over the sphere that Gaussian latents lie near."""
@@ -77,11 +79,24 @@ class AudioTask(Task):
 
     def walk(self, n: int, between: Any) -> AudioSamples:
         """Generate ``n`` sounds along a closed walk, eight from corner to corner."""
-        latents = closed_walk(self.latents(max(2, n // 8)), n, between)
-        return AudioSamples(self.generate(latents), self.config.sample_rate)
+        return self._samples(closed_walk(self.latents(max(2, n // 8)), n, between))
+
+    def _samples(self, latents: Tensor, real: Tensor | None = None) -> AudioSamples:
+        """Generate sounds for people, as loud as the data's: one-shots have full scale if these have it.
+
+        Of what each sound's loudness is, such data tells G nothing.
+        """
+        sounds = self.generate(latents)
+        if self.config.slice == "oneshot" and self.config.normalize == "peak":
+            peaks = sounds.abs().amax((1, 2), keepdim=True)
+            sounds = torch.where(peaks < SILENCE, sounds, sounds / peaks)
+        return AudioSamples(sounds, self.config.sample_rate, real)
 
     def evaluate(self, n: int) -> dict[str, float]:
-        """Score ``n`` sounds (0: as many as the data, at most 2,000) against as many of the data."""
+        """Score ``n`` sounds (0: as many as the data, at most 2,000) against as many of the data.
+
+        Scores are of what G generates; what ``sample`` makes of its loudness does not hide what it misses.
+        """
         dataset: AudioData = self.run.dataset
         n = n or min(len(dataset), 2_000)
         generated = (self.generate(self.latents(len(chunk))) for chunk in torch.split(torch.arange(n), CHUNK))

@@ -9,6 +9,7 @@ from mmgan import AudioSamples, Player, Stage
 from mmgan.audio_task import AudioTask
 from mmgan.objective import Objective
 from mmgan_wavegan.config import WaveGANConfig
+from mmgan_wavegan.minimal_filtering import evaluated_once
 from mmgan_wavegan.networks import Critic, Generator
 
 
@@ -55,6 +56,7 @@ class WaveGAN(AudioTask):
         """Let the critic score real and generated sounds, or G be judged by it."""
         if phase == "D":
             # Without batch norm real and fake sounds can pass together: weights are read once.
-            scores = self.d(torch.cat([real, fake.detach()]), sets=2).chunk(2)
-            return self.objective.discriminator(self.d, real, fake, scores)
+            with evaluated_once():
+                scores = self.d(torch.cat([real, fake.detach()]), sets=2).chunk(2)
+                return self.objective.discriminator(self.d, real, fake, scores)
         return self.objective.generator(self.d, real, fake)

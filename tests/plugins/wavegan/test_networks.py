@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from math import sqrt
 
 import pytest
@@ -94,15 +95,25 @@ def test_a_layer_by_plan_is_the_library_s(kind: type[nn.Module], stride: int, fo
     torch.testing.assert_close(*found)
 
 
-def test_in_bf16_the_plan_is_asked() -> None:
-    critic, plan = Critic(16_384, 1, 4), Plan(measures=True)
+def test_in_bf16_the_plan_is_asked_where_nothing_filters_minimally() -> None:
+    critic, g, plan = Critic(16_384, 1, 4), Generator(16_384, 1, 4, 10), Plan(measures=True)
     choose(critic, plan)
+    choose(g, plan)
+    critic(torch.rand(2, 1, 16_384)).sum().backward()
+    g(torch.rand(2, 10)).sum().backward()
     with torch.autocast("cpu", torch.bfloat16):
         critic(torch.rand(2, 1, 16_384)).sum().backward()
+    assert not plan.choices
+    with torch.autocast("cpu", torch.bfloat16):
+        g(torch.rand(2, 10)).sum().backward()
     assert {key.split()[0] for key in plan.choices} == {"forward", "input", "weight"}
     assert all("bfloat16" in key for key in plan.choices)
-    critic(torch.rand(2, 1, 16_384))
-    assert all("bfloat16" in key for key in plan.choices), "float32 goes by minimal filtering"
+    found = len(plan.choices)
+    deeper = Critic(32_768, 1, 2)
+    choose(deeper, plan)
+    with torch.autocast("cpu", torch.bfloat16):
+        deeper(torch.rand(2, 1, 32_768)).sum().backward()
+    assert len(plan.choices) == found + 3, "those of its layer of stride 2"
 
 
 @pytest.mark.parametrize("upsampling", ["nearest", "linear"])
@@ -262,45 +273,62 @@ def penalised_gradients(critic: Critic, x: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad(loss, list(critic.parameters())))
 
 
-def test_the_penalised_critic_s_gradients_equal_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("once", [False, True])
+def test_the_penalised_critic_s_gradients_equal_the_plain_ones(
+    once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In float64, since rounding decides on which side of zero a few of LeakyReLU's inputs are."""
     torch.manual_seed(0)
     critic, x = Critic(16_384, 1, 8).double(), torch.rand(3, 1, 16_384, dtype=torch.float64) * 2 - 1
     matrices = minimal_filtering._matrices
-    monkeypatch.setattr(
-        minimal_filtering, "_matrices", lambda kernel: tuple(m.double() for m in matrices(kernel))
-    )
-    monkeypatch.setattr(layers, "_filters_minimally", lambda module, x: True)
-    fast = penalised_gradients(critic, x)
-    monkeypatch.setattr(layers, "_filters_minimally", lambda module, x: False)
+    doubled = (matrix.double() for matrix in matrices(25, torch.float32))
+    of_doubles = minimal_filtering._Matrices(*doubled)
+    monkeypatch.setattr(minimal_filtering, "_matrices", lambda kernel, dtype: of_doubles)
+    monkeypatch.setattr(layers, "_minimal_format", lambda module, x: torch.float64)
+    with minimal_filtering.evaluated_once() if once else contextlib.nullcontext():
+        fast = penalised_gradients(critic, x)
+    monkeypatch.setattr(layers, "_minimal_format", lambda module, x: None)
     monkeypatch.setattr("mmgan_wavegan.networks.leaky_relu", lambda x: F.leaky_relu(x, 0.2))
     for one, other in zip(fast, penalised_gradients(critic, x), strict=True):
         # The matrices were rounded to float32.
         assert (one - other).norm() <= 1e-4 * other.norm() + 1e-12
 
 
-def test_minimal_filtering_is_used_for_float32_on_a_cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    used: list[bool] = []
-    decide = layers._filters_minimally
+def test_where_minimal_filtering_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[torch.dtype | None] = []
+    decide = layers._minimal_format
 
-    def watched(module: Convolution | TransposedConvolution, x: Tensor) -> bool:
+    def watched(module: Convolution | TransposedConvolution, x: Tensor) -> torch.dtype | None:
         used.append(decide(module, x))
         return used[-1]
 
-    monkeypatch.setattr(layers, "_filters_minimally", watched)
+    monkeypatch.setattr(layers, "_minimal_format", watched)
     critic, x = Critic(16_384, 1, 2), torch.rand(1, 1, 16_384)
     critic(x)
-    assert used == [True] * 5
+    assert used == [torch.float32] * 5
     used.clear()
     with torch.autocast("cpu", torch.bfloat16):
         critic(x)
-    assert used == [False] * 5
+    assert used == [torch.bfloat16] * 5
+    used.clear()
+    with torch.autocast("cpu", torch.float16):
+        critic(x)
+    assert used == [None] * 5
     used.clear()
     Critic(32_768, 1, 2)(torch.rand(1, 1, 32_768))
-    assert used == [True] * 5 + [False], "the layer of stride 2 is the library's"
+    assert used == [torch.float32] * 5 + [None], "the layer of stride 2 is the library's"
     used.clear()
     Critic(16_384, 1, 2, kernel=31)(x)
-    assert used == [False] * 5, "a longer kernel has not enough points"
+    assert used == [None] * 5, "a longer kernel has not enough points"
+
+
+def test_in_bf16_a_generator_does_not_filter_minimally() -> None:
+    """A thirtieth of rounding would be heard in its sounds."""
+    torch.manual_seed(0)
+    layer, x = TransposedConvolution(8, 4, 25, 4), torch.randn(2, 8, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = layer(x)
+    assert (half - layer(x)).std() < 5e-3 * half.std()
 
 
 def test_a_post_filter_that_passes_one_tap_changes_nothing() -> None:

@@ -223,6 +223,33 @@ def test_samples_need_no_data(tmp_path: Path) -> None:
     assert torch.equal(samples.waveforms, run.sample(2).waveforms)
 
 
+@pytest.mark.parametrize(
+    ("settings", "full"),
+    [({}, True), ({"normalize": "none"}, False), ({"slice": "crops", "length": 16_384}, False)],
+)
+def test_samples_are_as_loud_as_the_data(
+    settings: dict[str, Any], full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each sound of the data has full scale, the generated ones have it, but for silence."""
+    run = wavegan_run(channels=2, **settings)
+    torch.manual_seed(0)
+    soft = torch.rand(4, 2, 16_384) - 0.5
+    soft[1] *= 1e-3
+    soft[3] = 0
+    monkeypatch.setattr(run.task, "generate", lambda z: soft[: len(z)].clone())
+    for samples in (run.sample(4), run.interpolate(4)):
+        peaks = samples.waveforms.abs().amax((1, 2))
+        if full:
+            torch.testing.assert_close(peaks[[0, 2]], torch.ones(2))
+            assert torch.equal(samples.waveforms[[1, 3]], soft[[1, 3]])
+            one, other = samples.waveforms[0], soft[0]
+            torch.testing.assert_close(one / one.abs().max(), other / other.abs().max())
+        else:
+            assert torch.equal(samples.waveforms, soft)
+    if full:
+        assert run.sample(4).real.abs().amax((1, 2)).min() > 0.999
+
+
 def critic_gradient(run: mmgan.Run, precision: str) -> Tensor:
     """Return the critic's whole gradient on a fixed batch, fakes, shifts and interpolation."""
     twin = wavegan_run(dim=8, latent=8, precision=precision)
