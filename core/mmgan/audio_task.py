@@ -84,7 +84,7 @@ class AudioTask(Task):
     def _samples(self, latents: Tensor, real: Tensor | None = None) -> AudioSamples:
         """Generate sounds for people, as loud as the data's: one-shots have full scale if these have it.
 
-        Of what each sound's loudness is, such data tells G nothing.
+        How loud a sound was is not in such data: full scale is a convention, which samples keep.
         """
         sounds = self.generate(latents)
         if self.config.slice == "oneshot" and self.config.normalize == "peak":

@@ -107,7 +107,7 @@ def _fastest(device: Device) -> Precision:
         if feature == "AMX":
             return Precision(device, "bf16", "the processor has AMX")
         without = f"the processor has {feature} but no AMX" if feature else "the processor has no AMX"
-        return Precision(device, "fp32", f"{without}, without which bf16 is slower")
+        return Precision(device, "fp32", f"{without}, without which bf16 may be slower")
     return Precision(device, "fp32", f"the default on {device.type}")
 
 

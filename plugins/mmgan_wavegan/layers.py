@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from mmgan.convolutions.layers import Planned
+from mmgan.convolutions.layers import Planned, transformed
 from mmgan.convolutions.products import Geometry
 from mmgan_wavegan import minimal_filtering
 
@@ -80,7 +80,7 @@ class TransposedConvolution(Planned):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, inputs, length) to (batch, outputs, stride * length)."""
-        # In bf16 its rounding is a thirtieth of the signal: a critic bears it, but in a sound it is heard.
+        # In bf16 its rounding, a thirtieth of the signal, would be a noise in the fakes that G can't unlearn.
         if _minimal_format(self, x) == torch.float32:
             return minimal_filtering.convolve_transposed(x, self.weight) + self.bias[:, None]
         padding = (self.kernel - self.stride + 1) // 2
@@ -267,9 +267,14 @@ def _geometry(length: int, kernel: int, stride: int) -> Geometry:
 
 def _minimal_format(module: Convolution | TransposedConvolution, x: Tensor) -> torch.dtype | None:
     """Return the number format in which a layer filters minimally, or nothing where it does not."""
-    fits = module.stride == minimal_filtering.STRIDE and module.kernel <= minimal_filtering.LONGEST
-    if not fits or x.device.type != "cpu":
-        return None
-    cast = torch.is_autocast_enabled("cpu") and x.is_floating_point() and x.dtype != torch.float64
+    cast = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64
     dtype = torch.get_autocast_dtype("cpu") if cast else x.dtype
-    return dtype if dtype in minimal_filtering.SCHEMES else None
+    scheme = minimal_filtering.SCHEMES.get(dtype)
+    if scheme is None or not (cast or dtype == module.weight.dtype):
+        return None
+    fits = module.stride == minimal_filtering.STRIDE and module.kernel <= minimal_filtering.LONGEST
+    if not fits or x.device.type != "cpu" or x.numel() == 0 or transformed():
+        return None
+    # Of the shorter of its two signals.
+    step = scheme.tile * (1 if isinstance(module, TransposedConvolution) else module.stride)
+    return dtype if x.shape[2] % step == 0 else None

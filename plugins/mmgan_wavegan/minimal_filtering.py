@@ -56,6 +56,8 @@ SCHEMES = {
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolve with stride 4, as ``conv1d(x, weight, bias, stride=4, padding=(kernel - 3) // 2)``.
 
+    Its gradients are to be computed under the same autocast, or under none.
+
     Args:
         x: (batch, inputs, length), length a multiple of 32 (of 16 in bf16). Its number format is the one that
             is computed in: float32 or bfloat16.
@@ -84,7 +86,10 @@ def convolve_transposed(x: Tensor, weight: Tensor) -> Tensor:
     return _Transpose.apply(x, _tiles_of_output(x, kernel), _filters(weight, x.dtype), kernel)  # type: ignore[no-any-return]
 
 
-_evaluated: ContextVar[dict[tuple[int, torch.dtype], Tensor] | None] = ContextVar("evaluated", default=None)
+#: Of each weight (kept, or another could come by its id), format, and whether it learns: the weight and its
+#: evaluated filters.
+_Known = dict[tuple[int, torch.dtype, bool], tuple[Tensor, Tensor]]
+_evaluated: ContextVar[_Known | None] = ContextVar("evaluated", default=None)
 
 
 @contextmanager
@@ -105,10 +110,10 @@ def _filters(weight: Tensor, dtype: torch.dtype) -> Tensor:
     known = _evaluated.get()
     if known is None:
         return _Evaluation.apply(weight, dtype)  # type: ignore[no-any-return]
-    met = id(weight), dtype
+    met = id(weight), dtype, weight.requires_grad and torch.is_grad_enabled()
     if met not in known:
-        known[met] = _Evaluation.apply(weight, dtype)
-    return known[met]
+        known[met] = weight, _Evaluation.apply(weight, dtype)
+    return known[met][1]
 
 
 class _Evaluation(Function):

@@ -31,7 +31,7 @@ class Planned(nn.Module):
         casts = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if casts else weight.dtype
         fits = torch.float64 not in (input.dtype, weight.dtype) if casts else input.dtype == weight.dtype
-        if self.plan is None or not fits or _transformed():
+        if self.plan is None or not fits or transformed():
             return None
         if self.plan.leaves(weight, dtype, geometry.places_in(len(input))):
             return None
@@ -40,7 +40,7 @@ class Planned(nn.Module):
         return output
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
     """Whether torch traces, compiles or transforms what is being computed."""
     functorch = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
     # By the compiler's public function, which knows of torch.export too.

@@ -50,8 +50,10 @@ def test_equals_the_library_s(kernel: int, batch: int, inputs: int, outputs: int
     assert_near(convolve_transposed(y, weight), plain_transposed(y, weight))
 
 
-def test_the_longest_kernel_that_fits() -> None:
+def test_there_are_points_enough_for_the_longest_kernel() -> None:
     assert LONGEST == 28
+    for scheme in minimal_filtering.SCHEMES.values():
+        assert len(set(scheme.points)) == scheme.tile + LONGEST // 4 - 2
 
 
 def test_rounding_is_a_hundredth_of_bf16_s() -> None:
@@ -111,6 +113,24 @@ def test_filters_are_evaluated_once_where_that_is_asked_for(monkeypatch: pytest.
         weight *= 2
     with evaluated_once():
         assert_near(convolve(one, weight), plain(one, weight))
+
+
+def test_filters_that_are_evaluated_once_are_those_of_their_weights() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 3, 64), torch.randn(25, 3, 4, requires_grad=True)
+    with evaluated_once():
+        # Weights that are made anew each time, as a parametrised layer's are.
+        for _ in range(10):
+            fresh = torch.randn(25, 3, 4)
+            assert_near(convolve(x, fresh), plain(x, fresh))
+            del fresh
+        with torch.no_grad():
+            convolve(x, weight)
+        weight.requires_grad_(False)
+        convolve(x, weight)
+        weight.requires_grad_(True)
+        (gradient,) = torch.autograd.grad(convolve(x, weight).square().sum(), weight)
+    assert_near(gradient, torch.autograd.grad(plain(x, weight).square().sum(), weight)[0])
 
 
 Function = Callable[[Tensor, Tensor], Tensor]

@@ -320,10 +320,29 @@ def test_where_minimal_filtering_is_used(monkeypatch: pytest.MonkeyPatch) -> Non
     used.clear()
     Critic(16_384, 1, 2, kernel=31)(x)
     assert used == [None] * 5, "a longer kernel has not enough points"
+    used.clear()
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    critic(x)
+    assert used == [None] * 5, "what is compiled is left to the compiler"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("batch", "length"), [(2, 48), (2, 40), (2, 16), (0, 64)])
+def test_any_length_and_batch_will_do(dtype: torch.dtype, batch: int, length: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(batch, 3, length)
+    down, up = Convolution(3, 4, 25, 4), TransposedConvolution(3, 4, 25, 4)
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        shorter, longer = down(x), up(x)
+    assert shorter.shape == (batch, 4, length // 4)
+    assert longer.shape == (batch, 4, length * 4)
+    expected = F.conv1d(x, down.weight.permute(2, 1, 0), down.bias, 4, 11)
+    tolerance = 1e-4 if dtype == torch.float32 else 0.2
+    torch.testing.assert_close(shorter.float(), expected, atol=tolerance, rtol=0)
 
 
 def test_in_bf16_a_generator_does_not_filter_minimally() -> None:
-    """A thirtieth of rounding would be heard in its sounds."""
+    """A thirtieth of rounding would be a noise in the fakes, which G can't unlearn."""
     torch.manual_seed(0)
     layer, x = TransposedConvolution(8, 4, 25, 4), torch.randn(2, 8, 64)
     with torch.autocast("cpu", torch.bfloat16):
