@@ -11,7 +11,7 @@ from mmgan.objective import ObjectiveConfig
 
 #: A network that learns the synthesised drums in minutes, where the paper's takes a GPU and days. So small
 #: a one bears six times the paper's learning rate.
-DRUMS_DEFAULTS: dict[str, Any] = {"dim": 16, "batch_size": 16, "lr": 6e-4}
+DRUMS_DEFAULTS: dict[str, Any] = {"dim": 16, "batch_size": 32, "lr": 6e-4}
 
 
 class WaveGANConfig(AudioTaskConfig, ObjectiveConfig):
@@ -19,7 +19,7 @@ class WaveGANConfig(AudioTaskConfig, ObjectiveConfig):
 
     data: str = Field("drums", description="a folder of sounds, or drums (synthesised); drums:5000 for more")
     length: Literal[16384, 32768, 65536] = Field(16384, description="samples in a sound")
-    batch_size: int = Field(64, ge=1, description="sounds in a batch; 16 by default for drums")
+    batch_size: int = Field(64, ge=1, description="sounds in a batch; 32 by default for drums")
     dim: int = Field(64, ge=1, description="channels of the layer next to the sound; 16 by default for drums")
     kernel: int = Field(25, ge=5, description="length of the filters, odd")
     phase_shuffle: int = Field(2, ge=0, lt=16, description="greatest shift of phase shuffle; 0: none")

@@ -185,7 +185,7 @@ def test_defaults_are_the_paper_s_and_smaller_for_the_drums() -> None:
     )
     assert (paper.loss, paper.penalty, paper.penalty_weight, paper.critic_steps) == ("wgan", "wgan-gp", 10, 5)
     assert (paper.lr, paper.betas, paper.ema) == (1e-4, (0.5, 0.9), 0.999)
-    assert (settings().dim, settings().batch_size, settings().lr) == (16, 16, 6e-4)
+    assert (settings().dim, settings().batch_size, settings().lr) == (16, 32, 6e-4)
     assert (settings(data="drums:100").dim, settings(dim="64").dim) == (16, 64)
     for given, message in (
         ({"kernel": "24"}, "kernel = 24: It must be odd, such as 25"),
