@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from mmgan.convolutions.layers import Planned, transformed
+from mmgan.convolutions.layers import Planned, number_format
 from mmgan.convolutions.products import Geometry
 from mmgan_wavegan import minimal_filtering
 
@@ -267,14 +267,12 @@ def _geometry(length: int, kernel: int, stride: int) -> Geometry:
 
 def _minimal_format(module: Convolution | TransposedConvolution, x: Tensor) -> torch.dtype | None:
     """Return the number format in which a layer filters minimally, or nothing where it does not."""
-    cast = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64
-    dtype = torch.get_autocast_dtype("cpu") if cast else x.dtype
-    scheme = minimal_filtering.SCHEMES.get(dtype)
-    if scheme is None or not (cast or dtype == module.weight.dtype):
-        return None
     fits = module.stride == minimal_filtering.STRIDE and module.kernel <= minimal_filtering.LONGEST
-    if not fits or x.device.type != "cpu" or x.numel() == 0 or transformed():
+    dtype = number_format(x, module.weight)
+    if not fits or dtype not in minimal_filtering.SCHEMES or x.device.type != "cpu" or x.numel() == 0:
         return None
-    # Of the shorter of its two signals.
-    step = scheme.tile * (1 if isinstance(module, TransposedConvolution) else module.stride)
+    # A tile is one of the shorter of the two signals.
+    step = minimal_filtering.SCHEMES[dtype].tile
+    if isinstance(module, Convolution):
+        step *= module.stride
     return dtype if x.shape[2] % step == 0 else None

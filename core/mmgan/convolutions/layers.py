@@ -18,20 +18,14 @@ class Planned(nn.Module):
     def by_plan(self, kind: Kind, input: Tensor, weight: Tensor, geometry: Geometry) -> Tensor | None:
         """Compute a convolution without bias, or return None: then it is left to the library.
 
-        To which also go number formats that do not fit together, which it refuses, and calls by torch.func,
-        torch.jit.trace and torch.export, which can't look into an autograd function written in Python.
-
         Args:
             kind: ``forward``, or ``input`` for a transposed one.
             input: (batch, channels, height, width); signals have a height of 1.
             weight: (out, in, height, width), as a convolution has it whose transpose this may be.
             geometry: Where the weights are applied.
         """
-        # Autocast's number format, where that is on.
-        casts = torch.is_autocast_enabled("cpu")
-        dtype = torch.get_autocast_dtype("cpu") if casts else weight.dtype
-        fits = torch.float64 not in (input.dtype, weight.dtype) if casts else input.dtype == weight.dtype
-        if self.plan is None or not fits or transformed():
+        dtype = number_format(input, weight)
+        if self.plan is None or dtype is None:
             return None
         if self.plan.leaves(weight, dtype, geometry.places_in(len(input))):
             return None
@@ -40,7 +34,22 @@ class Planned(nn.Module):
         return output
 
 
-def transformed() -> bool:
+def number_format(input: Tensor, weight: Tensor) -> torch.dtype | None:
+    """Return what a layer on the CPU computes in: autocast's number format where that is on.
+
+    Returns:
+        None for what is the library's to take or refuse: number formats that do not fit together, and calls
+        by torch.compile, torch.func, torch.jit.trace and torch.export, which can't look into an autograd
+        function written in Python.
+    """
+    casts = torch.is_autocast_enabled("cpu")
+    fits = torch.float64 not in (input.dtype, weight.dtype) if casts else input.dtype == weight.dtype
+    if not fits or _transformed():
+        return None
+    return torch.get_autocast_dtype("cpu") if casts else weight.dtype
+
+
+def _transformed() -> bool:
     """Whether torch traces, compiles or transforms what is being computed."""
     functorch = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
     # By the compiler's public function, which knows of torch.export too.
