@@ -106,7 +106,7 @@ class GAN(DCGAN):
 
 
 class WaveGAN(Loop):
-    """Five updates of the critic, each with a fresh batch, and one of G by the last fakes."""
+    """Five updates of the critic, each with a fresh batch, and one of G. Each makes fakes of its own."""
 
     def build(self) -> None:
         """Make both networks."""
@@ -118,20 +118,19 @@ class WaveGAN(Loop):
     def step(self) -> None:
         """Update the critic five times, then G."""
         c = self.config
-        for turn in range(c.critic_steps):
+        for _ in range(c.critic_steps):
             real = self.batch()
-            # Only the last fakes are for G to learn from.
-            with self.autocast(), torch.set_grad_enabled(turn == c.critic_steps - 1):
+            with self.autocast(), torch.no_grad():
                 fake = self.g(torch.rand(len(real), c.latent) * 2 - 1)
             self.d_opt.zero_grad()
             with self.autocast(), evaluated_once():
-                loss = self.critic_loss(real, fake.detach())
+                loss = self.critic_loss(real, fake)
             loss.backward()
             self.d_opt.step()
         self.d.requires_grad_(False)
         self.g_opt.zero_grad()
         with self.autocast():
-            loss = -self.d(fake).float().mean()
+            loss = -self.d(self.g(torch.rand(len(real), c.latent) * 2 - 1)).float().mean()
         loss.backward()
         self.g_opt.step()
         self.d.requires_grad_(True)

@@ -88,9 +88,9 @@ class AudioTask(Task):
 
         How loud a sound was is not in such data: full scale is a convention, which samples keep.
         """
-        sounds = self.generate(latents)
+        sounds = audible(self.generate(latents), self.config.sample_rate)
         if self.config.slice == "oneshot" and self.config.normalize == "peak":
-            sounds = at_full_scale(audible(sounds, self.config.sample_rate))
+            sounds = at_full_scale(sounds)
         return AudioSamples(sounds, self.config.sample_rate, real)
 
     def evaluate(self, n: int) -> dict[str, float]:
@@ -114,7 +114,7 @@ def _chosen(count: int, n: int) -> Tensor:
 def audible(sounds: Tensor, rate: int) -> Tensor:
     """Take away what is too low to be heard, as the capacitor at an amplifier's input does (6 dB an octave).
 
-    A small constant offset, which G leaves where a hit is over, would be raised with soft sounds.
+    What G leaves of a constant offset, by the median, goes first: to the capacitor it would be a click.
 
     Args:
         sounds: (n, channels, frames).
@@ -122,7 +122,8 @@ def audible(sounds: Tensor, rate: int) -> Tensor:
     """
     from scipy.signal import butter, sosfilt  # type: ignore[import-untyped]
 
-    heard = sosfilt(butter(1, LOWEST, "highpass", fs=rate, output="sos"), sounds.cpu().numpy())
+    centred = sounds - sounds.median(2, keepdim=True).values
+    heard = sosfilt(butter(1, LOWEST, "highpass", fs=rate, output="sos"), centred.cpu().numpy())
     return torch.from_numpy(heard).to(sounds)
 
 

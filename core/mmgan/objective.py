@@ -5,6 +5,7 @@ Every built-in game with one generator and one discriminator has these settings,
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -60,6 +61,12 @@ class Objective:
         self.config = config
         self.run = run
         self.adversarial = adversarial_loss(config.loss)
+        if config.loss == "wgan" and config.penalty == "none" and not config.clip_weights:
+            warnings.warn(
+                "loss = wgan: nothing holds the critic back, so its scores may grow without end. "
+                "Set penalty=wgan-gp or clip_weights=0.01.",
+                stacklevel=2,
+            )
 
     def discriminator(
         self, critic: Critic, real: Tensor, fake: Tensor, scores: Sequence[Tensor] = ()

@@ -187,9 +187,17 @@ class Run:
         name, _, argument = self.config.data.partition(":")
         known = {key: entry for kind in kinds for key, entry in self.plugins.of_kind(table, kind).items()}
         named = {key: entry for key, entry in known.items() if key != "folder"}
+        # By os.path, which takes what can be no path for none.
+        exists = os.path.exists(self.config.data)
         if name in named:
+            if exists:
+                warnings.warn(
+                    f"data = {name!r} is the data set of that name. For what lies here under it, write "
+                    f"./{name}.",
+                    stacklevel=2,
+                )
             return named[name].load()(argument, self.config)
-        if self.config.data and Path(self.config.data).exists() and "folder" in known:
+        if exists and "folder" in known:
             return known["folder"].load()(self.config.data, self.config)
         other = next((entry.kind for key, entry in table.items() if key == f"{entry.kind}/{name}"), "")
         if other:

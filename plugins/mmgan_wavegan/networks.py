@@ -25,6 +25,9 @@ from mmgan_wavegan.layers import (
 SHORTEST = 16
 #: The strides of the critic's layers, from the sound inwards; the generator's are the same, outwards.
 STRIDES = {16_384: (4, 4, 4, 4, 4), 32_768: (4, 4, 4, 4, 4, 2), 65_536: (4, 4, 4, 4, 4, 4)}
+#: How many of the critic's layers, from the sound inwards, have their outputs shuffled. Further in, a shift
+#: by two samples would be a large one.
+SHUFFLED = 4
 
 
 class Generator(nn.Module):
@@ -111,11 +114,11 @@ class Critic(nn.Module):
             sets: How many; each draws its own shifts, as if it came alone.
         """
         draws = len(sounds) if self.shuffle_each == "sample" else sets
-        *outer, last = self.layers
         x = sounds
-        for layer in outer:
-            x = phase_shuffle(leaky_relu(layer(x)), self.shuffle, draws)
-        x = leaky_relu(last(x))
+        for number, layer in enumerate(self.layers):
+            x = leaky_relu(layer(x))
+            if number < SHUFFLED:
+                x = phase_shuffle(x, self.shuffle, draws)
         scores: Tensor = self.dense(x.transpose(1, 2).flatten(1))
         return scores[:, 0]
 

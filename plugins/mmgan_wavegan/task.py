@@ -48,12 +48,13 @@ class WaveGAN(AudioTask):
         """Generate ``n`` sounds along a closed walk of straight lines, which stay in the latents' cube."""
         return self.walk(n, torch.lerp)
 
-    def forward(self, real: Tensor) -> Tensor:
-        """Make the fakes of a step once: the critic learns from them, then G through the last ones' graph."""
-        return self.g(self.latents(len(real)))
+    def loss(self, phase: str, real: Tensor, shared: None) -> dict[str, Tensor]:
+        """Let the critic score real and generated sounds, or G be judged by it.
 
-    def loss(self, phase: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Let the critic score real and generated sounds, or G be judged by it."""
+        Each update has fakes of its own, as in the paper's code: those that the critic has just learned from
+        would not do for G.
+        """
+        fake = self.g(self.latents(len(real)))
         if phase == "D":
             # Without batch norm real and fake sounds can pass together: weights are read once.
             with evaluated_once():

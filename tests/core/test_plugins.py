@@ -184,6 +184,22 @@ def test_configure_module_may_change_a_network() -> None:
     assert seen == {name: player.module for name, player in run.players.items()}
 
 
+def test_a_folder_of_a_data_set_s_name_is_not_passed_over_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Mine:
+        @hookimpl
+        def register_datasets(self, register: Any) -> None:
+            register("sand", lambda argument, config: f"sand of {argument}", kind="points")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sand").mkdir()
+    with pytest.warns(UserWarning, match=r"'sand' is the data set of that name.* write \./sand"):
+        assert toy_run("toy", None, Mine(), data="sand").open_data("points") == "sand of "
+    # With an argument it can't be taken for the folder.
+    assert toy_run("toy", None, Mine(), data="sand:Gobi").open_data("points") == "sand of Gobi"
+
+
 def test_data_that_is_nothing() -> None:
     run = toy_run(data="digitz")
     with pytest.raises(mmgan.DataError, match="'digitz' is no folder.* Did you mean 'digits'?"):

@@ -27,6 +27,8 @@ _UNKNOWN_BYTES = 0x7FFFF000
 _HEADER_BYTES = 64
 #: libsndfile's code for what it knows no format for.
 _NOT_A_SOUND = 1
+#: Its code for an MP3 whose header tells of more than there is. It says that there is no such file.
+_NO_SUCH_FILE = 7
 
 
 class SoundSource(Protocol):
@@ -88,6 +90,8 @@ def _read(file: IO[bytes]) -> tuple[NDArray[np.float32], int]:
     except soundfile.LibsndfileError as error:
         if error.code == _NOT_A_SOUND:
             raise ValueError("not a sound") from error
+        if error.code == _NO_SUCH_FILE:
+            raise ValueError("damaged") from error
         reason = re.sub(r"^(Internal )?[Ee]rror ?: ", "", error.error_string).rstrip(".")
         raise ValueError(f"damaged: {reason}") from error
 

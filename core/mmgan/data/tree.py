@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 import os
 import stat
 from collections.abc import Collection
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 class FileTree:
@@ -103,14 +106,18 @@ class FileTree:
 def list_skipped(skipped: list[tuple[str, str]]) -> str:
     """Write ``"; 7 skipped: a.wav (truncated), … and 2 more"``, or nothing where none was skipped.
 
+    The log, which ``-v`` shows, names them all.
+
     Args:
         skipped: The name of each file, and why it was skipped.
     """
     if not skipped:
         return ""
-    shown = [f"{_printable(name)} ({_printable(reason)})" for name, reason in skipped[:5]]
-    more = f" and {len(skipped) - 5:,} more" if len(skipped) > 5 else ""
-    return f"; {len(skipped):,} skipped: {', '.join(shown)}{more}"
+    named = [f"{_printable(name)} ({_printable(reason)})" for name, reason in skipped]
+    for name in named:
+        log.info("skipped: %s", name)
+    more = f" and {len(named) - 5:,} more (-v names them)" if len(named) > 5 else ""
+    return f"; {len(named):,} skipped: {', '.join(named[:5])}{more}"
 
 
 def _printable(text: str) -> str:

@@ -17,8 +17,8 @@ Waveform = NDArray[np.float32]
 
 #: What stays below 1e-4 (80 dB below full scale) is silence: the dither of 16-bit files reaches 6e-5.
 _SILENCE = 1e-4
-#: Above this, in float files, a sum of samples might overflow.
-_HUGE = 1e30
+#: Above this, in float files, a sum of squares might overflow.
+_HUGE = 1e15
 #: Samples per second that a sound may have. Others come from headers that are no headers.
 _RATES = range(1_000, 1_000_001)
 #: Seconds that a sound must have at least. Shorter ones are left-overs of editing.

@@ -6,6 +6,7 @@ and by what a musician would name: brightness, attack and decay. Stereo is mixed
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import log2
@@ -66,7 +67,8 @@ def audio_scores(
           until the sound stays 20 dB lower.
 
     Raises:
-        UsageError: There are fewer than two sounds in a set, or too few for a metric.
+        UsageError: There are fewer than two sounds in a set. A metric for which there are too few is left
+            out, with a warning.
         DivergedError: A sound holds NaN or infinity.
     """
     fake, true = _gather(generated, rate), _gather(real, rate)
@@ -89,7 +91,11 @@ def audio_scores(
         "decay_distance_ms": 1000 * _wasserstein(fake.decays, true.decays),
     }
     for name, metric in (METRICS if metrics is None else metrics).items():
-        scores[f"{name}_logmel"] = metric(fake.statistics, true.statistics)
+        try:
+            scores[f"{name}_logmel"] = metric(fake.statistics, true.statistics)
+        except UsageError as error:
+            # Of a small folder the others still tell much.
+            warnings.warn(f"{name}_logmel is left out: {error.message}", stacklevel=2)
     return scores
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,16 +103,21 @@ def evaluate(bench: Bench) -> Iterator[str]:
             yield f"best_score is {best!r}, but the task has no `evaluate`."
             return
         raise Skip("the task has no `evaluate`")
-    try:
-        scores: Any = aside(bench, "evaluate", run.evaluate)
-    except (UsageError, DataError) as error:  # Too few examples, mostly.
-        raise Skip(f"with these settings there are no scores: {error.message}") from None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            scores: Any = aside(bench, "evaluate", run.evaluate)
+        except (UsageError, DataError) as error:  # Too few examples, mostly.
+            raise Skip(f"with these settings there are no scores: {error.message}") from None
     if not isinstance(scores, dict):
         yield f"evaluate gives a {type(scores).__name__}, and no dict of scores."
         return
     for name, score in scores.items():
         if not isinstance(name, str) or not isinstance(score, int | float) or not math.isfinite(score):
             yield f"The score {name!r} is {score!r}, and no finite number."
+    for warning in caught:
+        if best and str(warning.message).startswith(f"{best} is left out"):
+            raise Skip(f"with these settings there is no best score: {warning.message}")
     if best and best not in scores:
         yield f"best_score is {best!r}, and the scores are {some(scores)}."
 

@@ -328,7 +328,7 @@ def test_bad_files_are_skipped_counted_and_named(tmp_path):
     assert dict(data.skipped)["text.png"] == "not a picture"
     assert dict(data.skipped)["torn.jpg"] == "truncated"
     assert data.description.startswith("2 pictures at 8x8x3; 7 skipped: empty.png (empty file), head.webp (")
-    assert data.description.endswith(" and 2 more")
+    assert data.description.endswith(" and 2 more (-v names them)")
     # From the cache it is the same.
     again = load(tmp_path)
     assert (again.skipped, again.description) == (data.skipped, data.description)
@@ -417,7 +417,7 @@ def test_nan_is_skipped(tmp_path):
     assert load(tmp_path).skipped == [("c.tif", "pixels that are NaN or infinite")]
 
 
-def test_too_few_pictures_are_an_error(tmp_path):
+def test_too_few_pictures_are_an_error(tmp_path, caplog):
     (tmp_path / "notes.txt").write_text("nothing to see")
     with pytest.raises(
         DataError, match=r"has no readable picture.*at least 2.*0 found; 1 other files"
@@ -430,8 +430,10 @@ def test_too_few_pictures_are_an_error(tmp_path):
         load(tmp_path)
     for number in range(7):
         (tmp_path / f"{number}.png").touch()
-    with pytest.raises(DataError, match=r"8 found; 7 skipped: 0.png \(empty file\), .* and 2 more; 1 other"):
+    said = r"8 found; 7 skipped: 0.png \(empty file\), .* and 2 more \(-v names them\); 1 other"
+    with caplog.at_level("INFO"), pytest.raises(DataError, match=said):
         load(tmp_path)
+    assert "skipped: 6.png (empty file)" in caplog.messages
     save(tmp_path / "two.png")
     assert len(load(tmp_path)) == 2
 

@@ -245,6 +245,17 @@ def test_stereo_stays_stereo(tmp_path):
 # Hostile files.
 
 
+def test_an_mp3_cut_in_its_first_half_second_is_damaged(tmp_path):
+    """libsndfile says of it that there is no such file."""
+    for name in "ab":
+        save(tmp_path / f"{name}.wav")
+    whole = save(tmp_path / "torn.mp3", hit(seconds=0.4)).read_bytes()
+    (tmp_path / "torn.mp3").write_bytes(whole[: len(whole) // 2])
+    ((name, reason),) = load(tmp_path).skipped
+    assert (name, reason.partition(":")[0]) in (("torn.mp3", "damaged"), ("torn.mp3", "truncated"))
+    assert "exist" not in reason
+
+
 def test_bad_files_are_skipped_counted_and_named(tmp_path):
     save(tmp_path / "good 1.wav")
     save(tmp_path / "good 2.wav")
@@ -258,6 +269,7 @@ def test_bad_files_are_skipped_counted_and_named(tmp_path):
         "constant.wav": "silent",
         "nan.wav": "samples that are NaN, infinite or huge",
         "infinite.wav": "samples that are NaN, infinite or huge",
+        "huge.wav": "samples that are NaN, infinite or huge",
         "short.wav": "too short: 5 samples",
         "still.wav": "damaged: SF_INFO struct incomplete",
         "slow.wav": "a sample rate of 3 Hz",
@@ -275,6 +287,7 @@ def test_bad_files_are_skipped_counted_and_named(tmp_path):
     save(tmp_path / "constant.wav", np.full(4000, 0.3))
     save(tmp_path / "nan.wav", np.append(hit(), np.nan), subtype="FLOAT")
     save(tmp_path / "infinite.wav", np.append(hit(), -np.inf), subtype="FLOAT")
+    save(tmp_path / "huge.wav", 5e29 * hit(), subtype="FLOAT")
     save(tmp_path / "short.wav", hit()[:5])
     (tmp_path / "still.wav").write_bytes(wav(rate=0))
     (tmp_path / "slow.wav").write_bytes(wav(rate=3))
@@ -286,10 +299,10 @@ def test_bad_files_are_skipped_counted_and_named(tmp_path):
         data = load(tmp_path, slice=cut)
         assert len(data) == 2
         assert dict(data.skipped) == reasons
-        assert "16 skipped: channels.wav (damaged: Too many channels specified), constant.wav (sil" in (
+        assert "17 skipped: channels.wav (damaged: Too many channels specified), constant.wav (sil" in (
             data.description
         )
-        assert data.description.endswith(" and 11 more")
+        assert data.description.endswith(" and 12 more (-v names them)")
         # From the cache it is the same.
         again = load(tmp_path, slice=cut)
         assert (again.skipped, again.description) == (data.skipped, data.description)
@@ -339,7 +352,7 @@ def test_a_name_without_a_file_any_more(tmp_path):
     assert AudioData(source, settings).skipped == [("b.wav", "no such file or directory")]
 
 
-def test_too_few_sounds_are_an_error(tmp_path):
+def test_too_few_sounds_are_an_error(tmp_path, caplog):
     (tmp_path / "notes.txt").write_text("nothing to hear")
     with pytest.raises(
         DataError, match=r"has no readable sound, .*at least 2.*0 found; 1 other files"
@@ -356,8 +369,10 @@ def test_too_few_sounds_are_an_error(tmp_path):
         load(tmp_path, slice="crops")
     for number in range(7):
         (tmp_path / f"{number}.wav").touch()
-    with pytest.raises(DataError, match=r"8 found; 7 skipped: 0.wav \(empty file\), .* and 2 more; 1 other"):
+    said = r"8 found; 7 skipped: 0.wav \(empty file\), .* and 2 more \(-v names them\); 1 other"
+    with caplog.at_level("INFO"), pytest.raises(DataError, match=said):
         load(tmp_path)
+    assert "skipped: 6.wav (empty file)" in caplog.messages
     save(tmp_path / "two.wav")
     assert len(load(tmp_path)) == 2
 

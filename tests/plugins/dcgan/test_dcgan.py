@@ -121,7 +121,8 @@ def test_a_step_is_that_of_pytorch_s_example() -> None:
 
 @pytest.mark.parametrize("loss", ["minimax", "nonsaturating", "lsgan", "hinge", "wgan", "ragan"])
 def test_every_loss_trains(loss: str) -> None:
-    report = train(dcgan_run(steps=3, loss=loss, sample_every=0))
+    bound = 0.01 if loss == "wgan" else 0.0
+    report = train(dcgan_run(steps=3, loss=loss, clip_weights=bound, sample_every=0))
     assert report.state == "finished"
 
 

@@ -230,9 +230,18 @@ def test_shift_is_differentiable_twice(shifts: list[int]) -> None:
     assert torch.autograd.gradgradcheck(lambda x: shift(x, shifts), x)
 
 
-def test_the_critic_shuffles_every_layer_but_the_last_and_each_pass_anew(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("length", "shuffled"),
+    [
+        (16_384, [4096, 1024, 256, 64]),
+        (32_768, [8192, 2048, 512, 128]),
+        (65_536, [16_384, 4096, 1024, 256]),
+    ],
+)
+def test_the_critic_shuffles_its_four_outer_layers_and_each_pass_anew(
+    length: int, shuffled: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As the paper's code does for every length."""
     lengths: list[int] = []
 
     def watched(x: Tensor, n: int, draws: int) -> Tensor:
@@ -242,9 +251,9 @@ def test_the_critic_shuffles_every_layer_but_the_last_and_each_pass_anew(
 
     monkeypatch.setattr("mmgan_wavegan.networks.phase_shuffle", watched)
     torch.manual_seed(0)
-    critic, x = Critic(16_384, 1, 2), torch.rand(2, 1, 16_384)
+    critic, x = Critic(length, 1, 2), torch.rand(2, 1, length)
     scores = [critic(x) for _ in range(4)]
-    assert lengths == [4096, 1024, 256, 64] * 4
+    assert lengths == shuffled * 4
     assert len({score[0].item() for score in scores}) > 1
 
 

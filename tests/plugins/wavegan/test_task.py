@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,13 @@ def test_the_command_of_the_first_page(tmp_path: Path, capsys: pytest.CaptureFix
     walk = call("sample", out, "-n", "8", "--interpolate", "--out", tmp_path / "walk").splitlines()
     assert str(tmp_path / "walk" / "walk.wav") in walk
     call("resume", out, "--steps", "6")
-    # Twelve sounds are too few for a Fréchet distance, which says so.
-    assert main(["evaluate", str(out), "--json"]) == 2
-    assert "12" in json.loads(capsys.readouterr().out)["error"]["message"]
+    # Twelve sounds are too few for a Fréchet distance, which says so; the other scores are there.
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        found = json.loads(call("evaluate", out, "--json"))["scores"]
+    assert {"spectrum_distance_db", "diversity_logmel", "precision_logmel"} <= set(found)
+    assert "frechet_logmel" not in found
+    assert "frechet_logmel is left out: The Fréchet distance in 128" in talk[-1]
 
 
 def test_scores_on_the_drums() -> None:
@@ -129,17 +134,18 @@ def test_a_step_is_the_paper_s() -> None:
         torch.set_rng_state(before)
         for _ in range(5):
             real = next(batches)
-            fake = generator(torch.rand(4, 8) * 2 - 1)
+            fake = generator(torch.rand(4, 8) * 2 - 1).detach()
             d.zero_grad()
-            adversarial = critic(fake.detach()).mean() - critic(real).mean()
+            adversarial = critic(fake).mean() - critic(real).mean()
             alpha = torch.rand(4, 1, 1)
-            hat = (alpha * real + (1 - alpha) * fake).detach().requires_grad_()
+            hat = (alpha * real + (1 - alpha) * fake).requires_grad_()
             (gradient,) = torch.autograd.grad(critic(hat).sum(), hat, create_graph=True)
             penalty = 10 * gradient_penalty(gradient)
             (adversarial + penalty).backward()
             opt_d.step()
         g.zero_grad()
-        loss_g = -critic(fake).mean()
+        # By fakes that the critic has not just learned from.
+        loss_g = -critic(generator(torch.rand(4, 8) * 2 - 1)).mean()
         loss_g.backward()
         opt_g.step()
     assert losses["D/penalty"].item() == pytest.approx(penalty.item(), rel=1e-3)
@@ -247,7 +253,9 @@ def test_samples_are_as_loud_as_the_data(
             one, other = samples.waveforms[0].flatten(), soft[0].flatten()
             assert F.cosine_similarity(one, other, dim=0) > 0.99
         else:
-            assert torch.equal(samples.waveforms, soft)
+            same = F.cosine_similarity(samples.waveforms[:3].flatten(1), soft[:3].flatten(1))
+            assert same.min() > 0.99
+            assert peaks.max() < 0.6, "no louder than G made it"
     if full:
         assert run.sample(4).real.abs().amax((1, 2)).min() > 0.999
 
@@ -262,14 +270,23 @@ def test_samples_have_no_offset(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sound.abs().max() == 1
     assert sound.mean().abs() < 0.005, "of full scale; it was 20%"
     assert sound[-100:].abs().max() < 1e-3, "and nothing is left of it at the end"
-    heard = torch.stack([sound, hit])[:, 1_600:]  # five times the filter's 8 ms and more
-    assert F.cosine_similarity(*heard, dim=0) > 0.99
+    assert F.cosine_similarity(sound, hit, dim=0) > 0.99, "nor does the offset click"
 
 
-def test_constants_are_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("offset", [0.009, 0.05, -0.5])
+def test_constants_are_silence(offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
     run = wavegan_run()
-    monkeypatch.setattr(run.task, "generate", lambda z: torch.full((len(z), 1, 16_384), 0.009))
-    assert run.sample(2).waveforms.abs().max() < 0.01
+    monkeypatch.setattr(run.task, "generate", lambda z: torch.full((len(z), 1, 16_384), offset))
+    assert run.sample(2).waveforms.abs().max() < 1e-6
+
+
+def test_crops_have_no_offset_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = wavegan_run(slice="crops")
+    noise = 0.1 * torch.randn(2, 1, 16_384)
+    monkeypatch.setattr(run.task, "generate", lambda z: noise[: len(z)] + 0.1)
+    sounds = run.sample(2).waveforms
+    assert sounds.mean(2).abs().max() < 1e-3
+    assert F.cosine_similarity(sounds, noise, dim=2).min() > 0.98
 
 
 def critic_gradient(run: mmgan.Run, precision: str) -> Tensor:
