@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmgan.config import Config
 from mmgan.data.sounds import AudioConfig, AudioData
+from mmgan.data.waveforms import without_rumble
 from mmgan.errors import ConfigError
 from mmgan.latents import closed_walk, slerp
 from mmgan.metrics.audio import DIMENSIONS, audio_scores
@@ -22,8 +23,6 @@ CHUNK = 32
 SHOWN = 8
 #: A generated sound with a peak below this, 40 dB below full scale, is silence and stays so.
 SILENCE = 0.01
-#: The lowest frequency that is heard, in Hz.
-LOWEST = 20
 
 
 class AudioTaskConfig(AudioConfig):
@@ -112,19 +111,16 @@ def _chosen(count: int, n: int) -> Tensor:
 
 
 def audible(sounds: Tensor, rate: int) -> Tensor:
-    """Take away what is too low to be heard, as the capacitor at an amplifier's input does (6 dB an octave).
+    """Take away constant offsets and what is too low to be heard.
 
-    What G leaves of a constant offset, by the median, goes first: to the capacitor it would be a click.
+    An offset, by the median, goes first: to a filter that starts from rest it would be a click.
 
     Args:
         sounds: (n, channels, frames).
         rate: Samples in a second (Hz).
     """
-    from scipy.signal import butter, sosfilt  # type: ignore[import-untyped]
-
     centred = sounds - sounds.median(2, keepdim=True).values
-    heard = sosfilt(butter(1, LOWEST, "highpass", fs=rate, output="sos"), centred.cpu().numpy())
-    return torch.from_numpy(heard).to(sounds)
+    return torch.from_numpy(without_rumble(centred.cpu().numpy(), rate)).to(sounds)
 
 
 def at_full_scale(sounds: Tensor) -> Tensor:

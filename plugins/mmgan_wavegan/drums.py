@@ -17,6 +17,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from mmgan import DataError
+from mmgan.data.waveforms import without_rumble
 from mmgan_wavegan.config import WaveGANConfig
 
 Signal = NDArray[np.float64]
@@ -195,10 +196,10 @@ def _filter(signal: Signal, rate: int, low: float, high: float) -> Signal:
 
 def _finish(hit: Signal, rate: int) -> Signal:
     """Decimate to the wanted rate, take away what is below hearing, and fade the end out."""
-    from scipy.signal import butter, resample_poly, sosfilt
+    from scipy.signal import resample_poly
 
     hit = resample_poly(hit, 1, OVERSAMPLING)
-    hit = sosfilt(butter(1, 20, "highpass", fs=rate, output="sos"), hit)
+    hit = without_rumble(hit, rate)
     fade = min(len(hit), round(0.01 * rate))
     hit[-fade:] *= np.linspace(1, 0, fade)
     # The filter's offset that a short hit may have kept.

@@ -19,6 +19,8 @@ Waveform = NDArray[np.float32]
 _SILENCE = 1e-4
 #: Above this, in float files, a sum of squares might overflow.
 _HUGE = 1e15
+#: The lowest frequency that is heard, in Hz.
+_LOWEST = 20
 #: Samples per second that a sound may have. Others come from headers that are no headers.
 _RATES = range(1_000, 1_000_001)
 #: Seconds that a sound must have at least. Shorter ones are left-overs of editing.
@@ -160,3 +162,16 @@ def onset(waveform: Waveform, rate: int) -> int:
 def is_silent(waveform: Waveform) -> bool:
     """Whether nothing is to be heard, which is so of any constant: each channel's range is looked at."""
     return bool((np.ptp(waveform, axis=1) <= 2 * _SILENCE).all())
+
+
+def without_rumble(samples: NDArray[np.floating], rate: int) -> NDArray[np.float64]:
+    """Take away what is too low to be heard, as the capacitor at an amplifier's input does (6 dB an octave).
+
+    Args:
+        samples: (…, frames).
+        rate: Samples in a second (Hz).
+    """
+    from scipy.signal import butter, sosfilt  # type: ignore[import-untyped]
+
+    heard: NDArray[np.float64] = sosfilt(butter(1, _LOWEST, "highpass", fs=rate, output="sos"), samples)
+    return heard
