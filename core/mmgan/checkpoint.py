@@ -11,24 +11,28 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
+from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mmgan.errors import CheckpointError
+from mmgan.errors import CheckpointError, MmganError
+from mmgan.storage import files, records
+from mmgan.storage.files import PARTIAL, flush
 
 #: The weights of every network, and everything else.
 Loaded = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
 
 FORMAT = 1
-_NAME = re.compile(r"step-(\d{6,})")
+#: A step has at most 16 digits: JSON's numbers are exact up to there.
+_NAME = re.compile(r"step-([0-9]{6,16})")
 
 
 def save(
@@ -37,19 +41,22 @@ def save(
     """Write a checkpoint below ``folder`` and return its path.
 
     Args:
-        folder: The run's ``checkpoints`` folder; made if missing.
+        folder: The run's ``checkpoints`` folder; made if missing, but not the run's own, which may have been
+            removed meanwhile.
         step: The step after which the state was taken.
         weights: State dicts of networks by name; each becomes ``NAME.safetensors``.
         state: Everything else: tensors, numbers, text, None, lists, tuples (read back as lists) and dicts.
 
     Raises:
-        CheckpointError: Something in the state can't be stored, or the disk refused it.
+        CheckpointError: Something in the state can't be stored.
+        MmganError: The disk refused it.
     """
-    final = folder / f"step-{step:06d}"
+    final = path_of(folder, step)
     # Unique, so that what a killed process left behind is never written into.
-    temporary = folder / f".partial-{uuid.uuid4().hex}"
+    temporary = folder / f"{PARTIAL}{uuid.uuid4().hex}"
     try:
-        temporary.mkdir(parents=True)
+        files.make_folder(folder)
+        temporary.mkdir()
         for name, tensors in weights.items():
             if name == "state" or "/" in name:
                 raise CheckpointError(f"A player can't be called {name!r}: its weights' file has that name.")
@@ -58,21 +65,22 @@ def save(
         document = _encode(state, tensors, "")
         _write_tensors(temporary / "state.safetensors", tensors)
         _write_text(temporary / "state.json", json.dumps(document, indent=1))
-        files = {path.name: _digest(path) for path in sorted(temporary.iterdir())}
-        manifest = {"format": FORMAT, "step": step, "weights": list(weights), "files": files}
+        digests = {path.name: _digest(path) for path in sorted(temporary.iterdir())}
+        manifest = {"format": FORMAT, "step": step, "weights": list(weights), "files": digests}
         _write_text(temporary / "manifest.json", json.dumps(manifest, indent=1))
-        _flush(temporary)
-        if final.exists():  # A torn one, or the same step come to again after a resume from an earlier one.
-            os.rename(final, folder / f".partial-{uuid.uuid4().hex}")
+        flush(temporary)
+        # A torn one, or the same step come to again after a resume from an earlier one.
+        if os.path.lexists(final):
+            os.rename(final, folder / f"{PARTIAL}{uuid.uuid4().hex}")
         os.rename(temporary, final)
-        _flush(folder)
+        flush(folder)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
+        raise MmganError(
             f"Can't write the checkpoint {str(final)!r}: {getattr(error, 'strerror', None) or error}.",
-            hint="Free some disk space; the checkpoints before this one are whole.",
+            hint="Make room on the disk. `mmgan resume` goes on from the checkpoint before, which is whole.",
         ) from error
     finally:
-        sweep(folder)
+        files.sweep(folder)
     return final
 
 
@@ -84,43 +92,67 @@ def load(path: Path) -> Loaded:
     """
     manifest = verify(path)
     try:
-        weights = {name: load_file(path / f"{name}.safetensors") for name in manifest["weights"]}
+        weights = {name: load_file(path / f"{name}.safetensors") for name in manifest.weights}
         tensors = load_file(path / "state.safetensors")
-        state = _decode(json.loads((path / "state.json").read_text(encoding="utf-8")), tensors)
+        state = _decode(json.loads(files.read(path / "state.json", records.LARGE)), tensors)
+    # safetensors raises nearly anything on a hostile file.
     except Exception as error:
         raise CheckpointError(f"The checkpoint {str(path)!r} can't be read: {error}") from error
     return weights, state
 
 
-def verify(path: Path) -> dict[str, Any]:
+def verify(path: Path) -> records.Manifest:
     """Return the manifest of a checkpoint whose files are all as they were written.
 
     Raises:
         CheckpointError: They are not; the message names the first that is not.
     """
     try:
-        manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        version, files = manifest["format"], dict(manifest["files"])
+        document = from_json(files.read(path / "manifest.json", records.SMALL))
+        version = document["format"]
     except (OSError, ValueError, KeyError, TypeError):
         raise CheckpointError(f"The checkpoint {str(path)!r} has no readable manifest.json.") from None
     if version != FORMAT:
         raise CheckpointError(
-            f"The checkpoint {str(path)!r} has format {version}; this version of mmgan reads {FORMAT}.",
+            f"The checkpoint {str(path)!r} has format {str(version)[:20]}; "
+            f"this version of mmgan reads {FORMAT}.",
             hint="Use the version of mmgan that wrote it.",
         )
-    for name, expected in files.items():
-        if not (path / name).is_file():
-            raise CheckpointError(f"The checkpoint {str(path)!r} is torn: {name} is missing.")
-        if _digest(path / name) != expected:
+    try:
+        manifest = records.Manifest.model_validate(document)
+    except ValidationError as error:
+        raise CheckpointError(
+            f"The checkpoint {str(path)!r} has a manifest.json that is not one: {first_problem(error)}."
+        ) from None
+    if path_of(path.parent, manifest.step).name != path.name:
+        raise CheckpointError(f"The checkpoint {str(path)!r} says that it is of step {manifest.step}.")
+    for name, expected in manifest.files.items():
+        try:
+            digest = _digest(path / name)
+        except FileNotFoundError:
+            raise CheckpointError(f"The checkpoint {str(path)!r} is torn: {name} is missing.") from None
+        except OSError as error:
+            what = error.strerror or str(error)
+            raise CheckpointError(f"The checkpoint {str(path)!r} can't be read: {name}: {what}.") from None
+        if digest != expected:
             raise CheckpointError(f"The checkpoint {str(path)!r} is torn or altered: {name} has changed.")
     return manifest
 
 
+def first_problem(error: ValidationError) -> str:
+    """Say in a few words what pydantic found wrong first: ``"step: Input should be a valid integer"``."""
+    item = error.errors(include_url=False)[0]
+    where = ".".join(map(str, item["loc"]))
+    return f"{where}: {item['msg']}".removeprefix(": ").replace("Value error, ", "")
+
+
 def steps(folder: Path) -> list[int]:
     """Return the steps of the checkpoints below ``folder``, whole or not, the newest last."""
-    if not folder.is_dir():
+    if folder.is_symlink() or not folder.is_dir():
         return []
-    matches = (_NAME.fullmatch(path.name) for path in folder.iterdir() if path.is_dir())
+    matches = (
+        _NAME.fullmatch(path.name) for path in folder.iterdir() if path.is_dir() and not path.is_symlink()
+    )
     return sorted(int(match[1]) for match in matches if match)
 
 
@@ -131,33 +163,8 @@ def path_of(folder: Path, step: int) -> Path:
 
 def remove(folder: Path, step: int) -> None:
     """Remove a checkpoint. It is renamed first: one that is half removed must not look like one."""
-    path_of(folder, step).rename(folder / f".partial-{uuid.uuid4().hex}")
-    sweep(folder)
-
-
-def sweep(folder: Path) -> None:
-    """Remove what unfinished writes left behind."""
-    for leftover in folder.glob(".partial-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def write_atomically(path: Path, text: str, durable: bool = True) -> None:
-    """Replace a small text file in one go: a reader sees the old text or the new, never half.
-
-    Args:
-        path: The file.
-        text: Its new text.
-        durable: Wait until the disk has it, so that it outlives a power cut. That takes milliseconds.
-    """
-    # Always the same name, so that what a killed process left behind is replaced the next time.
-    temporary = path.with_name(f".{path.name}.partial")
-    if durable:
-        _write_text(temporary, text)
-    else:
-        temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-    if durable:
-        _flush(path.parent)
+    path_of(folder, step).rename(folder / f"{PARTIAL}{uuid.uuid4().hex}")
+    files.sweep(folder)
 
 
 def _encode(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
@@ -206,26 +213,31 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
+    # The file is made here, and its permissions are those that the umask gives; safetensors would let nobody
+    # else read it.
+    path.touch(exist_ok=False)
+    permissions = path.stat().st_mode
     save_file(whole, path)
-    _flush(path)
+    path.chmod(permissions)
+    flush(path)
 
 
 def _write_text(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("x", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    # What is larger than the memory of this machine can't be loaded on it.
+    with files.open_to_read(path, _memory()) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
-    """Make the system write a file or a folder's entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _memory() -> int | None:
+    """Return the bytes of memory that this machine has, or None where the system does not say."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None

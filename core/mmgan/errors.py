@@ -109,3 +109,8 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     """Return ``"Did you mean 'x'?"`` for the allowed name nearest to ``given``, or an empty string."""
     near = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)
     return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def line(error: BaseException) -> str:
+    """Return an error's message in one line."""
+    return " ".join(str(error).split())

@@ -75,15 +75,23 @@ def check_scale(player: str, scale: float) -> None:
         )
 
 
-def check_weights(name: str, module: nn.Module) -> None:
-    """Refuse to store weights that are not finite.
+def check_weights(name: str, module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+    """Refuse to store a network, or what its optimizer remembers, where a number in it is not finite.
 
     Raises:
-        DivergedError: A weight is NaN or infinite.
+        DivergedError: A weight, or a tensor of the optimizer's state, is NaN or infinite.
     """
-    for key, value in module.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+    tensors = list(module.state_dict().items())
+    if optimizer is not None:
+        tensors += [(f"the optimizer's {key}", v) for s in optimizer.state.values() for key, v in s.items()]
+    for key, value in tensors:
+        if isinstance(value, Tensor) and not is_finite(value):
             raise DivergedError(
                 f"{key!r} of player {name!r} is NaN or infinite; no checkpoint was written.",
                 hint="A lower learning rate, another --set loss=…, or --precision fp32 may help.",
             )
+
+
+def is_finite(value: Tensor) -> bool:
+    """Whether no element is NaN or infinite; numbers without a point always are finite."""
+    return not (value.is_floating_point() or value.is_complex()) or bool(torch.isfinite(value).all())

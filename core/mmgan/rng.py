@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 
 def seed_everything(seed: int) -> None:
@@ -40,18 +41,39 @@ def get_state(device: torch.device) -> dict[str, Any]:
     return state
 
 
+def check_state(state: dict[str, Any], device: torch.device) -> None:
+    """Raise where :func:`set_state` would, and change nothing.
+
+    Raises:
+        Exception: Whatever a generator raises on what is not a state of its own.
+    """
+    torch.Generator().set_state(state["torch"])
+    random.Random().setstate(_python(state))
+    np.random.RandomState().set_state(_numpy(state))
+    if device.type in ("cuda", "mps") and device.type in state:
+        torch.Generator(device).set_state(state[device.type])
+
+
 def set_state(state: dict[str, Any], device: torch.device) -> None:
     """Put back what :func:`get_state` gave. A GPU's state is left alone where the device has changed."""
     torch.set_rng_state(state["torch"])
-    python = state["python"]
-    random.setstate((python["version"], tuple(python["words"]), python["gauss"]))
-    saved = state["numpy"]
-    keys = np.asarray(saved["keys"]).astype(np.uint32)
-    np.random.set_state(("MT19937", keys, saved["position"], saved["has_gauss"], saved["cached"]))
+    random.setstate(_python(state))
+    np.random.set_state(_numpy(state))
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
     if device.type == "mps" and "mps" in state:
         torch.mps.set_rng_state(state["mps"])
+
+
+def _python(state: dict[str, Any]) -> tuple[int, tuple[int, ...], float | None]:
+    python = state["python"]
+    return python["version"], tuple(python["words"]), python["gauss"]
+
+
+def _numpy(state: dict[str, Any]) -> tuple[str, NDArray[np.uint32], int, int, float]:
+    saved = state["numpy"]
+    keys = np.asarray(saved["keys"]).astype(np.uint32)
+    return "MT19937", keys, saved["position"], saved["has_gauss"], saved["cached"]
 
 
 @contextlib.contextmanager

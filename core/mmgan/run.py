@@ -4,37 +4,49 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import os
-import shlex
-import shutil
-import sys
 import time
-import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mmgan import checkpoint, distributed, finite, rng
 from mmgan.config import Config, check, to_toml
 from mmgan.data.loader import Loader
 from mmgan.device import Device
-from mmgan.errors import CheckpointError, DataError, PluginError, UsageError, did_you_mean
+from mmgan.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    MmganError,
+    PluginError,
+    UsageError,
+    did_you_mean,
+    line,
+)
 from mmgan.listeners import default_listeners
 from mmgan.plugins import Plugins
 from mmgan.precision import DTYPES, Precision, differentiate
 from mmgan.samples import Samples
+from mmgan.storage import changing, files, fitting, records
+from mmgan.storage.folder import CONFIG, claimed, find_checkpoint, read_best, read_settings
+from mmgan.storage.lock import FolderLock
 from mmgan.task import Player, Task, stage_at
+
+__all__ = ["Run", "find_checkpoint", "load_run", "new_run", "read_best", "read_settings"]
 
 T = TypeVar("T")
 
 #: Seeds of side work, apart from training's so that neither repeats the other.
 _SAMPLE_SEED, _EVALUATE_SEED = 0x5A3E, 0xE7A1
+#: How often a checkpoint is looked for while a run takes its older ones away.
+_TRIES = 100
 
 
 class Run:
@@ -79,6 +91,12 @@ class Run:
         self.waited = 0.0
         self.batches = 0
         self.stop_signal = 0
+        #: The settings that differ from those of the checkpoint that was loaded: (before, now) by name.
+        self.changed: changing.Changes = {}
+        #: Whether ``data`` names a new place of the same data, which is then checked.
+        self.data_moved = False
+        #: The lock on the folder, while this process trains in it.
+        self.lock: FolderLock | None = None
 
         rng.seed_everything(config.seed)
         self.device = self.ranks.place(self._choose_device())
@@ -122,6 +140,7 @@ class Run:
             ]
             for name in self.players
         }
+        self._options = {name: changing.options_of(player.optimizer) for name, player in self.players.items()}
         self._loader: Loader | None = None
         self._position: dict[str, Any] = {}
         self._randomness = rng.get_state(self.device.torch)
@@ -246,8 +265,31 @@ class Run:
                 pin_memory=self.device.type == "cuda",
             )
             if self._position:
+                self._check_data(dataset)
                 self._loader.load_state_dict(self._position)
         return self._loader
+
+    def _check_data(self, dataset: Any) -> None:
+        """Compare the data with that of the checkpoint: by its content, or by its count where that is all.
+
+        Raises:
+            DataError: It is not the same, and was said to have moved only.
+        """
+        before, now = self._position.get("fingerprint", ""), getattr(dataset, "fingerprint", "")
+        same = before == now if before and now else self._position.get("examples") == len(dataset)
+        if same:
+            return
+        found = f"{self._position.get('examples'):,} examples then, {len(dataset):,} now"
+        if self.data_moved:
+            raise DataError(
+                f"{self.config.data!r} is not the data that this run was trained on ({found}).",
+                hint="Give --data the same files at another place. To train on others: --set data=PATH.",
+            )
+        warnings.warn(
+            f"The data has changed since the run was saved ({found}): it goes on, but not as if it had never "
+            "stopped.",
+            stacklevel=2,
+        )
 
     def check_finite(self) -> None:
         """Wait for the device, and stop a run that has diverged.
@@ -381,7 +423,9 @@ class Run:
             )
         self.check_finite()
         for name, player in self.players.items():
-            finite.check_weights(name, player.module)
+            finite.check_weights(name, player.module, player.optimizer)
+            if player.average is not None:
+                finite.check_weights(f"{name}.average", player.average)
         state = self.state_dict()
         if self.ranks.world > 1:
             own = self.own_state()
@@ -404,9 +448,14 @@ class Run:
             "plugin": self.config.plugin,
             "step": self.step,
             "players": {
-                name: {"updates": player.updates, "optimizer": player.optimizer.state_dict()}
+                name: {
+                    "updates": player.updates,
+                    "optimizer": player.optimizer.state_dict(),
+                    "options": self._options[name],
+                }
                 for name, player in self.players.items()
             },
+            "settings": changing.settings_of(self.config),
             "scalers": self.precision.state_dict(),
             "data": self._loader.state_dict() if self._loader else self._position,
             "task": self.task.state_dict(),
@@ -429,30 +478,83 @@ class Run:
         Raises:
             CheckpointError: The checkpoint is torn, altered, or of another task or other settings.
         """
-        weights, state = loaded or checkpoint.load(path)
+        weights, document = loaded or checkpoint.load(path)
         try:
-            self._saved_by = 1 + len(state.get("ranks", []))
-            state = distributed.own_part(state, self.ranks, self.config.seed, self.device.torch)
-            for name, player in self.players.items():
-                player.module.load_state_dict(weights[name])
-                if player.average is not None:
-                    player.average.load_state_dict(weights[f"{name}.average"])
-                player.updates = state["players"][name]["updates"]
-                _load_optimizer(player.optimizer, state["players"][name]["optimizer"])
+            saved = records.State.model_validate(document)
+            if checkpoint.path_of(path.parent, saved.step).name != path.name:
+                raise ValueError(f"its state is of step {saved.step}")
+            self.changed = changing.find(saved.settings, self.config)
+            changing.check(self.changed, self.task.fixed_settings, saved.step)
+            self._saved_by = 1 + len(saved.ranks)
+            state = distributed.own_part(document, self.ranks, self.config.seed, self.device.torch)
+            rng.check_state(state["rng"], self.device.torch)
+            self._load_players(weights, saved)
             self.precision.load_state_dict(state["scalers"])
             self.task.load_state_dict(state["task"])
-            self.step = state["step"]
-            self._position = state["data"]
+            self.step = saved.step
+            self._position = self._rescaled(state["data"])
             if self._loader is not None:
                 self._loader.load_state_dict(self._position)
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"The checkpoint {str(path)!r} does not fit this task and these settings: {error}",
-                hint="A run's config.toml must stay as it was when the checkpoint was written.",
-            ) from error
-        self.saved = {}
-        self.hook.after_load(run=self, state=state)
+            self.saved = {}
+            self.hook.after_load(run=self, state=state)
+        except MmganError:
+            raise
+        # A state of a stranger's may make a task, a generator or torch raise anything.
+        except Exception as error:
+            raise self._unfit(path, weights, error) from error
         self._randomness = state["rng"]
+
+    def _load_players(self, weights: Mapping[str, Mapping[str, Tensor]], saved: records.State) -> None:
+        """Load weights, moving averages and optimizers.
+
+        Raises:
+            ValueError: They do not fit what the task has built.
+        """
+        expected = self.weights().keys()
+        if expected != weights.keys() or self.players.keys() != saved.players.keys():
+            raise ValueError(f"it holds the networks {', '.join(weights)}, and not {', '.join(expected)}")
+        for name, player in self.players.items():
+            own = saved.players[name]
+            fitting.load_weights(name, player.module, weights[name])
+            if player.average is not None:
+                fitting.load_weights(f"{name}.average", player.average, weights[f"{name}.average"])
+            player.updates = own.updates
+            fitting.load_optimizer(name, player.optimizer, own.optimizer)
+            changing.apply_options(player.optimizer, own.options, self._options[name])
+
+    def _rescaled(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the data's position in batches of the present size."""
+        before, now = self.changed.get("batch_size", (1, 1))
+        return {**data, "position": data["position"] * before // now} if data else data
+
+    def _unfit(self, path: Path, weights: Mapping[str, Mapping[str, Tensor]], error: Exception) -> MmganError:
+        """Say that a checkpoint does not fit, and which changed settings are why."""
+        reason = checkpoint.first_problem(error) if isinstance(error, ValidationError) else line(error)
+        if self.changed:
+            culprits = [key for key in self.changed if not self._would_fit(key, weights)] or [*self.changed]
+            told = changing.describe({key: self.changed[key] for key in culprits})
+            return ConfigError(
+                f"{' and '.join(culprits)} can't change in a run that has begun ({told}): {reason}.",
+                hint="Take that back (in its config.toml, or --set), or begin a new run.",
+            )
+        return CheckpointError(
+            f"The checkpoint {str(path)!r} does not fit this task and these settings: {reason}.",
+            hint="A run's config.toml must stay as it was when the checkpoint was written.",
+        )
+
+    def _would_fit(self, key: str, weights: Mapping[str, Mapping[str, Tensor]]) -> bool:
+        """Whether networks built with this one of the changed settings have the shapes of a checkpoint's."""
+        before = {name: old for name, (old, _) in self.changed.items() if name != key}
+        config = check(type(self.config), {**self.config.model_dump(mode="json"), **before})
+        task = type(self.task)(config)
+        task.run = self
+        with rng.isolated(config.seed, self.device.torch):
+            players = task.build()
+        return all(
+            {k: v.shape for k, v in player.module.state_dict().items()}
+            == {k: v.shape for k, v in weights.get(name, {}).items()}
+            for name, player in players.items()
+        )
 
     def close(self) -> None:
         """Stop the loader's worker processes."""
@@ -481,62 +583,22 @@ def new_run(
     plugins = plugins or Plugins()
     plugins.detach()
     ranks = distributed.ranks()
-    made = ranks.rank == 0 and folder is not None and not folder.exists()
-    # Of several processes the first one's folder is the run's.
-    folder = ranks.share(lambda: _claim(folder) if folder is not None else None)
-    if folder is not None:
-        plugins.attach(default_listeners(config))
+    with ExitStack() as stack:
+        if folder is not None:
+            wanted = folder
+            # Of several processes the first one's folder is the run's.
+            folder = ranks.share(lambda: stack.enter_context(claimed(wanted)))
+            plugins.attach(default_listeners(config))
 
-    def build() -> Run:
-        run = Run(plugins.task(config.plugin), config, plugins, folder, progress=progress)
-        _ = run.loader
-        return run
+        def build() -> Run:
+            run = Run(plugins.task(config.plugin), config, plugins, folder, progress=progress)
+            _ = run.loader
+            return run
 
-    try:
         run = ranks.in_turn(build)
-    except BaseException:
-        if made and folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    if folder is not None and ranks.rank == 0:
-        checkpoint.write_atomically(folder / "config.toml", to_toml(run.config))
+        if folder is not None and ranks.rank == 0:
+            files.write_text(folder / CONFIG, to_toml(run.config))
     return run
-
-
-def _claim(folder: Path) -> Path:
-    """Make a run's folder, or take one that is empty. At once, so that a wrong one costs no waiting."""
-    hint = "Choose another --out."
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        used = any(folder.iterdir())
-    except OSError as error:
-        raise UsageError(f"Can't use {str(folder)!r} as a folder: {error.strerror}.", hint=hint) from None
-    if used:
-        again = f" Or continue the run in it: mmgan resume {shlex.quote(str(folder))}"
-        raise UsageError(
-            f"The folder {str(folder)!r} is not empty, and a run never overwrites another.",
-            hint=hint + (again if (folder / "config.toml").exists() else ""),
-        )
-    return folder
-
-
-def read_settings(folder: Path, plugins: Plugins) -> tuple[type[Task], dict[str, Any]]:
-    """Return the task of a run's folder, and the run's settings as they were written.
-
-    Raises:
-        CheckpointError: This is no run's folder.
-        PluginError: The task's plugin is missing or broken.
-    """
-    try:
-        values = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
-    except OSError:
-        raise CheckpointError(
-            f"{str(folder)!r} is no run's folder: it has no config.toml.",
-            hint="`mmgan run` makes one and says where.",
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{str(folder / 'config.toml')!r} is not TOML: {error}.") from None
-    return plugins.task(str(values.get("plugin", ""))), values
 
 
 def load_run(
@@ -560,69 +622,46 @@ def load_run(
     """
     plugins = plugins or Plugins()
     task_class, values = read_settings(folder, plugins)
-    config = check(task_class.Config, {**values, **(changes or {})})
-    path = distributed.ranks().share(lambda: find_checkpoint(folder / "checkpoints", which))
+    config = check(task_class.Config, {**values, **_only_new_runs(task_class.Config), **(changes or {})})
     plugins.detach()
     plugins.attach(default_listeners(config))
-    loaded = checkpoint.load(path)
-    run = Run(task_class, config, plugins, folder, loaded[1].get("task"), progress)
+    path, loaded = _read_checkpoint(folder / "checkpoints", which)
+    task_state = loaded[1].get("task") if isinstance(loaded[1], dict) else None
+    try:
+        run = Run(task_class, config, plugins, folder, task_state, progress)
+    except MmganError:
+        raise
+    # A task builds its networks by a state that may be a stranger's: anything may come of it.
+    except Exception as error:
+        raise CheckpointError(
+            f"The networks of {config.plugin} can't be built by {str(folder / CONFIG)!r} and the checkpoint "
+            f"{path.name}: {type(error).__name__}: {line(error)}".rstrip(": "),
+            hint="-v shows the traceback.",
+        ) from error
     run.load(path, loaded)
     return run
 
 
-def find_checkpoint(folder: Path, which: str = "last") -> Path:
-    """Return a whole checkpoint: the last, the best, or the one of a step.
+def _only_new_runs(config_class: type[Config]) -> dict[str, Any]:
+    """Return the defaults of settings that speak to new runs only, whatever the folder says."""
+    return {
+        name: field.get_default()
+        for name, field in config_class.model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("only_new_runs")
+    }
 
-    Raises:
-        CheckpointError: There is none; the message says which were passed over, and why.
-    """
-    present = checkpoint.steps(folder)
-    if which == "best":
-        best = read_best(folder)
-        if not best:
-            raise CheckpointError(
-                "No checkpoint is the best one: the run was never evaluated while it trained.",
-                hint="--checkpoint last; or train with --set evaluate_every=500.",
-            )
-        which = str(best["step"])
-    if which != "last":
-        if not which.isdigit() or int(which) not in present:
-            raise CheckpointError(
-                f"There is no checkpoint {which!r} in {str(folder)!r}.",
-                hint=f"Allowed: last, best, {', '.join(map(str, present)) or 'none yet'}.",
-            )
-        path = checkpoint.path_of(folder, int(which))
-        checkpoint.verify(path)
-        return path
-    reasons = []
-    for step in reversed(present):
-        path = checkpoint.path_of(folder, step)
+
+def _read_checkpoint(folder: Path, which: str) -> tuple[Path, checkpoint.Loaded]:
+    """Find a checkpoint and read it. Where a run that trains has taken it away meanwhile, take the next."""
+    ranks = distributed.ranks()
+    for _ in range(_TRIES):
+        path = ranks.share(lambda: find_checkpoint(folder, which))
         try:
-            checkpoint.verify(path)
-        except CheckpointError as error:
-            reasons.append(error.message)
-            print(f"warning: {error.message} It is passed over.", file=sys.stderr)
-            continue
-        return path
+            return path, checkpoint.load(path)
+        except CheckpointError:
+            if path.exists() or ranks.world > 1 or which not in ("last", "best"):
+                raise
     raise CheckpointError(
-        " ".join(reasons) or f"{str(folder)!r} holds no checkpoint yet.",
-        hint="Train again into a new folder: the run's config.toml can be given to --config.",
+        f"The checkpoints in {str(folder)!r} are taken away faster than they can be read.",
+        hint="The run that trains there may keep more: --set keep=10.",
     )
-
-
-def read_best(folder: Path) -> dict[str, Any]:
-    """Return which checkpoint had the best score: ``{"step", "score", "value"}``, or an empty dict."""
-    try:
-        best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return best if isinstance(best, dict) else {}
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load an optimizer's state, each tensor in its weight's memory format: fused kernels rely on that."""
-    optimizer.load_state_dict(state)
-    for parameter, values in optimizer.state.items():
-        for key, value in values.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.ndim > 0:
-                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

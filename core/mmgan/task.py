@@ -116,6 +116,8 @@ class Task(ABC):
     data_kind: ClassVar[str] = ""
     #: Settings that only sampling reads, which `mmgan sample --set` may therefore change.
     sample_settings: ClassVar[frozenset[str]] = frozenset()
+    #: Settings that a run which has begun can't change, though its networks would still fit.
+    fixed_settings: ClassVar[frozenset[str]] = frozenset()
     run: Run
 
     def __init__(self, config: Any) -> None:

@@ -35,6 +35,8 @@ class SeqGAN(Task):
     Config = SeqGANConfig
     data_kind = "texts"
     sample_settings = frozenset({"temperature"})
+    # The tokenizer is the one that the run was made with, and what is held out must stay so.
+    fixed_settings = frozenset({"tokenizer", "vocabulary", "length", "held_out", "column", "preset"})
 
     @property
     def best_score(self) -> str:
@@ -223,7 +225,24 @@ class SeqGAN(Task):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave; the tokenizer was read when the networks were built."""
-        self.negatives.tokens = state["negatives"]
-        self.taught.load_state_dict(state["taught"])
-        if self.config.lag:
-            self.policy.load_state_dict(state["policy"])
+        tokens = state["negatives"]
+        if tokens is not None and not self.are_tokens(tokens):
+            raise ValueError("the generated texts are not tokens of the vocabulary")
+        self.negatives.tokens = tokens
+        for name, copied in (
+            ("taught", self.taught),
+            *([("policy", self.policy)] if self.config.lag else []),
+        ):
+            copied.load_state_dict(state[name])
+            if not all(bool(value.isfinite().all()) for value in copied.parameters()):
+                raise ValueError(f"the network {name} is NaN or infinite")
+
+    def are_tokens(self, tokens: Any) -> bool:
+        """Whether these are sequences of the vocabulary: int64 (n, length)."""
+        return (
+            isinstance(tokens, Tensor)
+            and tokens.dtype == torch.int64
+            and tokens.ndim == 2
+            and tokens.shape[1] == self.config.length
+            and bool(((tokens >= 0) & (tokens < len(self.tokenizer))).all())
+        )

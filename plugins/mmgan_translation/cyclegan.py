@@ -169,5 +169,6 @@ class CycleGAN(TranslationTask):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the replay pools back."""
-        self.pool_a.load_state_dict(state["pool_a"], self.run.device.torch)
-        self.pool_b.load_state_dict(state["pool_b"], self.run.device.torch)
+        shape = (self.config.channels, self.config.size, self.config.size)
+        self.pool_a.load_state_dict(state["pool_a"], shape, self.run.device.torch)
+        self.pool_b.load_state_dict(state["pool_b"], shape, self.run.device.torch)

@@ -46,6 +46,18 @@ class ReplayPool:
         """Return the pictures, for a checkpoint: float32 (pictures, …) on the CPU."""
         return {"pictures": torch.stack(self.pictures).cpu()} if self.pictures else {}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take back what :meth:`state_dict` gave."""
-        self.pictures = list(state["pictures"].to(device)) if state else []
+    def load_state_dict(self, state: dict[str, Any], shape: tuple[int, ...], device: torch.device) -> None:
+        """Take back what :meth:`state_dict` gave; of more pictures than there is room for, the first.
+
+        Args:
+            state: From a checkpoint.
+            shape: That of a picture, (channels, height, width).
+            device: Where the pictures shall be.
+
+        Raises:
+            ValueError: It holds something else than such pictures.
+        """
+        pictures = state.get("pictures", torch.empty(0, *shape))
+        if pictures.shape[1:] != shape or pictures.dtype != torch.float32 or not pictures.isfinite().all():
+            raise ValueError(f"the replay pool holds {tuple(pictures.shape)}, and not pictures of {shape}")
+        self.pictures = list(pictures[: self.size].to(device))

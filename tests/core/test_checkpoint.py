@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from toys import reload, toy_run
 
-from mmgan import CheckpointError, checkpoint
+from mmgan import CheckpointError, ConfigError, MmganError, checkpoint
 from mmgan.run import find_checkpoint
 
 STATE = {
@@ -140,9 +140,10 @@ def test_a_full_disk_leaves_the_ones_before(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CheckpointError, match="No space left on device") as caught:
+    with pytest.raises(MmganError, match="No space left on device") as caught:
         write(tmp_path, 12)
-    assert "disk space" in caught.value.hint
+    assert caught.value.exit_code == 1
+    assert "room on the disk" in caught.value.hint
     assert [path.name for path in tmp_path.iterdir()] == ["step-000005"]
 
 
@@ -202,12 +203,13 @@ for line in sys.stdin:
         child, ready = parent.stdout.readline(), parent.stdout.readline()
         if ready.strip() != "ready":
             child, ready = ready, child
-        time.sleep(dice.uniform(0.01, 0.12))
+        # A busy machine takes longer to come to its first one.
+        while max(checkpoint.steps(folder), default=0) <= last:
+            time.sleep(0.001)
+        time.sleep(dice.uniform(0, 0.05))
         os.kill(int(child), signal.SIGKILL)
         assert parent.stdout.readline().strip() == "dead"
         torn += bool(list(folder.glob(".partial-*")))
-        if not checkpoint.steps(folder):
-            continue
         path = find_checkpoint(folder)
         weights, state = checkpoint.load(path)
         assert state["step"] >= last
@@ -216,12 +218,12 @@ for line in sys.stdin:
     parent.stdin.close()
     parent.wait(timeout=30)
     parent.stdout.close()
-    assert last > 25
+    assert last >= 25
     assert torn > 5, "the kills should have come during saves"
 
 
 def test_a_run_s_folder_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is no run's folder: it has no config.toml"):
+    with pytest.raises(CheckpointError, match="is not a run's folder: it has no config.toml"):
         reload(tmp_path)
 
 
@@ -230,7 +232,7 @@ def test_a_checkpoint_of_other_settings_does_not_fit(tmp_path: Path) -> None:
     run.save()
     text = (tmp_path / "run" / "config.toml").read_text()
     (tmp_path / "run" / "config.toml").write_text(text.replace('"toy"', '"toy-wgan"'))
-    with pytest.raises(CheckpointError, match="does not fit this task and these settings"):
+    with pytest.raises(ConfigError, match="plugin can't change from 'toy' to 'toy-wgan'"):
         reload(tmp_path / "run")
 
 
@@ -250,15 +252,16 @@ def test_a_disk_that_is_full_in_the_middle_of_a_file(tmp_path: Path) -> None:
 import resource, signal
 from pathlib import Path
 import torch
-from mmgan import CheckpointError, checkpoint
+from mmgan import MmganError, checkpoint
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
     checkpoint.save(Path({str(tmp_path)!r}), 1, {{"G": {{"w": torch.zeros(100_000)}}}}, {{}})
-except CheckpointError as error:
-    print(error.message, error.hint)
+except MmganError as error:
+    print(error.message, error.hint, error.exit_code)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Can't write the checkpoint" in result.stdout
-    assert "disk space" in result.stdout
+    assert "room on the disk" in result.stdout
+    assert result.stdout.endswith(" 1\n")
     assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,31 +12,45 @@ import click
 
 from mmgan import hookimpl
 from mmgan.cli.options import device_option, folder_argument, json_option, profile_option
+from mmgan.cli.output import say
+from mmgan.cli.run import _absolute as absolute
 from mmgan.cli.session import Session
-from mmgan.cli.training import play, preparing, profilers
+from mmgan.cli.settings import changed_settings
+from mmgan.cli.training import is_first, play, preparing, profilers
 from mmgan.errors import UsageError
 
 if TYPE_CHECKING:
     from mmgan.run import Run
+    from mmgan.storage.lock import FolderLock
 
 
 class KeepSettings:
     """A listener that stores the settings a run is resumed with."""
 
-    # Not before: only now is the folder locked, and no other process trains by its config.toml.
+    # Not before: only now does it train by them.
     @hookimpl
     def before_run(self, run: Run) -> None:
         """Store them."""
-        from mmgan.checkpoint import write_atomically
         from mmgan.config import to_toml
+        from mmgan.listeners.common import writing
+        from mmgan.storage.files import write_text
+        from mmgan.storage.folder import CONFIG
 
-        if run.folder is not None:
-            write_atomically(run.folder / "config.toml", to_toml(run.config))
+        with writing(run) as folder:
+            write_text(folder / CONFIG, to_toml(run.config))
 
 
 @click.command("resume", short_help="Go on with a run, or make it longer.")
 @folder_argument
 @click.option("--steps", type=int, metavar="N", help="A new length of the whole run.")
+@click.option("--data", metavar="PATH", help="Where the same data lies now; that it is the same is checked.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting that may change, such as lr; may be repeated.",
+)
 @device_option
 @profile_option
 @json_option
@@ -43,6 +59,8 @@ def command(
     context: click.Context,
     folder: Path,
     steps: int | None,
+    data: str | None,
+    settings: tuple[str, ...],
     device: str | None,
     profile: bool,
     as_json: bool,
@@ -50,21 +68,50 @@ def command(
     """Go on with the run in DIR from its last checkpoint.
 
     A run that was stopped and resumed ends as one that never stopped. --steps is the length of the whole run,
-    the steps already done included; it and --device are kept in the run's config.toml.
+    the steps already done included. What is given here is kept in the run's config.toml, and every setting
+    that differs from those of the checkpoint is said.
     """
     from mmgan.run import load_run
+    from mmgan.storage import changing
 
     session: Session = context.obj
-    given = {"steps": steps, "device": device}
-    changes = {name: value for name, value in given.items() if value is not None}
-    run = load_run(folder, session.plugins, changes=changes)
-    if run.step >= run.config.steps:
-        asked = "" if steps is None else f", and --steps {steps} asks for no more"
-        raise UsageError(
-            f"The run in {str(folder)!r} has done {run.step} steps already{asked}.",
-            hint=f"To train on: mmgan resume {shlex.quote(str(folder))} --steps {2 * run.step}",
-        )
-    with preparing() as run.progress:
-        run.ranks.in_turn(lambda: run.loader)
-    listeners = [*([KeepSettings()] if changes else []), *profilers(profile)]
-    context.exit(play(run, folder, as_json, *listeners))
+    given = {name: value for name, value in (("steps", steps), ("device", device)) if value is not None}
+    if data is not None:
+        given["data"] = absolute(data, session.plugins)
+    changes = changed_settings(folder, session.plugins, settings, given)
+    with held(folder) as lock:
+        run = load_run(folder, session.plugins, changes=changes)
+        run.lock, run.data_moved = lock, data is not None
+        if run.step >= run.config.steps:
+            asked = "" if steps is None else f", and --steps {steps} asks for no more"
+            raise UsageError(
+                f"The run in {str(folder)!r} has done {run.step} steps already{asked}.",
+                hint=f"To train on: mmgan resume {shlex.quote(str(folder))} --steps {2 * run.step}",
+            )
+        if run.changed and is_first():
+            say(f"changed at step {run.step}: {changing.describe(run.changed)}")
+        with preparing() as run.progress:
+            run.ranks.in_turn(lambda: run.loader)
+        listeners = [*([KeepSettings()] if changes else []), *profilers(profile)]
+        context.exit(play(run, folder, as_json, *listeners))
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[FolderLock | None]:
+    """Hold the lock of a run's folder from before it is read: no other process shall train in it meanwhile.
+
+    Raises:
+        UsageError: Another process trains in it.
+    """
+    from mmgan.distributed import ranks
+    from mmgan.storage.folder import CONFIG
+    from mmgan.storage.lock import FolderLock
+
+    if ranks().rank or not (folder / CONFIG).exists():
+        yield None
+        return
+    lock = FolderLock(folder)
+    try:
+        yield lock
+    finally:
+        lock.release()

@@ -1,4 +1,4 @@
-"""What ``--set`` may change of a run that was trained: the settings that only sampling reads."""
+"""What ``--set`` may change of a run that was trained."""
 
 from __future__ import annotations
 
@@ -32,3 +32,29 @@ def sampling_settings(folder: Path, plugins: Plugins, assignments: tuple[str, ..
                 hint=f"Allowed: {', '.join(allowed) or 'none; this task has no such settings'}.",
             )
     return {key: parse_value(task_class.Config, key, value) for key, value in given.items()}
+
+
+def changed_settings(
+    folder: Path, plugins: Plugins, assignments: tuple[str, ...], given: dict[str, Any]
+) -> dict[str, Any]:
+    """Read the settings with which a run shall go on, to be the ``changes`` of :func:`mmgan.load_run`.
+
+    Args:
+        folder: The run's.
+        plugins: Those that are installed.
+        assignments: What ``--set`` gives.
+        given: What options of their own give.
+
+    Raises:
+        CheckpointError: This is not a run's folder.
+        ConfigError: An item has no ``=``, or a setting is given twice.
+    """
+    from mmgan.config import parse_assignments, parse_value
+    from mmgan.run import read_settings
+
+    assigned = parse_assignments(assignments)
+    for name in assigned.keys() & {*given, "plugin"}:
+        where = "a run can't change" if name == "plugin" else f"is given twice: --{name} and --set"
+        raise ConfigError(f"{name} {where}.", hint="Leave it out of --set.")
+    task_class, _ = read_settings(folder, plugins)
+    return {key: parse_value(task_class.Config, key, value) for key, value in assigned.items()} | given

@@ -61,9 +61,15 @@ def before_save(run: Run, state: dict[str, Any]) -> None:
 @hookimpl
 def after_load(run: Run, state: Mapping[str, Any]) -> None:
     """Take it back."""
+    from mmgan.convolutions.forms import FORMS
+    from mmgan.errors import CheckpointError
+
     plan = plan_of(run)
     if plan is not None and plan.measures:
-        plan.choices = dict(state.get(KEY, {}))
+        choices = state.get(KEY, {})
+        if not isinstance(choices, dict) or not set(choices.values()) <= FORMS.keys():
+            raise CheckpointError("The checkpoint names forms of convolutions that mmgan does not have.")
+        plan.choices = dict(choices)
 
 
 def plan_of(run: Run) -> Plan | None:

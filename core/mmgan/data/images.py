@@ -56,7 +56,12 @@ class ImageConfig(Config):
     )
     flip: bool = Field(False, description="mirror each picture from left to right, half of the times")
     data_root: str = Field("data", description="the folder in which torchvision keeps its data sets")
-    download: bool = Field(False, description="let torchvision download a data set that is missing")
+    # Never taken from a run's folder: a stranger would choose what is fetched, and where it is put.
+    download: bool = Field(
+        False,
+        description="let torchvision download a data set that is missing",
+        json_schema_extra={"only_new_runs": True},
+    )
 
     @field_validator("data_root")
     @classmethod

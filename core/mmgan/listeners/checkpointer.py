@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmgan import checkpoint, hookimpl
 from mmgan.listeners.common import writing
-from mmgan.run import read_best
+from mmgan.storage import files
+from mmgan.storage.folder import read_best
 
 if TYPE_CHECKING:
     from mmgan.run import Run
@@ -29,7 +30,7 @@ class Checkpointer:
     def before_run(self, run: Run) -> None:
         """Clear away what a killed run left behind, and see what is there already."""
         with writing(run):
-            checkpoint.sweep(run.checkpoints)
+            files.sweep(run.checkpoints)
             present = checkpoint.steps(run.checkpoints)
             self._saved = run.step if run.step in present else None
             self._best = read_best(run.checkpoints)
@@ -40,7 +41,7 @@ class Checkpointer:
             )
             if self._best and not usable:
                 self._best = {}
-                (run.checkpoints / "best.json").unlink()
+                (run.checkpoints / "best.json").unlink(missing_ok=True)
 
     @hookimpl
     def after_evaluate(self, run: Run, step: int, scores: Mapping[str, float]) -> None:
@@ -59,7 +60,7 @@ class Checkpointer:
             self._save(run)
         if best:
             with writing(run):
-                checkpoint.write_atomically(run.checkpoints / "best.json", json.dumps(self._best) + "\n")
+                files.write_text(run.checkpoints / "best.json", json.dumps(self._best) + "\n")
 
     @hookimpl
     def after_run(self, run: Run) -> None:

@@ -27,6 +27,12 @@ def writing(run: Run) -> Iterator[Path]:
     try:
         yield run.folder
     except OSError as error:
+        if not run.folder.is_dir():
+            raise MmganError(
+                f"The run's folder {str(run.folder)!r} is gone: it was removed or renamed "
+                "while the run trained.",
+                hint="Put it back and `mmgan resume` it, or begin a new run.",
+            ) from error
         raise MmganError(
             f"Can't write {str(error.filename or run.folder)!r}: {error.strerror or error}.",
             hint=f"When the disk is in order again: mmgan resume {str(run.folder)!r}",

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgan import hookimpl
-from mmgan.checkpoint import write_atomically
 from mmgan.listeners.common import losses_of, writing
+from mmgan.storage import files, records
 
 if TYPE_CHECKING:
     from mmgan.run import Run
 
 _NAME = "metrics.jsonl"
+#: Bytes that it can honestly have: some millions of lines.
+_LARGEST = 1 << 30
 
 
 class MetricsFile:
@@ -29,14 +33,11 @@ class MetricsFile:
         """
         with writing(run) as folder:
             path = folder / _NAME
-            if not path.exists():
-                return
-            text = path.read_text(encoding="utf-8", errors="replace")
-            kept = [line for line in text.splitlines() if _parse(line).get("step", math.inf) <= run.step]
-            if text != (whole := "".join(f"{line}\n" for line in kept)):
-                write_atomically(path, whole)
-        if kept:
-            run.seconds = max(run.seconds, _parse(kept[-1]).get("seconds", 0.0))
+            seconds = _keep(path, run.step) if os.path.lexists(path) else 0.0
+        run.seconds = max(run.seconds, seconds)
+        if run.changed:
+            told = {key: {"from": before, "to": now} for key, (before, now) in run.changed.items()}
+            _append(run, {"step": run.step, "seconds": run.seconds, "settings": told})
 
     @hookimpl
     def after_log(self, run: Run, step: int, metrics: Mapping[str, Any]) -> None:
@@ -51,21 +52,31 @@ class MetricsFile:
         _append(run, {"step": step, "seconds": run.seconds, "scores": _plain(scores)})
 
 
+def _keep(path: Path, step: int) -> float:
+    """Keep the lines up to a step, and return the clock of the last one. A torn line goes."""
+    seconds = 0.0
+    with (
+        files.open_to_read(path, _LARGEST) as old,
+        files.fresh(path, durable=True) as new,
+        new.open("wb") as kept,
+    ):
+        while line := old.readline(records.SMALL):
+            try:
+                record = records.Line.model_validate_json(line)
+            except ValueError:
+                continue
+            if record.step <= step and line.endswith(b"\n"):
+                kept.write(line)
+                seconds = record.seconds
+    return seconds
+
+
 def _append(run: Run, record: Mapping[str, Any]) -> None:
     # Opened for each line: nothing is left to flush or to close, however the run ends.
-    with writing(run) as folder, (folder / _NAME).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    with writing(run) as folder:
+        files.append_text(folder / _NAME, json.dumps(record) + "\n")
 
 
 def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
     """Return Python floats, and None for NaN and infinity, which JSON does not have."""
     return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
-
-
-def _parse(line: str) -> dict[str, Any]:
-    """Return a line's record; that of a torn line is empty."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}

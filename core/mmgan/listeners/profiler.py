@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile, record_function, schedule
 from mmgan import hookimpl
 from mmgan.listeners.common import writing
 from mmgan.parts import watched
+from mmgan.storage import files
 
 if TYPE_CHECKING:
     from mmgan.run import Run
@@ -97,13 +98,13 @@ class Profiler:
     def _write(self, run: Run, done: profile) -> None:
         self._turn_off()
         with writing(run) as folder:
-            place = folder / "profile"
-            place.mkdir(exist_ok=True)
-            done.export_chrome_trace(str(place / "trace.json"))
+            place = files.make_folder(folder / "profile")
+            with files.fresh(place / "trace.json") as trace:
+                done.export_chrome_trace(str(trace))
             by = "self_device_time_total" if run.device.type == "cuda" else "self_cpu_time_total"
             table = done.key_averages().table(sort_by=by, row_limit=_ROWS, max_name_column_width=60)
             steps = f"steps {self._first} to {min(run.step, self._last)}"
-            (place / "summary.txt").write_text(f"{steps}\n\n{table}", encoding="utf-8")
+            files.write_text(place / "summary.txt", f"{steps}\n\n{table}", durable=False)
         print(f"profile of {steps}: {place}", file=sys.stderr)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgan import hookimpl
 from mmgan.listeners.common import writing
+from mmgan.storage import files
 
 if TYPE_CHECKING:
     from mmgan.run import Run
@@ -22,21 +22,14 @@ class SampleWriter:
         """Write the file, and the picture that belongs to it if it is none itself."""
         with writing(run) as folder:
             path = sample_path(folder, step, samples)
-            path.parent.mkdir(exist_ok=True)
-            _write(samples.save, path)
+            files.make_folder(path.parent)
+            # Unfinished files lie outside, so that all that are in there are whole.
+            with files.fresh(path, beside=folder) as partial:
+                samples.save(partial)
             picture = samples.picture()
             if picture is not None:
-                _write(picture.save, path.with_suffix(".png"))
-
-
-def _write(save: Callable[[Path], None], path: Path) -> None:
-    """Write a file beside the samples' folder and move it in, so that all files in there are whole."""
-    partial = path.parent.parent / f".partial{path.suffix}"
-    try:
-        save(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+                with files.fresh(path.with_suffix(".png"), beside=folder) as partial:
+                    picture.save(partial)
 
 
 def sample_path(folder: Path, step: int, samples: Samples) -> Path:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgan import __version__, hookimpl
-from mmgan.checkpoint import write_atomically
 from mmgan.errors import MmganError, exit_code, foreseen
 from mmgan.listeners.common import writing
-from mmgan.listeners.folder_lock import FolderLock
+from mmgan.storage import files
+from mmgan.storage.files import write_text as write_atomically
+from mmgan.storage.lock import FolderLock
 
 if TYPE_CHECKING:
     from mmgan.engine import Report
@@ -38,14 +39,14 @@ class StatusFile:
     interval = 5.0
 
     def __init__(self) -> None:
-        self._lock: FolderLock | None = None
         self._next = 0.0
 
     @hookimpl(wrapper=True)
     def before_run(self, run: Run) -> Wrapper:
         """Lock the folder, and say that the run goes on."""
         with writing(run) as folder:
-            self._lock = FolderLock(folder)
+            run.lock = run.lock or FolderLock(folder)
+            files.sweep(folder)
         result = yield
         self._write(run, "running")
         return result
@@ -61,7 +62,7 @@ class StatusFile:
         """Say how the run ended, once all is saved."""
         result = yield
         self._write(run, report.state, exit_code=128 + report.signal if report.signal else 0)
-        self._release()
+        self._release(run)
         return result
 
     @hookimpl(wrapper=True)
@@ -70,11 +71,11 @@ class StatusFile:
         try:
             return (yield)
         finally:
-            if self._lock is not None:
+            if run.lock is not None:
                 # The disk may be what went wrong. That error is the one to be told, and not a second one.
                 with contextlib.suppress(MmganError):
                     self._write_error(run, error)
-                self._release()
+                self._release(run)
 
     def _write_error(self, run: Run, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt):
@@ -111,7 +112,7 @@ class StatusFile:
             write_atomically(folder / "status.json", json.dumps(status, indent=1) + "\n")
         self._next = time.monotonic() + self.interval
 
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+    def _release(self, run: Run) -> None:
+        if run.lock is not None:
+            run.lock.release()
+            run.lock = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mmgan import hookimpl
 from mmgan.listeners.common import losses_of, writing
+from mmgan.storage import files
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -27,8 +29,11 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         with writing(run) as folder:
+            place = files.make_folder(folder / "tensorboard")
             purge = run.step + 1 if run.step else None
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+            # Nobody can foresee the file's name, and lay a link there.
+            suffix = f".{uuid.uuid4().hex}"
+            self._writer = SummaryWriter(str(place), purge_step=purge, filename_suffix=suffix)
 
     @hookimpl
     def after_log(self, step: int, metrics: Mapping[str, float]) -> None:

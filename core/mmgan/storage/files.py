@@ -1,8 +1,8 @@
 """Reading and writing the files of a run's folder, which may come from a stranger.
 
 A file is read only where it is an ordinary one and not larger than it can honestly be: a link could lead
-anywhere, a pipe would never end. A file is written under a fresh name that nobody can foresee, and then renamed
-into place: what lies there, a link too, is replaced and never followed.
+anywhere, a pipe would never end. A file is written under a fresh name that nobody can foresee, and then
+renamed into place: what lies there, a link too, is replaced and never followed.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import BaseModel
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound="BaseModel")
 
 #: Every unfinished file or folder is called so, and swept away when its folder is next used.
 PARTIAL = ".partial-"
@@ -52,23 +55,25 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, *, limit: int | None = No
         descriptor = os.open(path, flags | _NO_LINKS | _NO_WAITING, 0o666)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK) or path.is_symlink():
-            raise UnsafeFileError("is a link, and links are not followed here", path) from None
+            raise UnsafeFileError("Not followed, since it is a link", path) from None
         raise
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise UnsafeFileError("is not an ordinary file", path)
+            raise UnsafeFileError("Not an ordinary file", path)
         if flags & (os.O_WRONLY | os.O_RDWR) and status.st_nlink > 1:
-            raise UnsafeFileError("is a hard link, and would be changed under its other name too", path)
+            raise UnsafeFileError("A hard link, which would be changed under its other name too", path)
         if limit is not None and status.st_size > limit:
-            raise UnsafeFileError(f"has {status.st_size:,} bytes; at most {limit:,} are read", path)
+            raise UnsafeFileError(
+                f"Too large: {status.st_size:,} bytes, and at most {limit:,} are read", path
+            )
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def open_to_read(path: Path, limit: int | None = None) -> IO[bytes]:
+def open_to_read(path: Path, limit: int | None = None) -> BufferedReader:
     """Open an ordinary file to read its bytes; raises as :func:`open_regular`."""
     return os.fdopen(open_regular(path, limit=limit), "rb")
 
@@ -79,7 +84,7 @@ def read(path: Path, limit: int) -> bytes:
         # A file may grow while it is read.
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise UnsafeFileError(f"has more than {limit:,} bytes", path)
+        raise UnsafeFileError(f"Too large: more than {limit:,} bytes", path)
     return data
 
 
@@ -151,7 +156,17 @@ def refuse_link(path: Path) -> None:
         UnsafeFileError: It is.
     """
     if path.is_symlink():
-        raise UnsafeFileError("is a link, and links are not followed here", path)
+        raise UnsafeFileError("Not followed, since it is a link", path)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what unfinished writes left behind in a folder."""
+    for leftover in folder.glob(f"{PARTIAL}*"):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                leftover.unlink()
 
 
 def flush(path: Path) -> None:

@@ -278,11 +278,11 @@ def test_resume_of_a_finished_run_says_what_would_train_on(cli: Any, trained: Pa
 def test_resume_of_no_run(cli: Any) -> None:
     result = cli("resume", "absent")
     assert (result.code, result.out) == (5, "")
-    assert "'absent' is no run's folder" in result.err
+    assert "'absent' is not a run's folder" in result.err
 
 
 def test_resume_of_a_folder_in_use_changes_nothing(cli: Any, trained: Path) -> None:
-    from mmgan.listeners.folder_lock import FolderLock
+    from mmgan.storage.lock import FolderLock
 
     before = settings(trained)
     lock = FolderLock(trained)

@@ -11,7 +11,7 @@ import pytest
 
 import mmgan
 from mmgan import DivergedError, Run, UsageError, checkpoint, hookimpl, train
-from mmgan.listeners.folder_lock import FolderLock
+from mmgan.storage.lock import FolderLock
 
 
 def status(folder: Path) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def test_a_pool_of_none() -> None:
 def test_a_pool_that_was_saved_goes_on_as_if_it_had_not_stopped() -> None:
     pool, again = ReplayPool(3), ReplayPool(3)
     pool.exchange(torch.randn(4, 1, 2, 2, dtype=torch.bfloat16))
-    again.load_state_dict(pool.state_dict(), torch.device("cpu"))
+    again.load_state_dict(pool.state_dict(), (1, 2, 2), torch.device("cpu"))
     new = torch.randn(20, 1, 2, 2)
     results = []
     for each in (pool, again):

@@ -1,0 +1,96 @@
+"""What may change when a run is taken up again, and what has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mmgan.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmgan.config import Config
+
+#: Settings that do not decide what a step learns. Checkpoints do not hold them, and they are free to change.
+#: The data is known by its content, and not by where it lies.
+FREE = {
+    *("steps", "device", "data", "data_b", "data_root", "download", "workers", "tensorboard", "keep"),
+    *("log_every", "sample_every", "checkpoint_every", "evaluate_every"),
+}
+#: Settings that no run can change: it would be another run.
+FIXED = {"plugin", "seed"}
+
+#: A setting's value before and after.
+Changes = dict[str, tuple[Any, Any]]
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """Return the settings that a checkpoint holds, as JSON knows them."""
+    dumped: dict[str, Any] = config.model_dump(mode="json")
+    return {key: value for key, value in dumped.items() if key not in FREE}
+
+
+def find(before: Mapping[str, Any], config: Config) -> Changes:
+    """Return the settings that differ from a checkpoint's. One that it does not know is not a change."""
+    now = settings_of(config)
+    return {key: (before[key], value) for key, value in now.items() if key in before and before[key] != value}
+
+
+def check(changes: Changes, fixed: frozenset[str], step: int) -> None:
+    """Refuse a change that a run can't make.
+
+    Args:
+        changes: From :func:`find`.
+        fixed: Settings of the task that can't change.
+        step: How far the run is.
+
+    Raises:
+        ConfigError: There is one; the message names it.
+    """
+    for key in changes:
+        if key in FIXED | fixed:
+            before, after = changes[key]
+            raise ConfigError(
+                f"{key} can't change from {before!r} to {after!r} in a run that has done {step} steps.",
+                hint=f"Set {key} = {before!r} again in its config.toml, or begin a new run.",
+            )
+
+
+def describe(changes: Changes) -> str:
+    """Write ``"lr 0.0002 -> 0.0001, loss 'hinge' -> 'wgan'"``."""
+    return ", ".join(f"{key} {before!r} -> {after!r}" for key, (before, after) in changes.items())
+
+
+def options_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Return the options of each group of an optimizer, such as its learning rate, as JSON knows them."""
+    return [
+        {key: _plain(value) for key, value in group.items() if key not in ("params", "initial_lr")}
+        for group in optimizer.param_groups
+    ]
+
+
+def apply_options(
+    optimizer: torch.optim.Optimizer, before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
+) -> None:
+    """Give an optimizer that was loaded those options that the task builds with other values now.
+
+    What a task itself has moved during training stays where it was, unless its settings have changed.
+
+    Args:
+        optimizer: With the state of a checkpoint.
+        before: The options with which the checkpoint's was built; empty in checkpoints of before.
+        now: Those with which this one was built.
+    """
+    for group, old, new in zip(optimizer.param_groups, before, now, strict=False):
+        for key, value in new.items():
+            if key in old and old[key] != value:
+                group[key] = tuple(value) if isinstance(value, list) else value
+                if key == "lr" and "initial_lr" in group:
+                    group["initial_lr"] = value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.item() if value.numel() == 1 else value.tolist()
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,148 @@
+"""Whether what a checkpoint holds fits what the task has built. A checkpoint may come from a stranger.
+
+Tensors of a wrong shape must not reach a fused kernel, nor weights that are not finite be sampled from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmgan.finite import is_finite
+from mmgan.storage.records import OptimizerState
+
+#: Optimizers whose state for a weight is numbers and tensors of the weight's own shape.
+_ELEMENTWISE = (
+    torch.optim.Adadelta,
+    torch.optim.Adagrad,
+    torch.optim.Adam,
+    torch.optim.Adamax,
+    torch.optim.AdamW,
+    torch.optim.ASGD,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+    torch.optim.Rprop,
+    torch.optim.SGD,
+)
+
+
+def load_weights(name: str, module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load a network's weights and buffers.
+
+    Raises:
+        ValueError: They have other names, shapes or number formats, or are not finite.
+    """
+    expected = module.state_dict()
+    wrong = [key for key in expected if key in weights and not _alike(weights[key], expected[key])]
+    for kind, keys in (
+        ("lacks", expected.keys() - weights.keys()),
+        ("has also", weights.keys() - expected.keys()),
+        ("differs in", wrong),
+    ):
+        if keys:
+            key = min(keys)
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            shapes = f": {_look(weights[key])} instead of {_look(expected[key])}" if keys is wrong else ""
+            raise ValueError(f"{name} {kind} {key}{more}{shapes}")
+    for key, value in weights.items():
+        if not is_finite(value):
+            raise ValueError(f"{name}'s {key} is NaN or infinite")
+    module.load_state_dict(dict(weights))
+
+
+def load_optimizer(name: str, optimizer: torch.optim.Optimizer, saved: OptimizerState) -> None:
+    """Load an optimizer's state, each tensor in its weight's memory format: fused kernels rely on that.
+
+    Raises:
+        ValueError: It is that of another optimizer, or is not finite.
+    """
+    fresh = optimizer.state_dict()["param_groups"]
+    if [group.get("params") for group in saved.param_groups] != [group["params"] for group in fresh]:
+        raise ValueError(f"{name}'s optimizer has other weights")
+    for group, own in zip(saved.param_groups, fresh, strict=True):
+        if missing := own.keys() - group.keys():
+            raise ValueError(f"{name}'s optimizer lacks {min(missing)}")
+        for key, value in group.items():
+            if not _same_kind(value, own.get(key, 0.0)):
+                raise ValueError(f"{name}'s optimizer has {key} = {str(value)[:40]}")
+    count = sum(len(group["params"]) for group in fresh)
+    if any(not 0 <= number < count for number in saved.state):
+        raise ValueError(f"{name}'s optimizer keeps a state for weights that it does not have")
+    optimizer.load_state_dict(
+        {**(saved.model_extra or {}), "state": saved.state, "param_groups": saved.param_groups}
+    )
+    for group in optimizer.param_groups:
+        expected = _state_of(optimizer, group) if isinstance(optimizer, _ELEMENTWISE) else None
+        for parameter in group["params"]:
+            _check_state(name, parameter, optimizer.state.get(parameter) or {}, expected)
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.ndim > 0:
+                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the optimizer keeps for a weight of shape (2, 3), found by one step of it."""
+    device = group["params"][0].device if group["params"] else "cpu"
+    weight = torch.zeros(2, 3, device=device, requires_grad=True)
+    weight.grad = torch.zeros_like(weight)
+    # A rate may be a tensor on a GPU; the step's size does not matter here.
+    options = {key: value for key, value in group.items() if key != "params"} | {"lr": 1e-3}
+    trial = type(optimizer)([{"params": [weight], **options}], lr=1e-3)  # type: ignore[call-arg]
+    trial.step()
+    return dict(trial.state[weight])
+
+
+def _check_state(
+    name: str, parameter: Tensor, state: Mapping[str, Any], expected: Mapping[str, Any] | None
+) -> None:
+    """Raise ValueError where one weight's state is not finite, or does not look as expected."""
+    for key, value in state.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name}'s optimizer has {key} = {value}")
+        if isinstance(value, Tensor) and not is_finite(value):
+            raise ValueError(f"{name}'s optimizer has a {key} that is NaN or infinite")
+    if not state or expected is None:
+        return
+    if state.keys() != expected.keys():
+        raise ValueError(f"{name}'s optimizer keeps {', '.join(sorted(state))[:80]} for a weight")
+    for key, own in expected.items():
+        value = state[key]
+        if isinstance(own, Tensor):
+            shape = own.shape if own.ndim == 0 else parameter.shape
+            fits = isinstance(value, Tensor) and value.shape == shape and value.dtype == own.dtype
+        else:
+            fits = _same_kind(value, own)
+        if not fits:
+            raise ValueError(
+                f"{name}'s optimizer has {key} = {_look(value)} for a weight of {_look(parameter)}"
+            )
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype
+
+
+def _same_kind(value: Any, own: Any) -> bool:
+    """Whether a value may stand where ``own`` stands: a finite number for a number, a flag for a flag."""
+    if isinstance(own, bool) or own is None:
+        return value is None or isinstance(value, bool)
+    if isinstance(own, int | float):
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(own, list | tuple):
+        # A JSON list comes back for a tuple.
+        return isinstance(value, list | tuple) and len(value) == len(own) and all(map(_same_kind, value, own))
+    if isinstance(own, Tensor):
+        return isinstance(value, Tensor) and _alike(value, own) and is_finite(value)
+    return type(value) is type(own)
+
+
+def _look(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    return str(value)[:40]

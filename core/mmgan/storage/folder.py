@@ -1,0 +1,186 @@
+"""A run's folder: taking a new one, and finding in an old one its settings and its checkpoints.
+
+    config.toml                 the settings
+    status.json, metrics.jsonl  how far it is, and what it measured
+    checkpoints/step-000500/    see :mod:`mmgan.checkpoint`
+    samples/, tensorboard/, generated/, profile/
+
+No link is followed in there, neither to read nor to write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmgan import checkpoint
+from mmgan.errors import CheckpointError, UsageError
+from mmgan.storage import files, lock, records
+from mmgan.storage.lock import FolderLock
+
+if TYPE_CHECKING:
+    from mmgan.plugins import Plugins
+    from mmgan.task import Task
+
+CONFIG = "config.toml"
+#: The folders that a run's folder may have.
+FOLDERS = ("checkpoints", "samples", "tensorboard", "generated", "profile")
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """Take a new or an empty folder for a run, and give it back as it was where an error comes out of this.
+
+    Two processes never take the same: its lock is what takes it, before anything else is done, and only who
+    holds the lock clears away.
+
+    Raises:
+        UsageError: It holds something, another run has it, or it can't be made.
+    """
+    hint = "Choose another --out."
+    try:
+        made = _make(folder)
+        held = FolderLock(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"Can't use {str(folder)!r} as a folder: {reason}.", hint=hint) from None
+    try:
+        if any(path.name != lock.NAME for path in folder.iterdir()):
+            made = False
+            again = f" Or continue the run in it: mmgan resume {shlex.quote(str(folder))}"
+            raise UsageError(
+                f"The folder {str(folder)!r} is not empty, and a run never overwrites another.",
+                hint=hint + (again if (folder / CONFIG).exists() else ""),
+            )
+        try:
+            yield folder
+        except BaseException:
+            clear(folder)
+            if made:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+    finally:
+        held.release()
+
+
+def _make(folder: Path) -> bool:
+    """Make a folder where there is none, and return whether it was made here."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True
+
+
+def clear(folder: Path) -> None:
+    """Remove what a run that never began has put into a folder that was empty."""
+    for name in (lock.NAME, CONFIG):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+    files.sweep(folder)
+
+
+def check(folder: Path) -> None:
+    """Refuse a run's folder that has a link where mmgan would write or read.
+
+    Raises:
+        CheckpointError: It has.
+    """
+    suspects = [folder / name for name in FOLDERS]
+    checkpoints = folder / FOLDERS[0]
+    if checkpoints.is_dir() and not checkpoints.is_symlink():
+        suspects += checkpoints.iterdir()
+    for path in suspects:
+        if path.is_symlink():
+            raise CheckpointError(
+                f"{str(path)!r} is a link, and a run's folder must hold its files itself.",
+                hint="Put what it leads to in its place, if you trust it.",
+            )
+
+
+def read_settings(folder: Path, plugins: Plugins) -> tuple[type[Task], dict[str, Any]]:
+    """Return the task of a run's folder, and the run's settings as they were written.
+
+    Raises:
+        CheckpointError: This is not a run's folder, or its config.toml can't be read.
+        PluginError: The task's plugin is missing or broken.
+    """
+    path = folder / CONFIG
+    try:
+        values = tomllib.loads(files.read(path, records.SMALL).decode())
+    except (FileNotFoundError, NotADirectoryError):
+        raise CheckpointError(
+            f"{str(folder)!r} is not a run's folder: it has no config.toml.",
+            hint="`mmgan run` makes one and says where.",
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"{str(path)!r} can't be read: {error.strerror or error}.") from None
+    # A number may have too many digits (ValueError), or a list be nested too deeply (RecursionError).
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{str(path)!r} is not TOML: {error}.") from None
+    check(folder)
+    return plugins.task(str(values.get("plugin", ""))), values
+
+
+def find_checkpoint(folder: Path, which: str = "last") -> Path:
+    """Return a whole checkpoint: the last, the best, or the one of a step.
+
+    Args:
+        folder: The run's ``checkpoints``.
+        which: ``last``, ``best``, or a step.
+
+    Raises:
+        CheckpointError: There is none; the message says which were passed over, and why.
+    """
+    present = checkpoint.steps(folder)
+    if which == "best":
+        best = read_best(folder)
+        if not best:
+            raise CheckpointError(
+                "No checkpoint is the best one: the run was never evaluated while it trained.",
+                hint="--checkpoint last; or train with --set evaluate_every=500.",
+            )
+        which = str(best["step"])
+    if which != "last":
+        if not (which.isascii() and which.isdigit() and len(which) < 20) or int(which) not in present:
+            raise CheckpointError(
+                f"There is no checkpoint {which!r} in {str(folder)!r}.",
+                hint=f"Allowed: last, best, {', '.join(map(str, present)) or 'none yet'}.",
+            )
+        path = checkpoint.path_of(folder, int(which))
+        checkpoint.verify(path)
+        return path
+    reasons = []
+    for step in reversed(present):
+        path = checkpoint.path_of(folder, step)
+        try:
+            checkpoint.verify(path)
+        except CheckpointError as error:
+            # A run that trains beside us takes away its older ones.
+            if path.exists():
+                reasons.append(error.message)
+                print(f"warning: {error.message} It is passed over.", file=sys.stderr)
+            continue
+        return path
+    raise CheckpointError(
+        " ".join(reasons) or f"{str(folder)!r} holds no checkpoint yet.",
+        hint="Train again into a new folder: the run's config.toml can be given to --config.",
+    )
+
+
+def read_best(folder: Path) -> dict[str, Any]:
+    """Return which checkpoint had the best score: ``{"step", "score", "value"}``, or an empty dict."""
+    try:
+        best = files.read_model(folder / "best.json", records.Best, records.SMALL)
+    except (OSError, ValueError):
+        return {}
+    return best.model_dump(include={"step", "score", "value"})

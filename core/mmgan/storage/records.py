@@ -1,0 +1,153 @@
+"""The shapes of the JSON in a run's folder, which may come from a stranger: nothing is taken on trust."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+#: Bytes that a small file (a config, a manifest, a score) can honestly have.
+SMALL = 1 << 20
+#: Bytes that ``state.json`` can honestly have: a vocabulary is in it, tensors are not.
+LARGE = 1 << 28
+#: Counts (steps, examples) stay below this, up to which every program reads JSON's numbers exactly.
+MOST = 2**53
+
+Count = Annotated[int, Field(ge=0, lt=MOST)]
+#: A file's name, and not a path to elsewhere.
+FileName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$", max_length=200)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Record(BaseModel):
+    """Something that is read from a run's folder; keys that it does not know are left alone."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow", arbitrary_types_allowed=True)
+
+
+class Manifest(Record):
+    """``manifest.json``: the SHA-256 of every other file of a checkpoint.
+
+    Attributes:
+        step: The step after which the checkpoint was taken.
+        weights: The names of the networks; each has a file ``NAME.safetensors``.
+        files: The digest of each file, by its name.
+    """
+
+    format: int
+    step: Count
+    weights: list[FileName]
+    files: dict[FileName, Digest]
+
+    @model_validator(mode="after")
+    def _covers_all(self) -> Self:
+        needed = {"state.json", "state.safetensors", *(f"{name}.safetensors" for name in self.weights)}
+        if missing := sorted(needed - self.files.keys()):
+            raise ValueError(f"it has no SHA-256 of {missing[0]}")
+        return self
+
+
+class Best(Record):
+    """``best.json``: which checkpoint had the best score, and what it was."""
+
+    step: Count
+    score: str
+    value: Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Line(Record):
+    """A line of ``metrics.jsonl``. ``seconds`` is the time that steps have taken so far."""
+
+    step: Count
+    seconds: Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)] = 0.0
+
+
+class PythonRandom(Record):
+    """The state of Python's generator."""
+
+    version: int
+    words: list[int]
+    gauss: float | None
+
+
+class NumpyRandom(Record):
+    """The state of NumPy's generator."""
+
+    keys: Tensor
+    position: int
+    has_gauss: int
+    cached: float
+
+
+class Randomness(Record):
+    """The state of all generators; a GPU's is there where the run had one."""
+
+    torch: Tensor
+    python: PythonRandom
+    numpy: NumpyRandom
+
+
+class OptimizerState(Record):
+    """What an optimizer's ``state_dict`` gave."""
+
+    state: dict[int, dict[str, Any]]
+    param_groups: list[dict[str, Any]]
+
+
+class PlayerState(Record):
+    """A player's part of a checkpoint, but for its weights.
+
+    Attributes:
+        updates: How often it was updated.
+        options: The options with which each group of its optimizer was built, before any schedule.
+    """
+
+    updates: Count
+    optimizer: OptimizerState
+    options: list[dict[str, Any]] = []
+
+
+class ScalerState(Record):
+    """A gradient scaler's part of a checkpoint (fp16)."""
+
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    growth_factor: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    backoff_factor: Annotated[float, Field(gt=0, lt=1)]
+    growth_interval: Annotated[int, Field(ge=1, lt=MOST)]
+    growth_tracker: Annotated[int, Field(ge=0, lt=MOST, alias="_growth_tracker")]
+
+
+class DataPosition(Record):
+    """Where the data stood: how many batches were taken, and what it was."""
+
+    position: Count
+    examples: Count | None = None
+    fingerprint: str = ""
+
+
+class RankState(Record):
+    """What another rank than 0 has of its own."""
+
+    rng: Randomness
+    task: dict[str, Any]
+
+
+class State(Record):
+    """``state.json`` with its tensors: everything but the weights that a run's future depends on.
+
+    Attributes:
+        settings: Those that decide what is learned, as the run had them; empty in checkpoints of before.
+        data: Empty where the data was never opened.
+        ranks: What ranks other than 0 have of their own, where several processes train.
+    """
+
+    plugin: str
+    step: Count
+    players: dict[str, PlayerState]
+    scalers: dict[str, ScalerState | dict[str, None]]
+    data: DataPosition | dict[str, None]
+    task: dict[str, Any]
+    rng: Randomness
+    settings: dict[str, Any] = {}
+    ranks: list[RankState] = []
