@@ -426,7 +426,7 @@ class Run:
             finite.check_weights(name, player.module, player.optimizer)
             if player.average is not None:
                 finite.check_weights(f"{name}.average", player.average)
-        state = self.state_dict()
+        state = self.state_dict() | {"settings": changing.settings_of(self.config)}
         if self.ranks.world > 1:
             own = self.own_state()
             state["ranks"] = [
@@ -455,7 +455,6 @@ class Run:
                 }
                 for name, player in self.players.items()
             },
-            "settings": changing.settings_of(self.config),
             "scalers": self.precision.state_dict(),
             "data": self._loader.state_dict() if self._loader else self._position,
             "task": self.task.state_dict(),

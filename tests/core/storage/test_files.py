@@ -42,9 +42,14 @@ def test_no_two_unfinished_files_have_a_name_that_could_be_foreseen(tmp_path: Pa
 
 def test_what_was_not_finished_leaves_nothing_and_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
-    with pytest.raises(KeyboardInterrupt), files.fresh(tmp_path / "a") as partial:
-        partial.write_text("half")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with files.fresh(tmp_path / "a") as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old"
 
@@ -93,7 +98,7 @@ def special(path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "itself", "large", "absent"])
 def test_what_is_not_an_ordinary_file_is_an_error_at_once(tmp_path: Path, kind: str) -> None:
     special(tmp_path / "config.toml", kind)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=r"config\.toml"):
         files.read(tmp_path / "config.toml", 1000)
 
 
@@ -135,5 +140,5 @@ def test_any_bytes_are_a_record_or_a_value_error(model: type[BaseModel], data: b
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"step": ' + "9" * 5000 + "}", '{"step": 1e400}', "{", ""])
 def test_json_that_breaks_readers_is_a_value_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "best.json").write_text(text)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="Best"):
         files.read_model(tmp_path / "best.json", records.Best, records.SMALL)

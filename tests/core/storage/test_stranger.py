@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -205,10 +206,9 @@ def test_nothing_is_written_through_a_link(folder: Path, name: str, tmp_path: Pa
         path.unlink(missing_ok=True)
     folders = name in ("samples", "tensorboard")
     path.symlink_to(outside if folders else outside / "victim")
-    try:
+    # Refused, or replaced: either way nothing comes of it outside.
+    with contextlib.suppress(MmganError):
         train(reload(folder, steps=6, sample_every=1, tensorboard=True))
-    except MmganError as error:
-        assert "link" in error.message
     assert (outside / "victim").read_text() == "mine"
     assert [path.name for path in outside.iterdir()] == ["victim"]
 
@@ -267,7 +267,6 @@ def test_any_value_anywhere_in_a_state_loads_or_is_an_error_of_ours(
         inner[path[-1]] = value
 
     edit_state(folder, change)
-    try:
+    # Anything but an error of ours would come out here.
+    with contextlib.suppress(MmganError):
         train(reload(folder, steps=5))
-    except MmganError as error:
-        assert error.message
