@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import shlex
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -218,6 +219,12 @@ class Run:
             return named[name].load()(argument, self.config)
         if exists and "folder" in known:
             return known["folder"].load()(self.config.data, self.config)
+        if self.step and self.folder is not None and os.path.isabs(self.config.data):
+            raise DataError(
+                f"The data of this run, {self.config.data!r}, is not there any more.",
+                hint=f"Where it lies now: mmgan resume {shlex.quote(str(self.folder))} --data PATH; "
+                "`mmgan evaluate` takes --data too.",
+            )
         other = next((entry.kind for key, entry in table.items() if key == f"{entry.kind}/{name}"), "")
         if other:
             raise DataError(

@@ -21,8 +21,8 @@ def edit(folder: Path, before: str, after: str) -> None:
     (folder / "config.toml").write_text(text.replace(before, after))
 
 
-def rates(run: mmgan.Run) -> list[float]:
-    return [group["lr"] for player in run.players.values() for group in player.optimizer.param_groups]
+def rates(run: mmgan.Run, name: str = "lr") -> list[float]:
+    return [group[name] for player in run.players.values() for group in player.optimizer.param_groups]
 
 
 @pytest.fixture
