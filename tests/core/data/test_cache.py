@@ -563,3 +563,79 @@ def test_a_disk_that_is_really_full(small_disk, monkeypatch):
     assert np.array_equal(cached_array(KEY, Build()).array, Build().rows)
     with pytest.raises(DataError, match="No space left"):
         cached_array(cache_key("more"), lambda metadata: [np.zeros(10_000)])
+
+
+# What the data sets keep here.
+
+
+def keep(data, **changes):
+    """Write the entry of a data set again, with other metadata or rows, and checksums that are right."""
+    path = data.path
+    rows, metadata = np.array(data.array), data.metadata | changes
+    rows = metadata.pop("rows", rows)
+    path.unlink()
+    cached_array(path.stem, lambda empty: empty.update(metadata) or iter(rows))
+
+
+def pictures(folder):
+    from PIL import Image
+
+    from mmgan.data.images import ImageConfig, ImageData, open_folder
+
+    folder.mkdir(exist_ok=True)
+    for number in range(3):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"{number}.png")
+    config = ImageConfig(plugin="test", size=8)
+    data = ImageData(open_folder(str(folder), config), config)
+    return data._cached, lambda: ImageData(open_folder(str(folder), config), config)._cached
+
+
+def sounds(folder):
+    import soundfile
+
+    from mmgan.data.sounds import AudioConfig, AudioData, open_folder
+
+    folder.mkdir(exist_ok=True)
+    for number in range(3):
+        soundfile.write(
+            folder / f"{number}.wav", np.full(4000, 0.1 + number / 10) * (-1) ** np.arange(4000), 8000
+        )
+    config = AudioConfig(plugin="test", length=1024, sample_rate=8000)
+    data = AudioData(open_folder(str(folder), config), config)
+    return data._cached, lambda: AudioData(open_folder(str(folder), config), config)._cached
+
+
+HOSTILE = [
+    (pictures, {"labels": None}),
+    (pictures, {"labels": [0]}),
+    (pictures, {"labels": ["a", "b", "c"]}),
+    (pictures, {"labels": [2**63] * 3}),
+    (pictures, {"skipped": [["a"]]}),
+    (pictures, {"skipped": {"a": 1}}),
+    (pictures, {"rows": np.zeros((3, 3, 8, 8), dtype=np.float32)}),
+    (pictures, {"rows": np.zeros((3, 3, 8, 4), dtype=np.uint8)}),
+    (sounds, {"labels": [0, 0]}),
+    (sounds, {"frames": [2**62] * 3}),
+    (sounds, {"frames": [-1000, 4000, 4000]}),
+    (sounds, {"frames": 3}),
+    (sounds, {"skipped": [[1, 2]]}),
+    (sounds, {"rows": np.zeros((3, 1024, 2), dtype=np.float32)}),
+]
+
+
+@pytest.mark.parametrize(("make", "changes"), HOSTILE, ids=lambda value: repr(value)[:40])
+def test_what_a_data_set_would_stumble_over_is_built_again(make, changes, tmp_path):
+    entry, again = make(tmp_path / "data")
+    rows, metadata = np.array(entry.array), entry.metadata
+    keep(entry, **changes)
+    fresh = again()
+    assert np.array_equal(fresh.array, rows)
+    assert fresh.metadata == metadata
+
+
+@pytest.mark.parametrize("make", [pictures, sounds])
+def test_what_a_data_set_has_kept_is_not_built_again(make, tmp_path):
+    entry, again = make(tmp_path / "data")
+    before = entry.path.stat().st_ino
+    again()
+    assert entry.path.stat().st_ino == before
