@@ -169,7 +169,7 @@ def _count(state: dict[str, int], name: str, most: int) -> int:
         shown = "a huge number" if isinstance(value, int) and abs(value) > 2**64 else reprlib.repr(value)
         raise CheckpointError(
             f"In the checkpoint's place in the data {name} = {shown}, not a number from 0 to {most:,}.",
-            hint="Remove the run's newest checkpoint, which was altered: `mmgan resume` takes the one before.",
+            hint="Remove the checkpoint, which was altered: `mmgan resume` takes the one before.",
         )
     return value
 

@@ -187,17 +187,13 @@ class Groups(Numbers):
 
 
 @pytest.mark.parametrize("name", ["position", "examples"])
-@pytest.mark.parametrize(
-    "value",
-    [-1, -(2**70), 2**62, 10**5000, True, 1.0, "3", None, [1], torch.tensor(3), np.int64(3)],
-    ids=lambda value: repr(value)[:9] if value != 10**5000 else "huge",
-)
-def test_a_state_that_was_altered_is_refused(name, value):
+def test_a_state_that_was_altered_is_refused(name):
     loader = Loader(Numbers(10), 4, seed=5)
     take(loader, 2)
-    with pytest.raises(CheckpointError, match=f"{name} = .*, not a number from 0") as caught:
-        loader.load_state_dict({"position": 3, "examples": 10} | {name: value})
-    assert "resume" in caught.value.hint
+    for value in (-1, -(2**70), 2**62, 10**5000, True, 1.0, "3", None, [1], torch.tensor(3), np.int64(3)):
+        with pytest.raises(CheckpointError, match=f"{name} = .*, not a number from 0") as caught:
+            loader.load_state_dict({"position": 3, "examples": 10} | {name: value})
+        assert "resume" in caught.value.hint
     # It goes on as if nothing had been.
     assert_same(take(loader, 1), take(Loader(Numbers(10), 4, seed=5), 3)[2:])
 
