@@ -1,18 +1,19 @@
 """Decode once: arrays on disk that are mapped into memory, so that a batch costs a copy and no decoding.
 
-An entry is one file, named after a hash of all that it depends on: an ordinary ``.npy`` array, and behind it
-its metadata as JSON, which ``numpy.load`` ignores. One file can be renamed into place in one move, and since
-the JSON is written last, an entry that is cut short anywhere can't be read and is built again.
-The folder may be deleted at any time.
+An entry is one file, named after a hash of all that it depends on. It is written under another name and then
+renamed, and what it holds is compared with its checksums when it is opened: one that is torn, altered or
+another's is built again. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -20,17 +21,21 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeGuard
 
-import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from mmgan.data import cache_entry
 from mmgan.errors import DataError
+from mmgan.storage import files
+
+log = logging.getLogger(__name__)
 
 #: Raise it whenever the same key must stand for other bytes.
-FORMAT = 1
+FORMAT = 2
 _STALE_SECONDS = 24 * 60 * 60
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class CachedArray:
@@ -38,23 +43,20 @@ class CachedArray:
 
     Args:
         path: An entry that :func:`cached_array` wrote.
+        compare: Compare the array with its checksums, which takes a second for a GiB, and never more.
 
     Raises:
-        OSError: The file is missing or can't be read.
-        ValueError: The file is torn, or no entry of the cache.
+        OSError: The file is missing, a link or a pipe, or can't be read.
+        ValueError: The file is torn or altered, or not the entry that its name says.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, compare: bool = True) -> None:
         self.path = path
-        mapped = np.lib.format.open_memmap(path, mode="r")
-        with path.open("rb") as file:
-            file.seek(mapped.offset + mapped.nbytes)
-            self.metadata: dict[str, Any] = json.load(file)
-        # A plain array: indexing one is faster than indexing its subclass memmap.
-        self.array: NDArray[Any] = np.asarray(mapped)
+        with files.open_to_read(path) as file:
+            self.array, self.metadata = cache_entry.read(file, path.stem, compare=compare)
 
-    def __reduce__(self) -> tuple[type[CachedArray], tuple[Path]]:
-        return CachedArray, (self.path,)
+    def __reduce__(self) -> tuple[type[CachedArray], tuple[Path, bool]]:
+        return CachedArray, (self.path, False)
 
 
 def cache_key(*parts: object) -> str:
@@ -62,8 +64,12 @@ def cache_key(*parts: object) -> str:
     return hashlib.sha256(json.dumps([FORMAT, *parts]).encode()).hexdigest()
 
 
-def cached_array(key: str, build: Callable[[dict[str, Any]], Iterable[NDArray[Any]]]) -> CachedArray:
-    """Open the array of a key, and build it first where there is none, or only a torn one.
+def cached_array(
+    key: str,
+    build: Callable[[dict[str, Any]], Iterable[NDArray[Any]]],
+    fits: Callable[[CachedArray], bool] = lambda entry: True,
+) -> CachedArray:
+    """Open the array of a key, and build it first where there is none, or only a damaged one.
 
     Several processes may do this at once: each writes a file of its own, and the last one renamed stays.
     The folder is ``$MMGAN_CACHE_DIR``, or the user's cache folder; where that can't be written, a temporary
@@ -73,33 +79,51 @@ def cached_array(key: str, build: Callable[[dict[str, Any]], Iterable[NDArray[An
         key: From :func:`cache_key`.
         build: Given an empty dict, yields the rows, all of one shape and dtype, and has filled the dict with
             metadata for JSON when it is through. One row at a time is held in memory.
+        fits: Whether an entry that is there has the shape and the metadata that ``build`` makes. One that
+            does not fit is built again.
 
     Raises:
         DataError: The disk is full. What ``build`` raises passes through, and nothing is kept.
         ValueError: ``build`` gave no rows, or rows that differ in shape or dtype.
     """
-    folder = cache_folder()
-    path = folder / f"{key}.npy"
-    with contextlib.suppress(OSError, ValueError):
-        return CachedArray(path)
+    path = cache_folder() / f"{key}.npy"
     try:
-        file = _new_file(folder)
-    except OSError as error:
-        warnings.warn(
-            f"The cache folder {str(folder)!r} can't be written ({error.strerror}); decoded data goes to a "
-            "temporary folder. Set MMGAN_CACHE_DIR to a folder that can be.",
-            stacklevel=2,
-        )
-        folder = _temporary_folder()
-        path = folder / f"{key}.npy"
-        file = _new_file(folder)
-    try:
-        with file:
-            _write(file, build, folder)
-        os.replace(file.name, path)
-    finally:
-        Path(file.name).unlink(missing_ok=True)
-    return CachedArray(path)
+        entry = CachedArray(path)
+        if fits(entry):
+            return entry
+        log.warning("The cache entry %s does not fit, and is built again.", path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        log.warning("The cache entry %s can't be used, and is built again: %s.", path, error)
+    with contextlib.ExitStack() as unfinished:
+        path, partial = _begin(path, unfinished)
+        with _explained(path.parent):
+            file = partial.open("r+b")
+        unfinished.callback(_abandon, file)
+        writer = cache_entry.Writer(file, key)
+        metadata: dict[str, Any] = {}
+        for row in build(metadata):
+            with _explained(path.parent):
+                writer.add(row)
+        with _explained(path.parent):
+            writer.finish(metadata)
+            file.close()
+            unfinished.pop_all().close()
+    return CachedArray(path, compare=False)
+
+
+def are_integers(value: object, least: int = -(2**63)) -> TypeGuard[list[int]]:
+    """Whether metadata are a list of integers, from ``least`` on, that fit into 64 bits."""
+    return isinstance(value, list) and all(type(item) is int and least <= item < 2**63 for item in value)
+
+
+def are_skipped(value: object) -> bool:
+    """Whether metadata are a list of pairs of texts: a name, and why it was skipped."""
+    return isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
+        for pair in value
+    )
 
 
 def cache_folder() -> Path:
@@ -115,45 +139,44 @@ def _temporary_folder() -> Path:
     return folder
 
 
-def _new_file(folder: Path) -> IO[bytes]:
-    folder.mkdir(parents=True, exist_ok=True)
-    # A killed process leaves its file behind. A young one may belong to a process that is still at work.
-    for old in folder.glob("*.tmp"):
-        with contextlib.suppress(OSError):
-            if time.time() - old.stat().st_mtime > _STALE_SECONDS:
-                old.unlink()
-    return tempfile.NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False)
-
-
-def _write(file: IO[bytes], build: Callable[[dict[str, Any]], Iterable[NDArray[Any]]], folder: Path) -> None:
-    """Write header, rows and metadata, then the header again, when the number of rows is known."""
-    metadata: dict[str, Any] = {}
-    first: NDArray[Any] | None = None
-    rows = 0
-    for row in build(metadata):
-        with _explained(folder):
-            if first is None:
-                first = row
-                _write_header(file, row, 0)
-            if (row.shape, row.dtype) != (first.shape, first.dtype):
-                raise ValueError(f"Row {rows} is {row.dtype} {row.shape}, not {first.dtype} {first.shape}.")
-            file.write(np.ascontiguousarray(row).data)
-        rows += 1
-    if first is None:
-        raise ValueError("There are no rows to cache.")
+def _begin(path: Path, unfinished: contextlib.ExitStack) -> tuple[Path, Path]:
+    """Make a new file that becomes an entry when all is written: return where it will be, and where it is."""
+    if path.is_dir() and not path.is_symlink():
+        raise DataError(
+            f"In the cache there is a folder {str(path)!r}, where a file belongs.",
+            hint="Remove it, or set MMGAN_CACHE_DIR to another folder.",
+        )
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        return path, unfinished.enter_context(files.fresh(path, durable=True))
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _unwritable(folder, error) from error
+        warnings.warn(
+            f"The cache folder {str(folder)!r} can't be written ({error.strerror}); decoded data goes to a "
+            "temporary folder. Set MMGAN_CACHE_DIR to a folder that can be.",
+            stacklevel=3,
+        )
     with _explained(folder):
-        file.write(json.dumps(metadata).encode())
-        file.seek(0)
-        # NumPy leaves room in the header for the first axis to grow.
-        _write_header(file, first, rows)
-        file.flush()
-        os.fsync(file.fileno())
+        path = _temporary_folder() / path.name
+        return path, unfinished.enter_context(files.fresh(path))
 
 
-def _write_header(file: IO[bytes], row: NDArray[Any], rows: int) -> None:
-    descr = np.lib.format.dtype_to_descr(row.dtype)
-    header = {"descr": descr, "fortran_order": False, "shape": (rows, *row.shape)}
-    np.lib.format.write_array_header_1_0(file, header)
+def _abandon(file: IO[bytes]) -> None:
+    """Close a file that is given up, or was closed before."""
+    # On a full disk what is still to be written fails once more.
+    with contextlib.suppress(OSError):
+        file.close()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left. A young file may belong to a process that is still at work."""
+    for old in folder.glob(f"{files.PARTIAL}*.npy"):
+        with contextlib.suppress(OSError):
+            if time.time() - old.lstat().st_mtime > _STALE_SECONDS:
+                old.unlink()
 
 
 @contextlib.contextmanager
@@ -161,7 +184,11 @@ def _explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(
-            f"Decoded data can't be written to the cache folder {str(folder)!r}: {error.strerror}.",
-            hint="Make room there, or set MMGAN_CACHE_DIR to a folder on a larger disk.",
-        ) from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"Decoded data can't be written to the cache folder {str(folder)!r}: {error.strerror or error}.",
+        hint="Make room there, or set MMGAN_CACHE_DIR to a folder on a larger disk.",
+    )

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from mmgan.config import Config
-from mmgan.data.cache import cache_key, cached_array
+from mmgan.data.cache import CachedArray, are_integers, are_skipped, cache_key, cached_array
 from mmgan.data.dataset import Dataset, Draw
 from mmgan.data.pixels import to_pixels
 from mmgan.data.sources import Digits, ImageFolder, ImageSource, TorchvisionImages
@@ -118,6 +118,7 @@ class ImageData(Dataset):
         self._cached = cached_array(
             cache_key("images", PIL.__version__, source.fingerprint, *look),
             lambda metadata: _rows(source, config, progress, metadata),
+            lambda entry: _fits(entry, config),
         )
         self._flip = config.flip
         #: int64 (pictures,): the class of each one, from 0.
@@ -177,6 +178,17 @@ def open_torchvision(name: str, config: ImageConfig) -> ImageSource:
         DataError: The name is unknown, or the data is missing.
     """
     return TorchvisionImages(name, config.data_root, config.download)
+
+
+def _fits(entry: CachedArray, config: ImageConfig) -> bool:
+    """Whether an entry of the cache holds what :func:`_rows` makes."""
+    labels, skipped = (entry.metadata.get(name) for name in ("labels", "skipped"))
+    return (
+        entry.array.dtype == np.uint8
+        and entry.array.shape[1:] == (config.channels, config.size, config.size)
+        and (are_integers(labels) and len(labels) == len(entry.array))
+        and are_skipped(skipped)
+    )
 
 
 def _rows(

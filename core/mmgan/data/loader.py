@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import reprlib
 import warnings
 from collections.abc import Iterator
 from itertools import count
@@ -18,7 +19,10 @@ from torch import Tensor
 from torch.utils import data as torch_data
 
 from mmgan.data.dataset import Dataset, Draw
-from mmgan.errors import DataError
+from mmgan.errors import CheckpointError, DataError
+
+#: Examples are counted in 64 bits, with room for what is still to come.
+_LARGEST = 2**62 - 1
 
 
 class Loader(Iterator[Any]):
@@ -98,10 +102,15 @@ class Loader(Iterator[Any]):
         return {"position": self.position, "examples": len(self.dataset)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from where :meth:`state_dict` was taken."""
+        """Go on from where :meth:`state_dict` was taken.
+
+        Raises:
+            CheckpointError: It is not such a state: a number is missing, negative or too large to be counted.
+        """
+        position = _count(state, "position", _LARGEST // self._batches.examples)
+        before = _count({"examples": len(self.dataset), **state}, "examples", _LARGEST)
         self.close()
-        self.position = state["position"]
-        before = state.get("examples", len(self.dataset))
+        self.position = position
         if before != len(self.dataset):
             warnings.warn(
                 f"The data had {before:,} examples when the run was saved, and now has "
@@ -119,17 +128,18 @@ class _Batches(torch_data.Dataset[Any]):
 
     def __init__(self, dataset: Dataset, batch_size: int, seed: int, rank: int, world: int) -> None:
         self._dataset = dataset
-        self._batch_size = batch_size
         self._seed = seed
         self._rank = rank
         self._world = world
+        #: How many examples the ranks take together for a batch.
+        self.examples = batch_size * world
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 
     def __getitem__(self, number: int) -> Any:
         size = len(self._dataset)
-        start = number * self._batch_size * self._world
-        stop = start + self._batch_size * self._world
+        start = number * self.examples
+        stop = start + self.examples
         pieces = []
         position = start
         while position < stop:
@@ -149,6 +159,19 @@ class _Batches(torch_data.Dataset[Any]):
             self._order = torch.randperm(len(self._dataset), generator=generator)
             self._epoch = epoch
         return self._order
+
+
+def _count(state: dict[str, int], name: str, most: int) -> int:
+    """Return a number of a state, from 0 up to ``most``."""
+    value = state.get(name)
+    if type(value) is not int or not 0 <= value <= most:
+        # Thousands of digits can't be shown.
+        shown = "a huge number" if isinstance(value, int) and abs(value) > 2**64 else reprlib.repr(value)
+        raise CheckpointError(
+            f"In the checkpoint's place in the data {name} = {shown}, not a number from 0 to {most:,}.",
+            hint="Remove the checkpoint, which was altered: `mmgan resume` takes the one before.",
+        )
+    return value
 
 
 def _own_group(worker: int) -> None:

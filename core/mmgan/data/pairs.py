@@ -15,7 +15,7 @@ from PIL import ImageColor
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from mmgan.data.cache import cache_key, cached_array
+from mmgan.data.cache import CachedArray, are_skipped, cache_key, cached_array
 from mmgan.data.dataset import Dataset, Draw
 from mmgan.data.derive import Derivation, derivation
 from mmgan.data.images import ImageConfig, Progress, decode_all, to_float
@@ -120,8 +120,12 @@ class Stored:
                 source, convert, progress, skipped, what=source.what, least=least, hint=hint, share=share
             )
 
+        def fits(entry: CachedArray) -> bool:
+            array, skipped = entry.array, entry.metadata.get("skipped")
+            return array.dtype == np.uint8 and array.shape[1:] == (row,) and are_skipped(skipped)
+
         #: The rows, and what was skipped.
-        self.cached = cached_array(cache_key("pairs", PIL.__version__, *source.key, *look), rows)
+        self.cached = cached_array(cache_key("pairs", PIL.__version__, *source.key, *look), rows, fits)
         self._rows = np.arange(len(self.cached.array))
         self._flip = config.flip
         self._large, self._small = sizes[0], sizes[-1]

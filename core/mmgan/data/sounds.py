@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmgan.config import Config
-from mmgan.data.cache import cache_key, cached_array
+from mmgan.data.cache import CachedArray, are_integers, are_skipped, cache_key, cached_array
 from mmgan.data.dataset import Dataset, Draw
 from mmgan.data.sound_sources import SoundFolder, SoundSource
 from mmgan.data.tree import list_skipped
@@ -68,6 +68,7 @@ class AudioData(Dataset):
         self._cached = cached_array(
             cache_key("sounds", *versions, source.fingerprint, *look),
             lambda metadata: _decode_all(source, config, progress, metadata),
+            lambda entry: _fits(entry, config),
         )
         metadata = self._cached.metadata
         self._length = config.length
@@ -122,6 +123,18 @@ def open_folder(path: str, config: AudioConfig) -> SoundSource:
     if not Path(path).exists():
         raise DataError(f"There is no folder or file {path!r}.", hint="Give --data a folder of sounds.")
     return SoundFolder(Path(path))
+
+
+def _fits(entry: CachedArray, config: AudioConfig) -> bool:
+    """Whether an entry of the cache holds what :func:`_decode_all` makes."""
+    labels, frames, skipped = (entry.metadata.get(name) for name in ("labels", "frames", "skipped"))
+    return (
+        entry.array.dtype == np.float32
+        and entry.array.shape[1:] == (config.length, config.channels)
+        and (are_integers(labels) and are_integers(frames, least=1) and len(labels) == len(frames))
+        and sum(-(-count // config.length) for count in frames) == len(entry.array)
+        and are_skipped(skipped)
+    )
 
 
 def _decode_all(

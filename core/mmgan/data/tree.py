@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
 import logging
 import os
 import stat
 from collections.abc import Collection
 from pathlib import Path
+
+from mmgan.data import fingerprints
 
 log = logging.getLogger(__name__)
 
@@ -68,15 +68,19 @@ class FileTree:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A hash of each file's name below the folder, size, time of change and mode."""
-        digest = hashlib.sha256()
-        for index, path in enumerate(self._paths):
-            with contextlib.suppress(OSError):
-                status = path.stat()
-                # The mode too: a file that may now be read is another file.
-                digest.update(f"{status.st_size} {status.st_mtime_ns} {status.st_mode} ".encode())
-            digest.update(os.fsencode(self.name(index)) + b"\0")
-        return digest.hexdigest()
+        """Tells any change of a file, for the cache; see :func:`mmgan.data.fingerprints.of_files`."""
+        return fingerprints.of_files((self.name(index), path) for index, path in enumerate(self._paths))
+
+    @functools.cached_property
+    def content_fingerprint(self) -> str:
+        """Tells equal files wherever they lie; see :func:`mmgan.data.fingerprints.of_content`.
+
+        A single file may have another name.
+        """
+        alone = self._root != self.path
+        return fingerprints.of_content(
+            ("" if alone else self.name(index), path) for index, path in enumerate(self._paths)
+        )
 
     def _walk(self, suffixes: Collection[str]) -> None:
         def unreadable(error: OSError) -> None:

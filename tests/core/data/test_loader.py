@@ -8,7 +8,7 @@ import torch
 
 from mmgan.data.dataset import Dataset
 from mmgan.data.loader import Loader
-from mmgan.errors import DataError
+from mmgan.errors import CheckpointError, DataError
 
 # A machine with one core is told that two workers are many.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -184,3 +184,29 @@ class Groups(Numbers):
 
     def batch(self, indices, draw):
         return torch.full((len(indices),), os.getpgrp())
+
+
+@pytest.mark.parametrize("name", ["position", "examples"])
+def test_a_state_that_was_altered_is_refused(name):
+    loader = Loader(Numbers(10), 4, seed=5)
+    take(loader, 2)
+    for value in (-1, -(2**70), 2**62, 10**5000, True, 1.0, "3", None, [1], torch.tensor(3), np.int64(3)):
+        with pytest.raises(CheckpointError, match=f"{name} = .*, not a number from 0") as caught:
+            loader.load_state_dict({"position": 3, "examples": 10} | {name: value})
+        assert "resume" in caught.value.hint
+    # It goes on as if nothing had been.
+    assert_same(take(loader, 1), take(Loader(Numbers(10), 4, seed=5), 3)[2:])
+
+
+def test_a_state_without_a_position_is_refused():
+    with pytest.raises(CheckpointError, match="position = None"):
+        Loader(Numbers(10), 4, seed=5).load_state_dict({"examples": 10})
+
+
+def test_the_furthest_position_still_counts():
+    loader = Loader(Numbers(10), 4, seed=5, world=2)
+    furthest = (2**62 - 1) // 8
+    loader.load_state_dict({"position": furthest})
+    assert len(next(loader)[0]) == 4
+    with pytest.raises(CheckpointError, match="position"):
+        loader.load_state_dict({"position": furthest + 1})
