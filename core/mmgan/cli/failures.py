@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import sys
 import traceback
 from typing import NamedTuple
 
@@ -37,19 +34,26 @@ def report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return UsageError.exit_code
-    if isinstance(error, BrokenPipeError):
-        return _reader_left()
+    if isinstance(error, BrokenPipeError):  # `mmgan … | head`: nobody is there to be told.
+        return MmganError.exit_code
     failure = explain(error)
     if verbose and not isinstance(error, click.ClickException | KeyboardInterrupt):
         say("".join(traceback.format_exception(error)).rstrip())
-    if as_json:
-        details = {"code": failure.code, "message": failure.message, "hint": failure.hint}
-        emit(json.dumps({"error": details}, indent=2))
-    else:
+    if not (as_json and _told_as_json(failure)):
         say(f"error: {failure.message}")
         if failure.hint:
             say(f"hint: {failure.hint}")
     return failure.exit_code
+
+
+def _told_as_json(failure: Failure) -> bool:
+    """Print a document, and return whether stdout took it."""
+    details = {"code": failure.code, "message": failure.message, "hint": failure.hint}
+    try:
+        emit(json.dumps({"error": details}, indent=2))
+    except (BrokenPipeError, MmganError):
+        return False
+    return True
 
 
 def explain(error: BaseException) -> Failure:
@@ -64,7 +68,7 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, click.ClickException):
         return Failure(MmganError.code, error.format_message(), "", error.exit_code)
     if isinstance(error, KeyboardInterrupt):
-        return Failure("interrupted", "Interrupted.", "", exit_code(error))
+        return Failure("interrupted", str(error) or "Interrupted.", "", exit_code(error))
     if isinstance(error, click.Abort):
         return Failure(MmganError.code, "Aborted.", "", MmganError.exit_code)
     message = f"internal bug: {type(error).__name__}: {_line(error)}".rstrip(": ")
@@ -74,14 +78,3 @@ def explain(error: BaseException) -> Failure:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())
-
-
-def _reader_left() -> int:
-    """Let nothing complain at exit that a pipe's reader (``mmgan … | head``) has gone."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return MmganError.exit_code
