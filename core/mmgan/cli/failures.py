@@ -64,17 +64,22 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "mmgan"
         hint = f"`{path} --help` lists what is allowed."
-        return Failure(UsageError.code, error.format_message(), hint, UsageError.exit_code)
+        return Failure(UsageError.code, _short(error.format_message()), hint, UsageError.exit_code)
     if isinstance(error, click.ClickException):
-        return Failure(MmganError.code, error.format_message(), "", error.exit_code)
+        return Failure(MmganError.code, _short(error.format_message()), "", error.exit_code)
     if isinstance(error, KeyboardInterrupt):
         return Failure("interrupted", str(error) or "Interrupted.", "", exit_code(error))
     if isinstance(error, click.Abort):
         return Failure(MmganError.code, "Aborted.", "", MmganError.exit_code)
-    message = f"internal bug: {type(error).__name__}: {_line(error)}".rstrip(": ")
+    message = _short(f"internal bug: {type(error).__name__}: {_line(error)}".rstrip(": "))
     hint = "Run again with -v (`mmgan -v …`, or MMGAN_DEBUG=1) for the traceback, and report it."
     return Failure("internal", message, hint, exit_code(error))
 
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())
+
+
+def _short(text: str) -> str:
+    """Cut the middle out of a message that repeats thousands of characters."""
+    return text if len(text) <= 1000 else f"{text[:500]} … ({len(text):,} characters) … {text[-200:]}"
