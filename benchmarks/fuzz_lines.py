@@ -14,17 +14,37 @@ import click
 TINY = {
     "gan": "data=ring width=4 batch_size=4 latent=2",
     "dcgan": "data=digits width=2 batch_size=4 latent=4 size=32",
-    "seqgan": "data=oracle vocabulary=20 length=6 embedding=4 hidden=8 batch_size=4 negatives=8 rollouts=2"     " mle_steps=1 pretrain_rounds=1 pretrain_epochs=1 evaluate_every=0",
+    "seqgan": "data=oracle vocabulary=20 length=6 embedding=4 hidden=8 batch_size=4 negatives=8 rollouts=2 "
+    "mle_steps=1 pretrain_rounds=1 pretrain_epochs=1 evaluate_every=0",
     "wavegan": "data=drums:8 dim=1 batch_size=2 latent=4 critic_steps=1",
     "pix2pix": "data=digits width=2 d_width=2 batch_size=2",
     "cyclegan": "data=digits width=2 d_width=2 batch_size=2 blocks=1",
-    } STEPS = "steps=2 log_every=1 tensorboard=false device=cpu"  #: Data that a case's folder holds; the runner makes it. DATA = {     "gan": ["ring", "ring:3", "grid", "grid:2", "digits", "pics", "pics/0.png", "f\udcf6lder"],     "dcgan": ["digits", "pics", "pics/0.png", "f\udcf6lder"],     "seqgan": ["oracle", "oracle:7", "texts.txt", "texts"],     "wavegan": ["drums:8", "sounds", "sounds/0.wav"],     "pix2pix": ["digits", "pairs"],     "cyclegan": ["digits", "sides"], } PATHS = [     "", " ", ".", "..", "/", "~", "~nobody-here/x", "absent", "pics", "texts.txt", "empty.png", "texts.txt/below",     "pics/absent/x", "fifo", "loop", "loop/x", "dangling", "/dev/null", "/dev/zero", "/dev/full", "/proc/new", "/proc/self/mem",     "x" * 300, "a\nb", "-", "--", "ü", "f\udcf6lder", "\udcff", "bytes:f%F6lder", "bytes:%00", "bytes:", "C:\\new",     "runs/gan", "runs/gan/config.toml", "runs/absent", "ring", "torchvision:MNIST", "torchvision:", "ring:", "ring:0",     "ring:" + "9" * 5000, "grid:²", "oracle:-1", "drums:999999999999", "digits:x", ":", "folder", "empty", "http://x.invalid/",,
+}
+STEPS = "steps=2 log_every=1 tensorboard=false device=cpu"
+
+#: Data that a case's folder holds; the runner makes it.
+DATA = {
+    "gan": ["ring", "ring:3", "grid", "grid:2", "digits", "pics", "pics/0.png", "f\udcf6lder"],
+    "dcgan": ["digits", "pics", "pics/0.png", "f\udcf6lder"],
+    "seqgan": ["oracle", "oracle:7", "texts.txt", "texts"],
+    "wavegan": ["drums:8", "sounds", "sounds/0.wav"],
+    "pix2pix": ["digits", "pairs"],
+    "cyclegan": ["digits", "sides"],
+}
+PATHS = [
+    "", " ", ".", "..", "/etc", "~nobody-here/x", "absent", "pics", "texts.txt", "empty.png",
+    "texts.txt/below", "pics/absent/x", "fifo", "loop", "loop/x", "dangling", "/dev/null", "/dev/zero",
+    "/dev/full", "/proc/new", "/proc/self/mem", "x" * 300, "a\nb", "-", "--", "ü", "f\udcf6lder", "\udcff",
+    "bytes:f%F6lder", "bytes:%00", "bytes:", "C:\\new", "runs/gan", "runs/gan/config.toml", "runs/absent",
+    "ring", "torchvision:MNIST", "torchvision:", "ring:", "ring:0", "ring:" + "9" * 5000, "grid:²",
+    "oracle:-1", "drums:999999999999", "digits:x", ":", "folder", "empty", "http://x.invalid/",
 ]  # fmt: skip
 NUMBERS = [
     "-1", "0", "1", "2", "3", "5", "0.0", "0.5", "1.0", "-0.5", "1e-300", "1e300", "1e400", "nan", "inf",
     "-inf", "2147483648", "9007199254740992", "9007199254740993", "9223372036854775808", "1" + "0" * 30,
     "9" * 5000, "0x10", "0x" + "f" * 5000, "1_000", "٣", "²", "007", "1e3", "+1",
 ]  # fmt: skip
+ENDLESS = ("2147483648", "9007199254740992")
 #: Integers that make a run long and nothing else: those between are left out.
 LONG = {
     "steps", "critic_steps", "rollouts", "negatives", "mle_steps", "pretrain_rounds", "pretrain_epochs",
@@ -206,9 +226,9 @@ class Grammar:
 
     def number(self, name: str) -> str:
         """Return an integer, on the edge or hostile."""
-        many = name in LONG
-        values = [v for v in NUMBERS if not (many and v in ("2147483648", "9007199254740992"))]
-        return self.random.choice(["1", "2", "3", "4", "8"]) if self.random.random() < 0.4 else self.random.choice(values)
+        if self.random.random() < 0.4:
+            return self.random.choice(["1", "2", "3", "4", "8"])
+        return self.random.choice([v for v in NUMBERS if v not in ENDLESS or name not in LONG])
 
     def value(self, task: str, name: str) -> str:
         """Return a value for a setting of a task: often of its type, sometimes not."""
@@ -232,4 +252,4 @@ class Grammar:
         pools = {"path": PATHS, "word": WORDS, "any": [*PATHS, *WORDS, *NUMBERS]}
         value = self.random.choice(pools[kind])
         # These would make a long run, wherever they are right.
-        return "3" if value in ("2147483648", "9007199254740992") else value
+        return "3" if value in ENDLESS else value
