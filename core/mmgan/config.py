@@ -173,7 +173,8 @@ def parse_assignments(assignments: tuple[str, ...] | list[str]) -> dict[str, str
     for item in assignments:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set takes key=value, not {shown(item)}.", hint="For example: --set loss=hinge")
+            message = f"--set takes key=value, not {shown(item)}."
+            raise ConfigError(message, hint="For example: --set loss=hinge")
         settings[key.strip().replace("-", "_")] = value.strip()
     return settings
 
@@ -266,7 +267,7 @@ def read_file(path: Path) -> dict[str, Any]:
 def _hint(data: bytes) -> str:
     """Return what is often wrong with a file that is not TOML."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "It is in UTF-16. Save it as UTF-8; in PowerShell: mmgan config … | Out-File -Encoding utf8 FILE"
+        return "It is in UTF-16. Save it as UTF-8; in PowerShell: … | Out-File -Encoding utf8 FILE.toml"
     if b"\\" in data:
         return "A path with \\ stands in single quotes: data = 'C:\\Users\\me\\pictures'"
     return ""

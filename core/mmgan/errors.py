@@ -98,7 +98,7 @@ class Terminated(KeyboardInterrupt):
 #: The exit code of what is no error of ours: a bug.
 INTERNAL_BUG = 70
 
-#: What torch, NumPy and Python say of more memory than there is, or of a size that no number of bytes can tell.
+#: What torch, NumPy and Python say of more memory than there is, or of a size beyond all numbers of bytes.
 #: Torch raises plain RuntimeErrors where no memory is left to a CPU.
 _NO_MEMORY = re.compile(
     "|".join(

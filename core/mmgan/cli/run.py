@@ -111,7 +111,7 @@ def named(plugins: Plugins, plugin: str | None, file: Path | None, command: str)
         plugin = read_file(file).get("plugin")
     if not isinstance(plugin, str):
         raise UsageError(
-            f"mmgan {command} needs --plugin NAME, or a --config FILE with plugin = \"NAME\": what to train.",
+            f'mmgan {command} needs --plugin NAME, or a --config FILE with plugin = "NAME": what to train.',
             hint=f"Installed: {', '.join(sorted(plugins.tasks)) or 'none'}. `mmgan plugins` says more.",
         )
     return plugin

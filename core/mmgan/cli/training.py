@@ -68,7 +68,8 @@ def play(run: Run, folder: Path, as_json: bool, *listeners: object) -> int:
         listeners: More that watch it.
     """
     last = LastMetrics()
-    with stopping(run):  # At once: from here on the folder holds a run, and a signal must leave one to resume.
+    # At once: from here on the folder holds a run, and a signal must leave one that can be resumed.
+    with stopping(run):
         from mmgan.engine import train
         from mmgan.listeners.progress import Progress
 
