@@ -9,17 +9,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
+import urllib.parse
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 
 from mmgan.errors import ConfigError, did_you_mean
+from mmgan.guard import shown
+from mmgan.storage import files
 
 #: Environment variables that steer the program itself and are no settings of a run.
 RESERVED_ENVIRONMENT = {
@@ -30,6 +42,15 @@ RESERVED_ENVIRONMENT = {
     "MMGAN_CACHE_DIR",
     "MMGAN_RANK_TIMEOUT",
 }
+
+#: Bytes that a file of settings may have.
+FILE_LIMIT = 2**20
+#: The greatest integer that every program reads back from TOML and JSON as it was written.
+LARGEST = 2**53
+#: Settings that have a lower limit, also where a task declares them anew.
+GREATEST = {"batch_size": 2**20, "workers": 256}
+#: How a text begins that stands for bytes: each that is not ASCII follows as ``%F6``, and % as ``%25``.
+BYTES = "bytes:"
 
 
 class Config(BaseModel):
@@ -62,6 +83,21 @@ class Config(BaseModel):
     evaluate_every: int = Field(0, ge=0, description="steps between two evaluations; 0: none during training")
     tensorboard: bool = Field(True, description="write TensorBoard event files")
 
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _can_be_kept(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """Refuse what no file could give back, and let a text be any name that a file may have."""
+        checked = handler(to_text(value) if isinstance(value, str) else value)
+        if isinstance(checked, int):
+            greatest = GREATEST.get(info.field_name or "", LARGEST)
+            if not -LARGEST <= checked <= greatest:
+                raise ValueError(f"Input should be at most {greatest:,} and at least -{LARGEST:,}")
+        if isinstance(checked, str):
+            checked = from_text(checked)
+            if "\0" in checked:
+                raise ValueError("Input holds a NUL character, which no name of a file may have")
+        return checked
+
 
 C = TypeVar("C", bound=Config)
 
@@ -87,11 +123,12 @@ def resolve(
         ConfigError: A key is unknown, a value is not allowed, or the file can't be read.
     """
     from_environment = _environment(config_class, os.environ if environment is None else environment)
-    from_file = _file(file) if file else {}
+    from_file = read_file(file) if file else {}
     if from_file.get("plugin", plugin) != plugin:
+        other = shown(from_file["plugin"])
         raise ConfigError(
-            f"The config file {str(file)!r} is for {from_file['plugin']!r}, and not for {plugin!r}.",
-            hint=f"Use --plugin {from_file['plugin']}, or take the line out of the file.",
+            f"The config file {str(file)!r} is for {other}, and not for {plugin!r}.",
+            hint=f"Use --plugin {other}, or take the line out of the file.",
         )
     merged = {**from_file, **from_environment, **(flags or {}), "plugin": plugin}
     return check(config_class, {key: parse_value(config_class, key, value) for key, value in merged.items()})
@@ -108,17 +145,22 @@ def check(config_class: type[C], values: Mapping[str, Any]) -> C:
     for key in values:
         if key not in config_class.model_fields:
             suggestion = did_you_mean(key, config_class.model_fields)
-            raise ConfigError(f"{plugin} has no setting {key!r}. {suggestion}".rstrip(), hint=hint)
+            raise ConfigError(f"{plugin} has no setting {shown(key)}. {suggestion}".rstrip(), hint=hint)
     try:
         return config_class(**values)
     except ValidationError as error:
-        # A check of several settings together has no place of its own; its message names them.
-        problems = [
-            (f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: " if item["loc"] else "")
-            + item["msg"].removeprefix("Value error, ")
-            for item in error.errors(include_url=False)
-        ]
-        raise ConfigError("; ".join(problems), hint=hint) from None
+        raise ConfigError("; ".join(map(_problem, error.errors(include_url=False))), hint=hint) from None
+
+
+def _problem(item: Mapping[str, Any]) -> str:
+    """Say what is wrong with a setting."""
+    # A check of several settings together has no place of its own; its message names them.
+    where = f"{'.'.join(map(str, item['loc']))} = {shown(item['input'])}: " if item["loc"] else ""
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "literal_error" and isinstance(item["input"], str):
+        suggestion = did_you_mean(item["input"], re.findall("'([^']*)'", item["ctx"]["expected"]))
+        message += f". {suggestion}" if suggestion else ""
+    return f"{where}{message}"
 
 
 def parse_assignments(assignments: tuple[str, ...] | list[str]) -> dict[str, str]:
@@ -131,7 +173,8 @@ def parse_assignments(assignments: tuple[str, ...] | list[str]) -> dict[str, str
     for item in assignments:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set takes key=value, not {item!r}.", hint="For example: --set loss=hinge")
+            message = f"--set takes key=value, not {shown(item)}."
+            raise ConfigError(message, hint="For example: --set loss=hinge")
         settings[key.strip().replace("-", "_")] = value.strip()
     return settings
 
@@ -142,14 +185,32 @@ def parse_value(config_class: type[Config], key: str, value: Any) -> Any:
     if not isinstance(value, str) or field is None or _is_text(field.annotation):
         return value
     try:
-        return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = tomllib.loads(f"value = {value}")
+    except (ValueError, RecursionError):  # No TOML, a number of 5,000 digits, or brackets without end.
         return value
+    return parsed["value"] if len(parsed) == 1 else value
+
+
+def to_text(name: str) -> str:
+    """Return a text as it is, or the name of a file that is not text (not UTF-8) as :data:`BYTES` says."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return BYTES + urllib.parse.quote(os.fsencode(name))
+    return name
+
+
+def from_text(text: str) -> str:
+    """Return what :func:`to_text` was given."""
+    if not text.startswith(BYTES):
+        return text
+    return os.fsdecode(urllib.parse.unquote_to_bytes(text.removeprefix(BYTES)))
 
 
 def to_toml(config: Config) -> str:
     """Write a resolved config as TOML."""
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+    texts = {name: to_text(value) for name, value in config if isinstance(value, str)}
+    return tomli_w.dumps(config.model_copy(update=texts).model_dump(mode="json", exclude_none=True))
 
 
 def describe(config_class: type[Config], plugin: str) -> str:
@@ -182,13 +243,34 @@ def _is_text(annotation: Any) -> bool:
     return annotation is str or str in choices or any(isinstance(choice, str) for choice in choices)
 
 
-def _file(path: Path) -> dict[str, Any]:
+def read_file(path: Path) -> dict[str, Any]:
+    """Return the settings in a TOML file, unchecked.
+
+    Raises:
+        ConfigError: It can't be read, is not an ordinary file, or is not TOML.
+    """
+    name = repr(str(path))
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        data = files.read(Path(os.path.realpath(path)), FILE_LIMIT)
     except OSError as error:
-        raise ConfigError(f"Can't read the config file {str(path)!r}: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The config file {str(path)!r} is not TOML: {error}.") from None
+        reason = f"it {error.strerror}" if isinstance(error, files.UnsafeFileError) else error.strerror
+        raise ConfigError(f"Can't read the config file {name}: {reason}.") from None
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))  # Windows' Notepad begins UTF-8 with a mark.
+    except RecursionError:
+        raise ConfigError(f"The config file {name} is not TOML: too many brackets in each other.") from None
+    except ValueError as error:  # No TOML, no UTF-8, or a number of 5,000 digits.
+        reason = str(error).rstrip(".")
+        raise ConfigError(f"The config file {name} is not TOML: {reason}.", hint=_hint(data)) from None
+
+
+def _hint(data: bytes) -> str:
+    """Return what is often wrong with a file that is not TOML."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "It is in UTF-16. Save it as UTF-8; in PowerShell: … | Out-File -Encoding utf8 FILE.toml"
+    if b"\\" in data:
+        return "A path with \\ stands in single quotes: data = 'C:\\Users\\me\\pictures'"
+    return ""
 
 
 def _environment(config_class: type[Config], environment: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,9 @@
     ├── CheckpointError        5   a checkpoint or a run's folder is missing, torn, or altered
     └── DivergedError          6   a loss or a gradient became NaN or infinite
 
+    KeyboardInterrupt        130   stopped by SIGINT (Ctrl-C)
+    └── Terminated           143   stopped by SIGTERM; 129 by SIGHUP
+
 An error names the thing, what was given, and what is allowed; ``hint`` is the next thing to try.
 Anything else that escapes is a bug of ours and ends with exit code 70.
 """
@@ -15,6 +18,10 @@ Anything else that escapes is a bug of ours and ends with exit code 70.
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import re
+import signal
 from collections.abc import Iterable
 
 
@@ -76,8 +83,41 @@ class DivergedError(MmganError):
     code = "diverged"
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP asked the process to stop. It unwinds the program as Ctrl-C does.
+
+    Args:
+        number: The signal's number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"Stopped by {signal.Signals(number).name}.")
+        self.signal = number
+
+
 #: The exit code of what is no error of ours: a bug.
 INTERNAL_BUG = 70
+
+#: What torch, NumPy and Python say of more memory than there is, or of a size beyond all numbers of bytes.
+#: Torch raises plain RuntimeErrors where no memory is left to a CPU.
+_NO_MEMORY = re.compile(
+    "|".join(
+        (
+            "can't allocate memory",
+            "not enough memory",
+            "unable to mmap",
+            "_STATUS_ALLOC_FAILED",  # of cuBLAS and cuDNN
+            "[Ss]torage size calculation overflowed",
+            "numel: integer multiplication overflow|invalid numel|numel.* overflow",
+            "Trying to create tensor with negative dimension|negative dimensions are not allowed",
+            "Overflow when unpacking long",
+            "cannot be converted to type int.* without overflow",
+            "array is too big|Maximum allowed (dimension|size) exceeded",  # NumPy
+            "int too (large|big) to convert|integer is greater than maximum",  # Python
+            "cannot fit 'int' into an index-sized integer",
+        )
+    )
+)
 
 
 def foreseen(error: BaseException) -> MmganError | None:
@@ -86,29 +126,75 @@ def foreseen(error: BaseException) -> MmganError | None:
         return error
     text = " ".join(str(error).split())
     # By its name, since torch's class is no MemoryError, and importing torch only to ask would be slow.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _asks_too_much(error):
         return MmganError(
-            f"Out of memory. {text}".rstrip(),
-            hint="A smaller --batch-size needs less; `mmgan resume` takes a run up from its last checkpoint.",
+            f"Out of memory. {_asked(text)}".rstrip(),
+            hint="A smaller --batch-size needs less, and so does a smaller network; `mmgan resume` takes a "
+            "run up from its last checkpoint.",
         )
     if isinstance(error, OSError) and error.strerror:
-        where = f": {str(error.filename)!r}" if error.filename else ""
-        return MmganError(f"{error.strerror}{where}.")
+        return _refused(error)
+    if isinstance(error, ValueError) and text.startswith("Expected more than 1 value per channel"):
+        return ConfigError(
+            f"Batch norm can't learn from one value per channel: {text[0].lower()}{text[1:]}.",
+            hint="A larger --batch-size, or settings without batch norm, where the plugin has them.",
+        )
+    if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
+        return MmganError(
+            f"A process that prepares batches has died. {text}",
+            hint="Where memory is short, fewer of them need less: --set workers=0 has none.",
+        )
+    if isinstance(error, RuntimeError) and text == "can't start new thread":
+        return MmganError(
+            "The system gives this process no more threads.", hint="`ulimit -u` tells how many there may be."
+        )
     return None
 
 
+def _asks_too_much(error: BaseException) -> bool:
+    kinds = (RuntimeError, ValueError, OverflowError, TypeError)
+    return isinstance(error, kinds) and bool(_NO_MEMORY.search(str(error)))
+
+
+def _asked(text: str) -> str:
+    """Return what was asked for, without the place in torch's sources, or the whole text."""
+    found = re.search(r"tried to allocate (\d+) bytes", text)
+    return f"{int(found[1]):,} bytes were asked for." if found else text
+
+
+def _refused(error: OSError) -> MmganError:
+    """Return what the system refused."""
+    where = f": {str(error.filename)!r}" if error.filename else ""
+    hint = ""
+    if error.errno == errno.ENOENT and not _in_a_folder():
+        hint = "The folder in which this was started is gone: change to another."
+    return MmganError(f"{error.strerror}{where}.", hint=hint)
+
+
+def _in_a_folder() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
+
+
 def exit_code(error: BaseException) -> int:
-    """Return the exit code that an error becomes: its own, 130 for Ctrl-C, 70 for a bug."""
+    """Return the exit code that an error becomes: its own, 128 + the signal's number, 70 for a bug."""
     if isinstance(error, KeyboardInterrupt):
-        return 130
+        return 128 + getattr(error, "signal", signal.SIGINT)
     known = foreseen(error)
     return known.exit_code if known else INTERNAL_BUG
 
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:
-    """Return ``"Did you mean 'x'?"`` for the allowed name nearest to ``given``, or an empty string."""
-    near = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)
-    return f"Did you mean {near[0]!r}?" if near else ""
+    """Return ``"Did you mean 'x'?"`` for the allowed name nearest to ``given``, or an empty string.
+
+    Capitals make no difference: ``DCGAN`` is near to ``dcgan``.
+    """
+    names = {name.casefold(): name for name in allowed}
+    near = difflib.get_close_matches(given.casefold(), names, n=1, cutoff=0.6)
+    return f"Did you mean {names[near[0]]!r}?" if near else ""
 
 
 def line(error: BaseException) -> str:

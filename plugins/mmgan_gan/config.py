@@ -70,6 +70,14 @@ class GANConfig(ImageTaskConfig, ObjectiveConfig):
             raise ValueError(f"It does not divide batch_size = {batch_size}")
         return packing
 
+    @model_validator(mode="after")
+    def _batches_have_statistics(self) -> GANConfig:
+        if self.batch_norm and self.batch_size == 1 and not self.sync_batch_norm:
+            raise ValueError(
+                "batch_size = 1: batch norm in G needs at least 2 examples in a batch, or set batch_norm=false"
+            )
+        return self
+
     @property
     def on_points(self) -> bool:
         """Whether the data are points, and not pictures."""

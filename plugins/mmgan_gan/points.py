@@ -79,7 +79,7 @@ def open_grid(argument: str, config: Config) -> Mixture:
 def _number(argument: str, name: str, default: int) -> int:
     if not argument:
         return default
-    if not argument.isdecimal() or not 1 <= int(argument) <= 100:
+    if not argument.isdecimal() or len(argument) > 3 or not 1 <= int(argument) <= 100:
         raise DataError(
             f"data = {f'{name}:{argument}'!r}: what follows the colon must be a number from 1 to 100.",
             hint=f"--data {name}:{default} is the default.",

@@ -76,7 +76,7 @@ def open_drums(argument: str, config: WaveGANConfig) -> DrumMachine:
     Raises:
         DataError: What follows the colon is no number of hits.
     """
-    if argument and (not argument.isdecimal() or not 2 <= int(argument) <= 1_000_000):
+    if argument and (not argument.isdecimal() or len(argument) > 7 or not 2 <= int(argument) <= 1_000_000):
         raise DataError(
             f"data = {f'drums:{argument}'!r}: what follows the colon must be a number from 2 to 1000000.",
             hint=f"--data drums:{COUNT} is the default.",

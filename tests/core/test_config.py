@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ import pytest
 from pydantic import Field
 from toys import ToyConfig
 
-from mmgan.config import Config, check, describe, parse_assignments, resolve, to_toml
+from mmgan.config import Config, check, describe, parse_assignments, read_file, resolve, to_toml
 from mmgan.errors import ConfigError
 
 
@@ -51,12 +52,26 @@ def test_text_becomes_the_field_s_type() -> None:
         ({"steps": "0"}, "steps = 0: Input should be greater than or equal to 1"),
         ({"lr": "nan"}, "lr = nan: Input should be a finite number"),
         ({"seed": "-1"}, "seed = -1: Input should be greater than or equal to 0"),
+        ({"lr": "1e400"}, "lr = inf: Input should be a finite number"),
+        ({"Steps": "3"}, "toy has no setting 'Steps'. Did you mean 'steps'?"),
+        ({"convolutions": "TUNE"}, "or 'library'. Did you mean 'tune'?"),
+        ({"steps": "9" * 5000}, "Unable to parse input string as an integer, exceeded maximum size"),
+        ({"steps": "0x" + "f" * 5000}, "Input should be at most 9,007,199,254,740,992"),
+        ({"lr": "9" * 5000}, "Input should be a finite number"),
+        ({"lr": "[" * 10_000}, "Input should be a valid number"),
+        ({"lr": "1\nseed = 2"}, "Input should be a valid number"),
+        ({"data": "a\0b"}, r"data = 'a\x00b': Input holds a NUL character"),
+        ({"batch_size": 2**40}, "batch_size = 1099511627776: Input should be at most 1,048,576"),
+        ({"workers": 257}, "workers = 257: Input should be at most 256"),
+        ({"log_every": 2**53 + 1}, "log_every = 9007199254740993: Input should be at most"),
+        ({"x" * 5000: 1}, "toy has no setting 'xxx"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(flags: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve(ToyConfig, "toy", flags=flags, environment={})
     assert message in caught.value.message
+    assert len(caught.value.message) < 300
     assert "mmgan config toy" in caught.value.hint
     assert caught.value.exit_code == 2
 
@@ -81,6 +96,59 @@ def test_a_file_that_is_missing_or_no_toml(tmp_path: Path) -> None:
     bad.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="is not TOML"):
         resolve(ToyConfig, "toy", file=bad, environment={})
+
+
+@pytest.mark.parametrize(
+    ("data", "settings"),
+    [
+        (b"\xef\xbb\xbfsteps = 7", {"steps": 7}),
+        (b"steps = 7\r\n", {"steps": 7}),
+        ("data = 'C:\\Users\\ü'".encode(), {"data": "C:\\Users\\ü"}),
+    ],
+)
+def test_files_as_windows_writes_them(tmp_path: Path, data: bytes, settings: dict[str, object]) -> None:
+    file = tmp_path / "some.toml"
+    file.write_bytes(data)
+    assert read_file(file) == settings
+
+
+@pytest.mark.parametrize(
+    ("data", "message", "hint"),
+    [
+        ("steps = 7".encode("utf-16"), "is not TOML", "It is in UTF-16. Save it as UTF-8"),
+        (rb'data = "C:\Users\x"', "Invalid hex value", "stands in single quotes"),
+        (b"steps = " + b"9" * 5000, "is not TOML: Exceeds the limit", ""),
+        (b"x = " + b"[" * 10_000, "too many brackets in each other", ""),
+        (b"#" * (2**20 + 1), "1,048,577 bytes; at most 1,048,576 are read", ""),
+    ],
+)
+def test_a_file_that_is_no_settings(tmp_path: Path, data: bytes, message: str, hint: str) -> None:
+    file = tmp_path / "some.toml"
+    file.write_bytes(data)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_file(file)
+    assert hint in caught.value.hint
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path, tmp_path / "fifo", tmp_path / "loop", tmp_path / "fifo" / "x", Path("/dev/zero")):
+        with pytest.raises(ConfigError, match="Can't read the config file"):
+            read_file(path)
+    (tmp_path / "link").symlink_to("real.toml")
+    (tmp_path / "real.toml").write_text("steps = 7")
+    assert read_file(tmp_path / "link") == {"steps": 7}
+
+
+@pytest.mark.parametrize("name", ["f\udcf6lder/100%", "bytes:a", "ü", "C:\\x"])
+def test_a_name_that_is_not_utf_8_survives_its_file(name: str) -> None:
+    config = check(Typed, {"plugin": "t", "data": f"/{name}", "weights": name if name[0] != "b" else ""})
+    assert config.data == f"/{name}"
+    text = to_toml(config)
+    assert check(Typed, tomllib.loads(text)) == config
+    assert ("bytes:" in text) == ("\udcf6" in name or name[0] == "b")
+    assert check(Typed, {"plugin": "t", "data": "bytes:f%F6lder/100%25"}).data == "f\udcf6lder/100%"
 
 
 def test_a_resolved_config_survives_its_file() -> None:

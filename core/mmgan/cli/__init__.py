@@ -1,86 +1,17 @@
 """The command line: ``mmgan run``, ``mmgan sample`` and their like, one file for each command.
 
 Torch, pydantic and rich are imported inside the commands' functions, so that ``mmgan --help`` answers at
-once. Stdout is data and stderr is talk (``output.py``); ``failures.py`` says how an error looks and ends.
+once. Stdout is data and stderr is talk (``output.py``); ``failures.py`` says how an error looks and ends, and
+``signals.py`` what Ctrl-C and ``kill`` do.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import logging
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
-import click
-
-from mmgan import __version__
-from mmgan.cli import bench, config, doctor, evaluate, failures, new_plugin, plugins, resume, run, sample
-from mmgan.cli.output import reserved, say
-from mmgan.cli.session import Session
-from mmgan.cli.training import is_first
-from mmgan.errors import UsageError
-
-COMMANDS = (run, resume, sample, evaluate, bench, plugins, new_plugin, config, doctor)
-
-#: Taken out before click parses, wherever it stands: the plugins that it finds bring commands.
-PLUGINS_DIR = "--plugins-dir"
-
-
-class CommandLine(click.Group):
-    """A group that lists commands as they were added, and ends with 0 whatever a command returns."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands' names: ours in the order of use, then those of plugins."""
-        return list(self.commands)
-
-    def invoke(self, ctx: click.Context) -> None:
-        """Run the command. Another exit code than 0 comes from ``context.exit(code)`` or an error."""
-        try:
-            super().invoke(ctx)
-        except click.UsageError as error:
-            # Click does not say in which command an option lacks its value.
-            if error.ctx is None and ctx.invoked_subcommand is not None:
-                command = self.commands[ctx.invoked_subcommand]
-                error.ctx = click.Context(command, parent=ctx, info_name=ctx.invoked_subcommand)
-            raise
-
-
-def build(session: Session) -> CommandLine:
-    """Load the plugins and return the command line with their commands. Nothing is kept in modules."""
-
-    @click.group(
-        "mmgan",
-        cls=CommandLine,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    )
-    @click.version_option(__version__, prog_name="mmgan", message="%(prog)s %(version)s")
-    @click.option(
-        "-v", "--verbose", is_flag=True, help="Say more, and show tracebacks (MMGAN_DEBUG=1 does too)."
-    )
-    @click.option(
-        PLUGINS_DIR,
-        metavar="FOLDER",
-        expose_value=False,
-        help="Load the .py files in FOLDER as plugins (MMGAN_PLUGINS_DIR does too).",
-    )
-    def group(verbose: bool) -> None:
-        """Train GANs on pictures, sounds, text and image pairs. Every game is a plugin.
-
-        \b
-        mmgan plugins                  lists what there is to train
-        mmgan run --plugin dcgan       trains one on its embedded data
-        mmgan sample runs/dcgan-001    generates from what was trained
-        """
-        session.verbose = session.verbose or verbose
-
-    for module in COMMANDS:
-        group.add_command(_reserving(module.command))
-    session.load()
-    session.add_commands(group)
-    return group
+from mmgan.cli import signals, streams
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -90,78 +21,21 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Instead of ``sys.argv[1:]``.
     """
     words = list(sys.argv[1:] if args is None else args)
-    session = Session()
-    with warnings.catch_warnings(), _telling(session):
-        warnings.showwarning = _show_warning
+    with signals.unwinding(forever=args is None), streams.sound():
         try:
-            session.folder, words = _take_folder(words)
-            code = build(session).main(words, prog_name="mmgan", standalone_mode=False, obj=session)
-            sys.stdout.flush()
-            return int(code or 0)
-        # Interrupts too: every way out has its exit code and its one line.
-        except (Exception, KeyboardInterrupt) as error:
-            as_json = "--json" in words and is_first()
-            return failures.report(error, as_json=as_json, verbose=session.verbose)
+            # Only here, where Ctrl-C has its exit code and its one line: it takes a tenth of a second.
+            from mmgan.cli import commandline
+
+            return commandline.call(words)
+        except KeyboardInterrupt as error:
+            from mmgan.cli import failures
+
+            return failures.report(error, as_json="--json" in words, verbose=False)
 
 
-def _take_folder(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Take ``--plugins-dir FOLDER`` out of the arguments; return the folder, and what is left.
+def __getattr__(name: str) -> Any:
+    if name in ("COMMANDS", "build"):
+        from mmgan.cli import commandline
 
-    Raises:
-        UsageError: The folder is missing.
-    """
-    folder, left = None, list(words)
-    ours = left.index("--") if "--" in left else len(left)
-    for place in reversed(range(ours)):
-        option, equals, value = left[place].partition("=")
-        if option != PLUGINS_DIR:
-            continue
-        if not equals and place + 1 < len(left):
-            value = left.pop(place + 1)
-        if not value:
-            raise UsageError(f"{PLUGINS_DIR} needs a folder.", hint=f"mmgan {PLUGINS_DIR} FOLDER plugins")
-        del left[place]
-        folder = folder or Path(value).expanduser()
-    return folder, left
-
-
-def _reserving(command: click.Command) -> click.Command:
-    """Return the command with stdout kept for what it emits, whatever it calls may print."""
-    command = copy.copy(command)
-    if command.callback:
-        command.callback = reserved()(command.callback)
-    if isinstance(command, click.Group):
-        command.commands = {name: _reserving(inner) for name, inner in command.commands.items()}
-    return command
-
-
-class _Talk(logging.Handler):
-    """Tells what is logged, where a person wants to hear it."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__(logging.INFO)
-        self.session = session
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Tell it."""
-        if self.session.verbose:
-            say(record.getMessage())
-
-
-@contextlib.contextmanager
-def _telling(session: Session) -> Iterator[None]:
-    """Tell what mmgan logs under ``-v``, as long as this context is open."""
-    logger, talk = logging.getLogger("mmgan"), _Talk(session)
-    level = logger.level
-    logger.addHandler(talk)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(talk)
-        logger.setLevel(level)
-
-
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Show a Python warning as talk; the file and line that raised it mean nothing to its reader."""
-    say(f"warning: {' '.join(str(message).split())}")
+        return getattr(commandline, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

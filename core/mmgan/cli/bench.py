@@ -75,7 +75,7 @@ def command(
     On stdout: a table of figures.
     """
     plugins = session.plugins
-    config = settle(plugins, named(plugins, plugin, "bench"), file, settings, flags)
+    config = settle(plugins, named(plugins, plugin, file, "bench"), file, settings, flags)
 
     from mmgan.bench import measure
     from mmgan.run import new_run

@@ -16,7 +16,7 @@ def command(session: Session, plugin: str) -> None:
 
     \b
     mmgan config dcgan > my.toml
-    mmgan run --plugin dcgan --config my.toml
+    mmgan run --config my.toml
     """
     from mmgan.config import describe
 

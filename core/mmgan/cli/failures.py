@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import sys
 import traceback
 from typing import NamedTuple
 
@@ -37,19 +34,26 @@ def report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return UsageError.exit_code
-    if isinstance(error, BrokenPipeError):
-        return _reader_left()
+    if isinstance(error, BrokenPipeError):  # `mmgan … | head`: nobody is there to be told.
+        return MmganError.exit_code
     failure = explain(error)
     if verbose and not isinstance(error, click.ClickException | KeyboardInterrupt):
         say("".join(traceback.format_exception(error)).rstrip())
-    if as_json:
-        details = {"code": failure.code, "message": failure.message, "hint": failure.hint}
-        emit(json.dumps({"error": details}, indent=2))
-    else:
+    if not (as_json and _told_as_json(failure)):
         say(f"error: {failure.message}")
         if failure.hint:
             say(f"hint: {failure.hint}")
     return failure.exit_code
+
+
+def _told_as_json(failure: Failure) -> bool:
+    """Print a document, and return whether stdout took it."""
+    details = {"code": failure.code, "message": failure.message, "hint": failure.hint}
+    try:
+        emit(json.dumps({"error": details}, indent=2))
+    except (BrokenPipeError, MmganError):
+        return False
+    return True
 
 
 def explain(error: BaseException) -> Failure:
@@ -60,14 +64,14 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "mmgan"
         hint = f"`{path} --help` lists what is allowed."
-        return Failure(UsageError.code, error.format_message(), hint, UsageError.exit_code)
+        return Failure(UsageError.code, _short(error.format_message()), hint, UsageError.exit_code)
     if isinstance(error, click.ClickException):
-        return Failure(MmganError.code, error.format_message(), "", error.exit_code)
+        return Failure(MmganError.code, _short(error.format_message()), "", error.exit_code)
     if isinstance(error, KeyboardInterrupt):
-        return Failure("interrupted", "Interrupted.", "", exit_code(error))
+        return Failure("interrupted", str(error) or "Interrupted.", "", exit_code(error))
     if isinstance(error, click.Abort):
         return Failure(MmganError.code, "Aborted.", "", MmganError.exit_code)
-    message = f"internal bug: {type(error).__name__}: {_line(error)}".rstrip(": ")
+    message = _short(f"internal bug: {type(error).__name__}: {_line(error)}".rstrip(": "))
     hint = "Run again with -v (`mmgan -v …`, or MMGAN_DEBUG=1) for the traceback, and report it."
     return Failure("internal", message, hint, exit_code(error))
 
@@ -76,12 +80,6 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _reader_left() -> int:
-    """Let nothing complain at exit that a pipe's reader (``mmgan … | head``) has gone."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return MmganError.exit_code
+def _short(text: str) -> str:
+    """Cut the middle out of a message that repeats thousands of characters."""
+    return text if len(text) <= 1000 else f"{text[:500]} … ({len(text):,} characters) … {text[-200:]}"

@@ -13,7 +13,7 @@ import click
 
 from mmgan import __version__
 from mmgan.cli.options import UserPath
-from mmgan.cli.output import emit, say
+from mmgan.cli.output import emit_paths, say
 from mmgan.cli.session import Session
 from mmgan.errors import UsageError
 
@@ -52,7 +52,7 @@ def command(session: Session, name: str, kind: str, out: Path | None) -> None:
     say(f"next: pip install -e {quoted}")
     say(f"      mmgan run --plugin {name}")
     say(f"      pytest {quoted}")
-    emit("\n".join(map(str, written)))
+    emit_paths(written)
 
 
 def check_name(session: Session, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ class UserPath(click.ParamType[Path]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Make a path of the text."""
-        return Path(value).expanduser()
+        if not value:
+            self.fail("It is empty, and a path is needed.", param, ctx)
+        # Not by Path.expanduser, which raises where a home folder is not known.
+        return Path(os.path.expanduser(value))
 
 
 folder_argument = click.argument("folder", metavar="DIR", type=UserPath())
@@ -40,7 +44,9 @@ sampling_option = click.option(
 # What a new run is made of. An option that is not given is None, so that the file, the environment and the
 # plugin's default can speak.
 plugin_option = click.option(
-    "--plugin", metavar="NAME", help="What to train (required); see `mmgan plugins`."
+    "--plugin",
+    metavar="NAME",
+    help="What to train; see `mmgan plugins`. Required, unless --config names it.",
 )
 data_option = click.option("--data", metavar="PATH|NAME", help="A folder, a file, or a data set's name.")
 batch_size_option = click.option("--batch-size", type=int, metavar="B", help="Examples in a batch.")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
-from mmgan.errors import UsageError
+from mmgan.errors import MmganError, UsageError
 
 #: Version of every JSON document that a command prints. It grows when a key changes its meaning or goes.
 SCHEMA = 1
@@ -43,14 +45,48 @@ def emit(text: str) -> None:
 
     Raises:
         UsageError: It holds characters that stdout's encoding has not.
+        MmganError: stdout refused it.
+        BrokenPipeError: Nobody reads any more.
     """
+
+    def encode(encoding: str) -> bytes:
+        try:
+            # The bytes of names that are not text in the system's encoding go out as they came in.
+            return text.encode(encoding, "surrogateescape")
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"stdout is written in {error.encoding}, which has no {text[error.start]!r}.",
+                hint="Set PYTHONIOENCODING=utf-8, or write to a file where the command has --out.",
+            ) from None
+
+    _write(text, encode)
+
+
+def emit_paths(paths: Sequence[Path]) -> None:
+    """Give paths, on stdout, one a line: as the system has them, where stdout's encoding lacks a character.
+
+    Raises:
+        MmganError: stdout refused it.
+        BrokenPipeError: Nobody reads any more.
+    """
+    text = "\n".join(map(str, paths))
+    _write(text, lambda encoding: os.fsencode(text))
+
+
+def _write(text: str, encode: Callable[[str], bytes]) -> None:
+    stream = getattr(sys.stdout, "data", sys.stdout)
     try:
-        print(text, file=getattr(sys.stdout, "data", sys.stdout), flush=True)
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"stdout is written in {error.encoding}, which has no {text[error.start]!r}.",
-            hint="Set PYTHONIOENCODING=utf-8, or write to a file where the command has --out.",
-        ) from None
+        try:
+            print(text, file=stream, flush=True)
+        except UnicodeEncodeError as error:
+            data = encode(error.encoding)
+            stream.flush()
+            stream.buffer.write(data + b"\n")
+            stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise MmganError(f"stdout can't be written: {error.strerror or error}.") from None
 
 
 def emit_json(document: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,10 +74,16 @@ def command(
             f"mmgan run takes options only, and {context.args[0]!r} is none.",
             hint="What to train and on what: mmgan run --plugin NAME --data PATH",
         )
-    config = settle(plugins, named(plugins, plugin, "run"), file, settings, flags)
+    config = settle(plugins, named(plugins, plugin, file, "run"), file, settings, flags)
 
+    from mmgan.config import to_text
     from mmgan.run import new_run
 
+    if out is not None and to_text(str(out)) != str(out):
+        raise UsageError(
+            f"The name {str(out)!r} is not UTF-8, and the libraries that write a run's files take no other.",
+            hint="Choose another --out.",
+        )
     # Of several processes the first one's folder counts; new_run tells it to the others.
     numbered = out is None and is_first()
     place = (
@@ -91,15 +98,20 @@ def command(
     context.exit(exit_code)
 
 
-def named(plugins: Plugins, plugin: str | None, command: str) -> str:
-    """Return what ``--plugin`` names.
+def named(plugins: Plugins, plugin: str | None, file: Path | None, command: str) -> str:
+    """Return what ``--plugin`` names, or where that is not given what the config file does.
 
     Raises:
-        UsageError: It is not given.
+        ConfigError: The file can't be read.
+        UsageError: Neither names one.
     """
-    if plugin is None:
+    from mmgan.config import read_file
+
+    if plugin is None and file is not None:
+        plugin = read_file(file).get("plugin")
+    if not isinstance(plugin, str):
         raise UsageError(
-            f"mmgan {command} needs --plugin NAME: what to train.",
+            f'mmgan {command} needs --plugin NAME, or a --config FILE with plugin = "NAME": what to train.',
             hint=f"Installed: {', '.join(sorted(plugins.tasks)) or 'none'}. `mmgan plugins` says more.",
         )
     return plugin
@@ -130,7 +142,7 @@ def settle(
 def _absolute(data: str, plugins: Plugins) -> str:
     """Make a path absolute, since config.toml must mean the same to a resume from another folder."""
     names = {key.partition("/")[2] for key in plugins.datasets} - {"folder"}
-    path = Path(data).expanduser()
-    if not data or data.partition(":")[0] in names or not path.exists():
+    path = os.path.expanduser(data)
+    if not data or data.partition(":")[0] in names or not os.path.exists(path):
         return data
-    return str(path.resolve())
+    return os.path.realpath(path)

@@ -10,7 +10,7 @@ import click
 
 from mmgan.cli import folders
 from mmgan.cli.options import UserPath, checkpoint_option, device_option, folder_argument, sampling_option
-from mmgan.cli.output import emit, say
+from mmgan.cli.output import emit, emit_paths, say
 from mmgan.cli.session import Session
 from mmgan.cli.settings import sampling_settings
 from mmgan.errors import UsageError
@@ -77,7 +77,7 @@ def command(
         else:
             files = _save(samples, target)
     say(f"{what}, in {target}")
-    emit("\n".join(map(str, files)))
+    emit_paths(files)
 
 
 def _save(samples: Samples, folder: Path) -> list[Path]:

@@ -1,42 +1,97 @@
-"""Ctrl-C and ``kill`` during training: the first asks, the second leaves."""
+"""What Ctrl-C, ``kill`` and a terminal that is closed do: the first signal asks, the second leaves.
+
+Everywhere but in training they raise an exception, so that what a command has begun is undone; in training
+they end it after the present step, and the run is saved.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from mmgan.cli.output import say
+from mmgan.errors import Terminated
 
 if TYPE_CHECKING:
     from mmgan.run import Run
 
+#: SIGHUP says that the terminal is gone, as when an SSH session is closed. Windows has no such signal.
+_HANGUP = getattr(signal, "SIGHUP", None)
+_SIGNALS = [signal.SIGINT, signal.SIGTERM, *([_HANGUP] if _HANGUP else [])]
+
+
+@contextlib.contextmanager
+def unwinding(forever: bool = False) -> Iterator[None]:
+    """Let a signal raise KeyboardInterrupt, or Terminated, which is one.
+
+    Args:
+        forever: The process ends behind this context. A signal then ends it as the system does, without the
+            traceback that Python would show of its own end.
+    """
+
+    def act(number: int) -> None:
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+    with _handling(act):
+        yield
+    if forever and _in_main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 
 @contextlib.contextmanager
 def stopping(run: Run) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end training after the present step, and the second end it at once.
+    """Let the first signal end training after the present step, and the second end it at once.
 
     Leaving at once is like a power cut, for which checkpoints are made: the last one is whole.
     """
-    trainer = os.getpid()
+
+    def act(number: int) -> None:
+        run.stop_signal = number
+        _say("finishing this step, then saving (again to leave at once)")
+
+    with _handling(act):
+        yield
+
+
+@contextlib.contextmanager
+def _handling(act: Callable[[int], None]) -> Iterator[None]:
+    """Call a function with the number of the first signal, and leave at once at the second."""
+    if not _in_main_thread():  # Python lets no other thread handle signals.
+        yield
+        return
+    process, asked = os.getpid(), False
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if run.stop_signal:
+        nonlocal asked
+        if os.getpid() != process:
+            # Worker processes that were forked from this one inherit the handler. Ctrl-C may reach them too,
+            # and is for the one that they work for; when it ends, so do they.
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+        elif not asked:
+            asked = True
+            act(number)
+        elif number != _HANGUP:
+            # Shell and system both tell of a closed terminal, so the second SIGHUP is no impatience.
             _leave(number)
-        run.stop_signal = number
-        # Worker processes that were forked from this one inherit the handler, and Ctrl-C reaches them too.
-        if os.getpid() == trainer:
-            _say("finishing this step, then saving (again to leave at once)")
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    # `nohup` asks to go on without a terminal.
+    heard = [number for number in _SIGNALS if number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _leave(number: int) -> None:
@@ -47,6 +102,6 @@ def _leave(number: int) -> None:
 
 
 def _say(text: str) -> None:
-    # RuntimeError: the signal came in the middle of a write to the same stream. OSError: nobody reads it.
-    with contextlib.suppress(RuntimeError, OSError):
+    # RuntimeError: the signal came in the middle of a write to the same stream.
+    with contextlib.suppress(RuntimeError):
         say(text)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmgan import hookimpl
 from mmgan.cli.memory import keep_freed_memory
-from mmgan.cli.output import emit, emit_json, say
+from mmgan.cli.output import emit_json, emit_paths, say
 from mmgan.cli.signals import stopping
+from mmgan.errors import MmganError
 
 if TYPE_CHECKING:
     from mmgan.engine import Report
@@ -66,24 +67,27 @@ def play(run: Run, folder: Path, as_json: bool, *listeners: object) -> int:
         as_json: Print one JSON document instead of the folder.
         listeners: More that watch it.
     """
-    from mmgan.engine import train
-    from mmgan.listeners.progress import Progress
-
     last = LastMetrics()
-    run.plugins.attach([Progress(stream=sys.stderr), last, *listeners])
-    if is_first():
-        introduce(run, folder)
-    if run.device.type == "cpu":
-        keep_freed_memory()
+    # At once: from here on the folder holds a run, and a signal must leave one that can be resumed.
     with stopping(run):
+        from mmgan.engine import train
+        from mmgan.listeners.progress import Progress
+
+        run.plugins.attach([Progress(stream=sys.stderr), last, *listeners])
+        if is_first():
+            introduce(run, folder)
+        if run.device.type == "cpu":
+            keep_freed_memory()
         report = train(run)
     if not is_first():
         return exit_code_of(report)
     conclude(run, folder, report)
-    if as_json:
-        emit_json(summary(run, folder, report, last.metrics))
-    else:
-        emit(str(folder))
+    # Whoever read stdout may have been stopped by the same signal.
+    with contextlib.suppress(BrokenPipeError, MmganError) if report.signal else contextlib.nullcontext():
+        if as_json:
+            emit_json(summary(run, folder, report, last.metrics))
+        else:
+            emit_paths([folder])
     return exit_code_of(report)
 
 
@@ -97,7 +101,9 @@ def profilers(wanted: bool) -> list[object]:
 
 
 def exit_code_of(report: Report) -> int:
-    """Return 0, or what a shell calls the signal that stopped the run: 130 for Ctrl-C, 143 for ``kill``."""
+    """Return 0, or what a shell calls the signal that stopped the run: 130 for Ctrl-C, 143 for ``kill``, 129
+    for a terminal that is gone.
+    """
     return 128 + report.signal if report.signal else 0
 
 

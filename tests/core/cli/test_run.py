@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from mmgan.cli import folders, training
 
@@ -136,6 +137,41 @@ def test_file_then_environment_then_flags(
     assert settings("runs/fake-001")["lr"] == 0.25
 
 
+def test_a_config_file_may_name_the_plugin(cli: Any) -> None:
+    Path("my.toml").write_text(cli("config", "fake").out + "steps = 3\n")
+    assert cli("run", "--config", "my.toml").out == "runs/fake-001\n"
+    assert settings("runs/fake-001")["steps"] == 3
+    Path("my.toml").write_text("steps = 3")
+    for command in ("run", "bench"):
+        result = cli(command, "--config", "my.toml")
+        assert (result.code, '--config FILE with plugin = "NAME"' in result.err) == (2, True)
+
+
+def test_a_folder_whose_name_is_not_utf_8(cli: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "f\udcf6lder"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("L", (8, 8), 60 * number).save(folder / f"{number}\udcff.png")
+    small = (
+        "--plugin",
+        "gan",
+        "--steps",
+        "1",
+        "--batch-size",
+        "2",
+        "--set",
+        "width=2",
+        "--set",
+        "sample_every=0",
+    )
+    assert cli("run", *small, "--data", folder, "--out", "it").code == 0
+    assert settings("it")["data"] == f"bytes:{tmp_path}/f%F6lder"
+    assert cli("resume", "it", "--steps", "2").code == 0
+
+    result = cli("run", *small, "--data", folder, "--out", "n\udcf6")
+    assert (result.code, "'n\\udcf6' is not UTF-8" in result.err) == (2, True)
+
+
 def test_a_path_to_data_becomes_absolute_and_a_name_stays(
     cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +221,10 @@ def test_out_may_be_empty_or_new_and_in_the_home_folder(
         ([*RUN, "--steps", "0"], 2, ["steps", "greater than or equal to 1"]),
         ([*RUN, "--config", "absent.toml"], 2, ["'absent.toml'", "No such file"]),
         ([*RUN, "--config", "bad.toml"], 2, ["'bad.toml' is not TOML"]),
+        ([*RUN, "--config", ""], 2, ["'--config'", "It is empty"]),
+        ([*RUN, "--out", ""], 2, ["'--out'", "It is empty"]),
+        (["run", "--plugin", "FAKE"], 3, ["Did you mean 'fake'?"]),
+        ([*RUN, "--steps", "9" * 5000], 2, ["'--steps'", "… (5,048 characters) …"]),
         ([*RUN, "--device", "tpu"], 2, ["'tpu'", "Allowed: auto, cpu"]),
         ([*RUN, "--precision", "int4"], 2, ["'int4'", "Allowed: auto, fp32"]),
         ([*RUN, "--set", "fault=no-data"], 4, ["There is no data.", "hint: Bring some."]),

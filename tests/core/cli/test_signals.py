@@ -1,12 +1,14 @@
-"""Real signals to real processes: what was promised of Ctrl-C and ``kill``."""
+"""Real signals to real processes: what was promised of Ctrl-C, ``kill``, and a terminal that is closed."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ def until(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"{text!r} is not in: {seen}")
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 0), (signal.SIGHUP, 2)])
 def test_the_first_signal_saves_and_the_run_resumes(cli: Any, number: int, workers: int) -> None:
     call = (*RUN, "--steps", "400", "--set", "pause=0.05", "--set", f"workers={workers}", "--json")
     process = cli.start(*call, start_new_session=True, **HEARING)
@@ -43,7 +45,12 @@ def test_the_first_signal_saves_and_the_run_resumes(cli: Any, number: int, worke
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
+    seen = until(process, "finishing this step")
+    if number == signal.SIGHUP:
+        # A shell tells its jobs of a closed terminal, and so does the system: that is no impatience.
+        process.send_signal(number)
     out, err = process.communicate(timeout=60)
+    err = seen + err
     assert process.returncode == 128 + number
     assert err.count("finishing this step, then saving (again to leave at once)") == 1
     assert "next: mmgan resume it\n" in err
@@ -88,12 +95,63 @@ def test_the_second_signal_leaves_at_once(cli: Any) -> None:
     assert "at step 2," in cli("sample", "it").err
 
 
-def test_ctrl_c_before_training_leaves_nothing(cli: Any) -> None:
-    process = cli.start("run", "--plugin", "fake", "--set", "fault=slow-data", **HEARING)
+def test_a_run_is_saved_when_its_terminal_is_gone(cli: Any) -> None:
+    """As when an SSH session is closed: there is nobody to be told, and nowhere to write to."""
+    terminal, end = pty.openpty()
+
+    def own_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    call = (*RUN, "--steps", "1000", "--set", "pause=0.05")
+    process = cli.start(*call, stdin=end, stdout=end, stderr=end, preexec_fn=own_terminal)
+    os.close(end)
+    while not Path("it/metrics.jsonl").exists():
+        os.read(terminal, 1000)
+    os.close(terminal)
+    assert process.wait(timeout=60) == 129
+    status = json.loads(Path("it/status.json").read_text())
+    assert (status["state"], status["exit_code"]) == ("interrupted", 129)
+    assert Path(f"it/checkpoints/step-{status['step']:06d}/manifest.json").exists()
+
+
+def test_nohup_is_heard(cli: Any) -> None:
+    deaf = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    process = cli.start(*RUN, "--set", "pause=0.05", **deaf)
+    until(process, "step 1/12")
+    process.send_signal(signal.SIGHUP)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "it\n")
+    assert "finished at step 12 of 12" in err
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (signal.SIGINT, "Interrupted."),
+        (signal.SIGTERM, "Stopped by SIGTERM."),
+        (signal.SIGHUP, "Stopped by SIGHUP."),
+    ],
+)
+def test_a_signal_before_training_leaves_nothing(cli: Any, number: int, message: str) -> None:
+    place = ["--out", "it"] if number == signal.SIGTERM else []
+    process = cli.start("run", "--plugin", "fake", "--set", "fault=slow-data", *place, **HEARING)
     until(process, "opening data")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert out == ""
+    assert err.strip() == f"error: {message}"
+    assert not Path("runs").exists()
+    assert not Path("it").exists()
+
+
+def test_ctrl_c_while_modules_are_imported_is_one_line(cli: Any, install: Any) -> None:
+    install(
+        "slowplugin", "import sys, time\nprint('importing', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
+    )
+    process = cli.start("run", "--plugin", "fake", **HEARING)
+    until(process, "importing")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert out == ""
-    assert err.strip() == "error: Interrupted."
-    assert not Path("runs").exists()
+    assert (process.returncode, out, err.strip()) == (130, "", "error: Interrupted.")

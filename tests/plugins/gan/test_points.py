@@ -37,7 +37,7 @@ def test_the_number_of_modes_can_be_chosen() -> None:
     assert open_grid("2", CONFIG).centres.tolist() == [[-1, -1], [-1, 1], [1, -1], [1, 1]]
 
 
-@pytest.mark.parametrize("argument", ["0", "101", "-8", "eight", "8.0", "²"])
+@pytest.mark.parametrize("argument", ["0", "101", "-8", "eight", "8.0", "²", "9" * 5000])
 def test_a_number_of_modes_that_is_none_is_an_error(argument: str) -> None:
     with pytest.raises(DataError, match="from 1 to 100"):
         open_ring(argument, CONFIG)

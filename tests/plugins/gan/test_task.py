@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 import mmgan
 from mmgan import ConfigError, DataError, ImageSamples, PointSamples
@@ -68,6 +69,12 @@ def test_every_loss_and_penalty_of_the_house_can_be_chosen() -> None:
 def test_packs_must_fill_a_batch() -> None:
     with pytest.raises(ConfigError, match=r"packing = .*3.* does not divide batch_size = 64"):
         settings(packing="3")
+
+
+def test_batch_norm_needs_a_batch() -> None:
+    with pytest.raises(ValidationError, match=r"batch_size = 1: batch norm in G needs at least 2 examples"):
+        GANConfig(plugin="gan", batch_size=1)
+    assert GANConfig(plugin="gan", batch_size=1, batch_norm=False).batch_size == 1
 
 
 def test_smoothing_is_refused_by_a_loss_without_targets(play: Play) -> None:

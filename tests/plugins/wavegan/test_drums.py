@@ -136,7 +136,7 @@ def test_as_data() -> None:
     assert torch.allclose(sounds.abs().amax(2), torch.ones(30, 1)), "peaks are made equal"
 
 
-@pytest.mark.parametrize("argument", ["many", "1", "-3", "1000001", "2.5"])
+@pytest.mark.parametrize("argument", ["many", "1", "-3", "1000001", "2.5", "9" * 5000])
 def test_an_argument_that_is_no_number_of_hits(argument: str) -> None:
     with pytest.raises(mmgan.DataError, match="must be a number from 2 to 1000000") as caught:
         open_drums(argument, config())

@@ -1,0 +1,74 @@
+"""Stdout and stderr as they must be for the program to go on: there, and never a reason to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+
+@contextlib.contextmanager
+def sound() -> Iterator[None]:
+    """Make stdin, stdout and stderr usable, whatever the process was started with.
+
+    A closed one (``2>&-``) leads nowhere: were it left closed, the next file that is opened would take its
+    number, and libraries would write their messages into it. What stderr refuses is dropped: its reader or
+    its terminal may be gone, or its disk full, and a run that is told of there must be saved all the same.
+    """
+    _open_closed()
+    before = sys.stderr
+    sys.stderr = _Talk(before)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.stderr = before
+        for stream in (sys.stdout, sys.stderr):
+            _finish(stream)
+
+
+class _Talk:
+    """Stands in for stderr, and drops what it refuses."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or drop the text."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Write, or drop the lines."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Flush what can be."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
+def _open_closed() -> None:
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The system gives the lowest number that is free: this one, since those before it are taken.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="replace"))
+
+
+def _finish(stream: TextIO) -> None:
+    """Let nothing complain, when Python ends, of what a stream could not take."""
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
