@@ -209,8 +209,13 @@ def from_text(text: str) -> str:
 
 def to_toml(config: Config) -> str:
     """Write a resolved config as TOML."""
+    return tomli_w.dumps(to_json(config))
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """Return a config as JSON and TOML know it; what is None is left out."""
     texts = {name: to_text(value) for name, value in config if isinstance(value, str)}
-    return tomli_w.dumps(config.model_copy(update=texts).model_dump(mode="json", exclude_none=True))
+    return config.model_copy(update=texts).model_dump(mode="json", exclude_none=True)
 
 
 def describe(config_class: type[Config], plugin: str) -> str:
@@ -253,8 +258,7 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         data = files.read(Path(os.path.realpath(path)), FILE_LIMIT)
     except OSError as error:
-        reason = f"it {error.strerror}" if isinstance(error, files.UnsafeFileError) else error.strerror
-        raise ConfigError(f"Can't read the config file {name}: {reason}.") from None
+        raise ConfigError(f"Can't read the config file {name}: {error.strerror or error}.") from None
     try:
         return tomllib.loads(data.decode("utf-8-sig"))  # Windows' Notepad begins UTF-8 with a mark.
     except RecursionError:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mmgan import checkpoint, distributed, finite, rng
-from mmgan.config import Config, check, to_toml
+from mmgan.config import Config, check, to_json, to_toml
 from mmgan.data.loader import Loader
 from mmgan.device import Device
 from mmgan.errors import (
@@ -551,7 +551,7 @@ class Run:
     def _would_fit(self, key: str, weights: Mapping[str, Mapping[str, Tensor]]) -> bool:
         """Whether networks built with this one of the changed settings have the shapes of a checkpoint's."""
         before = {name: old for name, (old, _) in self.changed.items() if name != key}
-        config = check(type(self.config), {**self.config.model_dump(mode="json"), **before})
+        config = check(type(self.config), {**to_json(self.config), **before})
         task = type(self.task)(config)
         task.run = self
         with rng.isolated(config.seed, self.device.torch):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from mmgan.config import Config, to_json
 from mmgan.errors import ConfigError
-
-if TYPE_CHECKING:
-    from mmgan.config import Config
 
 #: Settings that do not decide what a step learns. Checkpoints do not hold them, and they are free to change.
 #: The data is known by its content, and not by where it lies.
@@ -27,8 +25,7 @@ Changes = dict[str, tuple[Any, Any]]
 
 def settings_of(config: Config) -> dict[str, Any]:
     """Return the settings that a checkpoint holds, as JSON knows them."""
-    dumped: dict[str, Any] = config.model_dump(mode="json")
-    return {key: value for key, value in dumped.items() if key not in FREE}
+    return {key: value for key, value in to_json(config).items() if key not in FREE}
 
 
 def find(before: Mapping[str, Any], config: Config) -> Changes:
