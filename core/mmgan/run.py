@@ -283,20 +283,21 @@ class Run:
             DataError: It is not the same, and was said to have moved only.
         """
         before, now = self._position.get("fingerprint", ""), getattr(dataset, "fingerprint", "")
-        same = before == now if before and now else self._position.get("examples") == len(dataset)
-        if same:
+        counts = self._position.get("examples", len(dataset)), len(dataset)
+        if before == now if before and now else counts[0] == counts[1]:
             return
-        found = f"{self._position.get('examples'):,} examples then, {len(dataset):,} now"
+        found = f"{counts[0]:,} examples then, {counts[1]:,} now"
         if self.data_moved:
             raise DataError(
                 f"{self.config.data!r} is not the data that this run was trained on ({found}).",
                 hint="Give --data the same files at another place. To train on others: --set data=PATH.",
             )
-        warnings.warn(
-            f"The data has changed since the run was saved ({found}): it goes on, but not as if it had never "
-            "stopped.",
-            stacklevel=2,
-        )
+        # Another count is told by the loader.
+        if counts[0] == counts[1]:
+            warnings.warn(
+                "The data has changed since the run was saved: it goes on, but not as if it had not stopped.",
+                stacklevel=2,
+            )
 
     def check_finite(self) -> None:
         """Wait for the device, and stop a run that has diverged.

@@ -19,7 +19,7 @@ def sound() -> Iterator[None]:
     """
     _open_closed()
     before = sys.stderr
-    sys.stderr = _Talk(before)  # type: ignore[assignment]
+    sys.stderr = _Talk(before)
     try:
         yield
     finally:
@@ -62,7 +62,8 @@ def _open_closed() -> None:
             # The system gives the lowest number that is free: this one, since those before it are taken.
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="replace"))
+            # It serves as long as the process does.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="replace"))  # noqa: SIM115
 
 
 def _finish(stream: TextIO) -> None:

@@ -66,6 +66,8 @@ class Dataset(ABC):
 
     #: What to tell a person about the data: counts, shapes, what was skipped. One line.
     description: str = ""
+    #: Tells equal data wherever it lies, so that a resumed run notices another one. "" where that is unknown.
+    fingerprint: str = ""
 
     @abstractmethod
     def __len__(self) -> int:

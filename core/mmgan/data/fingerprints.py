@@ -55,6 +55,11 @@ def of_content(files: Iterable[tuple[str, Path]]) -> str:
     return digest.hexdigest()
 
 
+def content_of(source: object) -> str:
+    """Return what tells the content of a source of data, where it has a ``content_fingerprint``, or ""."""
+    return str(getattr(source, "content_fingerprint", ""))
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size

@@ -97,11 +97,13 @@ class Loader(Iterator[Any]):
         self.position += 1
         return batch
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on from here."""
-        return {"position": self.position, "examples": len(self.dataset)}
+        state = {"position": self.position, "examples": len(self.dataset)}
+        fingerprint = getattr(self.dataset, "fingerprint", "")
+        return state | ({"fingerprint": fingerprint} if fingerprint else {})
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where :meth:`state_dict` was taken.
 
         Raises:
@@ -161,7 +163,7 @@ class _Batches(torch_data.Dataset[Any]):
         return self._order
 
 
-def _count(state: dict[str, int], name: str, most: int) -> int:
+def _count(state: dict[str, Any], name: str, most: int) -> int:
     """Return a number of a state, from 0 up to ``most``."""
     value = state.get(name)
     if type(value) is not int or not 0 <= value <= most:

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgan.data.av_decoding import AV_SUFFIXES
+from mmgan.data.native_stderr import open_standard_streams
+from mmgan.data.sound_decoding import Block, CutShortError, decode
 from mmgan.data.tree import FileTree
 
 #: The suffixes of what soundfile reads and can tell to be whole. Its formats from the early days of digital
 #: sound (VOC, PAF, AVR, …) are left out: a torn file of theirs passes for a short one.
 _SUFFIXES = {
-    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2"),
     *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
 }
-#: Formats that say how many bytes of sound follow: how libsndfile notes in its log that there are fewer.
-_TOO_FEW_BYTES = re.compile(
-    r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE
-)
-#: Sizes from here on are no sizes but what ffmpeg, sox and others write into a pipe, where they can't know.
-_UNKNOWN_BYTES = 0x7FFFF000
-#: Bytes that may be missing: some programs count the header in.
-_HEADER_BYTES = 64
-#: libsndfile's code for what it knows no format for.
-_NOT_A_SOUND = 1
-#: Its code for an MP3 whose header tells of more than there is. It says that there is no such file.
-_NO_SUCH_FILE = 7
 
 
 class SoundSource(Protocol):
-    """Sounds with labels. ``str(source)`` is what a person calls it."""
+    """Sounds with labels. ``str(source)`` is what a person calls it.
+
+    A source of long sounds may also have ``sound_blocks(index)``, which gives a sound as an iterator of
+    blocks, each (channels, frames) and its rate, and ``labels``, the label of each sound. Then it is asked
+    for these, maybe twice, and no sound need be in memory as a whole. At the end of what is not the whole of
+    a sound it may raise :class:`~mmgan.data.sound_decoding.CutShortError`.
+    """
 
     #: How many files were passed over because their names are not those of sounds.
     others: int
@@ -56,62 +55,42 @@ class SoundSource(Protocol):
 class SoundFolder(FileTree):
     """All sounds below a folder, labelled by its first-level subfolders.
 
-    They are read by soundfile, which goes by what a file holds and not by its suffix.
+    They are read by soundfile, and what it does not read by PyAV where that is installed. Both go by what a
+    file holds and not by its suffix.
 
     Args:
         path: A folder, or a single sound.
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, _SUFFIXES)
+        super().__init__(path, _SUFFIXES | AV_SUFFIXES)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], int, int]:
+        blocks: list[Block] = []
+        with contextlib.suppress(CutShortError):
+            blocks.extend(self.sound_blocks(index))
+        if not blocks:
+            raise ValueError("no samples")
+        return np.concatenate([samples for samples, _ in blocks], axis=1), blocks[0][1], self.labels[index]
+
+    def sound_blocks(self, index: int) -> Iterator[Block]:
+        """Yield a sound in blocks (channels, frames), each with the rate in Hz; raises as :func:`decode`."""
+        # A file must not be opened as the standard error stream, which C libraries write to.
+        open_standard_streams()
         # Opened here and not by soundfile, which says no more than "system error" where that fails, and
         # refuses names that are not Unicode.
         with self.file(index).open("rb") as file:
-            samples, rate = _read(file)
-        return samples, rate, self.labels[index]
+            yield from decode(file, self.name(index))
 
 
-def _read(file: IO[bytes]) -> tuple[NDArray[np.float32], int]:
-    """Read a whole file: (channels, frames) and its rate.
-
-    Raises:
-        ValueError: It is no sound, damaged, or cut short, of which soundfile says nothing.
-    """
-    import soundfile  # type: ignore[import-untyped]
-
-    try:
-        with soundfile.SoundFile(file) as sound:
-            samples = sound.read(dtype="float32", always_2d=True)
-            if len(samples) < sound.frames or _breaks_off(sound, file):
-                raise ValueError("truncated")
-            return samples.T, sound.samplerate
-    except soundfile.LibsndfileError as error:
-        if error.code == _NOT_A_SOUND:
-            raise ValueError("not a sound") from error
-        if error.code == _NO_SUCH_FILE:
-            raise ValueError("damaged") from error
-        reason = re.sub(r"^(Internal )?[Ee]rror ?: ", "", error.error_string).rstrip(".")
-        raise ValueError(f"damaged: {reason}") from error
-
-
-def _breaks_off(sound: Any, file: IO[bytes]) -> bool:
-    """Whether a file holds less than it says. libsndfile adjusts its count of frames to what is there."""
-    if sound.format == "OGG":
-        return not _has_last_page(file)
-    return any(
-        int(said) < _UNKNOWN_BYTES and int(said) - int(there) > _HEADER_BYTES
-        for said, there in _TOO_FEW_BYTES.findall(sound.extra_info)
+def blocks_of(source: SoundSource, index: int) -> tuple[Callable[[], Iterator[Block]], int]:
+    """Return what gives a sound of any source in blocks, as often as it is called, and the sound's label."""
+    kind = type(source)
+    # A plugin's folder may do something to whole sounds, and know nothing of blocks.
+    whole = issubclass(kind, SoundFolder) and (
+        kind.__getitem__ is not SoundFolder.__getitem__ and kind.sound_blocks is SoundFolder.sound_blocks
     )
-
-
-def _has_last_page(file: IO[bytes]) -> bool:
-    """Whether an Ogg file ends in a whole page that is marked as the last one (RFC 3533, section 6)."""
-    file.seek(max(0, file.seek(0, 2) - (1 << 17)))  # twice the length of the longest page
-    page = file.read()
-    page = page[page.rfind(b"OggS") :]
-    if len(page) < 27:
-        return False
-    segments = page[26]
-    return bool(page[5] & 4) and len(page) >= 27 + segments + sum(page[27 : 27 + segments])
+    if hasattr(source, "sound_blocks") and not whole:
+        return functools.partial(source.sound_blocks, index), int(source.labels[index])  # type: ignore[attr-defined]
+    samples, rate, label = source[index]
+    return lambda: iter([(samples, rate)]), int(label)

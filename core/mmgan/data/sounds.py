@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,15 +15,22 @@ from pydantic import Field
 from torch import Tensor
 
 from mmgan.config import Config
+from mmgan.data.av_decoding import has_av
+from mmgan.data.blocks import Blocks, Waveform, pieces
 from mmgan.data.cache import CachedArray, are_integers, are_skipped, cache_key, cached_array
 from mmgan.data.dataset import Dataset, Draw
-from mmgan.data.sound_sources import SoundFolder, SoundSource
+from mmgan.data.fingerprints import content_of
+from mmgan.data.sound_decoding import Block, CutShortError
+from mmgan.data.sound_sources import SoundFolder, SoundSource, blocks_of
 from mmgan.data.tree import list_skipped
-from mmgan.data.waveforms import Waveform, one_shot, to_waveform
+from mmgan.data.waveforms import one_shot, resampled
 from mmgan.errors import DataError
 
 if TYPE_CHECKING:
     from mmgan.data.images import Progress
+
+#: Hours that a one-shot may last: so long its loudness in each millisecond is held in memory.
+_LONGEST_ONE_SHOT = 4
 
 
 class AudioConfig(Config):
@@ -49,7 +57,8 @@ class AudioData(Dataset):
     Of one-shots (``slice="oneshot"``) each file is one example. Of recordings (``slice="crops"``) each
     window of ``length`` is one, so that a long recording counts for more, and a batch takes crops at random
     positions instead of the windows.
-    A sound that can't be read (torn, empty, silent, no sound at all) is skipped, counted and named.
+    A sound that can't be read (torn, empty, silent, no sound at all) is skipped, counted and named. One that
+    is not whole, in a format that does not say how long it is, is taken as it is, counted and named.
 
     Args:
         source: Where the sounds come from.
@@ -63,8 +72,7 @@ class AudioData(Dataset):
     def __init__(self, source: SoundSource, config: AudioConfig, progress: Progress | None = None) -> None:
         look: list[object] = [config.length, config.sample_rate, config.channels, config.normalize]
         look += [config.slice, config.align, config.trim_db] if config.slice == "oneshot" else [config.slice]
-        # Not by importing them, which takes seconds.
-        versions = [version(library) for library in ("soundfile", "torchaudio", "librosa")]
+        versions = [_version(library) for library in ("soundfile", "torchaudio", "av")]
         self._cached = cached_array(
             cache_key("sounds", *versions, source.fingerprint, *look),
             lambda metadata: _decode_all(source, config, progress, metadata),
@@ -88,6 +96,9 @@ class AudioData(Dataset):
         self.classes = list(source.classes)
         #: The name of each sound that was skipped, and why.
         self.skipped = [(str(name), str(reason)) for name, reason in metadata["skipped"]]
+        #: The name of each sound that is here but is not whole, and what is missing.
+        self.cut_short = [(str(name), str(reason)) for name, reason in metadata["cut_short"]]
+        self.fingerprint = metadata["content"]
         self.description = _describe(self, source, config, frames)
 
     def __len__(self) -> int:
@@ -127,13 +138,15 @@ def open_folder(path: str, config: AudioConfig) -> SoundSource:
 
 def _fits(entry: CachedArray, config: AudioConfig) -> bool:
     """Whether an entry of the cache holds what :func:`_decode_all` makes."""
-    labels, frames, skipped = (entry.metadata.get(name) for name in ("labels", "frames", "skipped"))
+    names = ("labels", "frames", "skipped", "cut_short", "content")
+    labels, frames, skipped, cut_short, content = (entry.metadata.get(name) for name in names)
     return (
         entry.array.dtype == np.float32
         and entry.array.shape[1:] == (config.length, config.channels)
         and (are_integers(labels) and are_integers(frames, least=1) and len(labels) == len(frames))
         and sum(-(-count // config.length) for count in frames) == len(entry.array)
-        and are_skipped(skipped)
+        and (are_skipped(skipped) and are_skipped(cut_short))
+        and isinstance(content, str)
     )
 
 
@@ -142,48 +155,100 @@ def _decode_all(
 ) -> Iterator[Waveform]:
     """Yield every readable sound in order, in rows (length, channels), the last one padded with zeros.
 
-    The metadata are the labels, how many frames each sound has, and what was skipped. One sound at a time is
-    in memory, at its own rate and again at the wanted one.
+    The metadata are the labels, how many frames each sound has, and what was skipped or cut short. Of a long
+    recording some blocks at a time are in memory, and it is decoded twice.
     """
     labels: list[int] = metadata.setdefault("labels", [])
     lengths: list[int] = metadata.setdefault("frames", [])
     skipped: list[tuple[str, str]] = metadata.setdefault("skipped", [])
+    cut_short: list[tuple[str, str]] = metadata.setdefault("cut_short", [])
+    metadata["content"] = content_of(source)
     for index in range(len(source)):
-        # libsndfile, librosa and plugins raise nearly anything on a hostile file, and one bad file must not
-        # stop a run.
+        # libsndfile, PyAV and plugins raise nearly anything on a hostile file, and one bad file must not stop
+        # a run.
         try:
-            waveform, label = _decode(source, config, index)
+            sound = _Sound(source, config, index)
         except Exception as error:
             skipped.append((source.name(index), _reason(error)))
         else:
-            labels.append(label)
-            lengths.append(waveform.shape[1])
-            for start in range(0, waveform.shape[1], config.length):
-                row = waveform[:, start : start + config.length].T
-                yield np.pad(row, ((0, config.length - len(row)), (0, 0)))
+            labels.append(sound.label)
+            lengths.append(sound.frames)
+            if sound.missing:
+                cut_short.append((source.name(index), sound.missing))
+            yield from sound.rows()
         if progress:
             progress(index + 1, len(source))
     if (examples := int(_windows(np.array(lengths), config.length).sum())) < 2:
         raise _too_few(source, config, examples, skipped)
 
 
-def _decode(source: SoundSource, config: AudioConfig, index: int) -> tuple[Waveform, int]:
-    """Read a sound: (channels, frames) in [-1, 1], and its label."""
-    samples, rate, label = source[index]
-    waveform = to_waveform(samples, rate, config.sample_rate, config.channels)
-    if config.slice == "oneshot":
-        waveform = one_shot(waveform, config.sample_rate, config.length, config.trim_db, config.align)
-    # In place, since a recording may be long. The peak is that of what was cut, so that each sound has one.
-    if config.normalize == "peak":
-        waveform /= max(waveform.max(), -waveform.min())
-    else:
-        np.clip(waveform, -1, 1, out=waveform)
-    return waveform, int(label)
+class _Sound:
+    """A sound of a source, gone through once, and its rows.
+
+    Raises:
+        Exception: It can't be read or used.
+    """
+
+    def __init__(self, source: SoundSource, config: AudioConfig, index: int) -> None:
+        self._name = source.name(index)
+        self._config = config
+        self._decoded, self.label = blocks_of(source, index)
+        #: What is missing of it.
+        self.missing = ""
+        self._blocks = Blocks(self._waveform)
+        if config.slice == "oneshot":
+            row = one_shot(self._blocks, config.sample_rate, config.length, config.trim_db, config.align)
+            self._blocks = Blocks(lambda: [row])
+        # Of a one-shot the peak is that of what was cut, so that each one has it.
+        self._peak = max(max(block.max(), -block.min()) for block in self._blocks)
+        self.frames = self._blocks.frames
+
+    def rows(self) -> Iterator[Waveform]:
+        """Yield it in rows (length, channels)."""
+        length = self._config.length
+        frames = 0
+        try:
+            for piece, _ in pieces(self._blocks, length):
+                row = piece / self._peak if self._config.normalize == "peak" else np.clip(piece, -1, 1)
+                frames += row.shape[1]
+                yield np.pad(row.T, ((0, length - row.shape[1]), (0, 0)))
+            if frames != self.frames:
+                raise ValueError(f"{frames:,} frames instead of {self.frames:,}")
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{self._name} changed while it was decoded: {_reason(error)}.",
+                hint="Start again when nothing writes to the data any more.",
+            ) from error
+
+    def _waveform(self) -> Iterator[Waveform]:
+        """Yield blocks at the wanted rate, from the start."""
+        hours = _LONGEST_ONE_SHOT if self._config.slice == "oneshot" else math.inf
+        most = hours * 3600 * self._config.sample_rate
+        frames = 0
+        for block in resampled(self._whole_blocks(), self._config.sample_rate, self._config.channels):
+            frames += block.shape[1]
+            if frames > most:
+                raise ValueError(f"longer than {_LONGEST_ONE_SHOT} hours, no one-shot but a recording")
+            yield block
+
+    def _whole_blocks(self) -> Iterator[Block]:
+        try:
+            yield from self._decoded()
+        except CutShortError as error:
+            self.missing = str(error)
 
 
 def _windows(frames: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     """Count the windows that fit into each recording; a shorter one is padded to one."""
     return np.maximum(frames // length, 1)
+
+
+def _version(library: str) -> str:
+    """Return which version is installed, if any, without importing it, which takes seconds."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
 
 
 def _reason(error: Exception) -> str:
@@ -204,6 +269,8 @@ def _too_few(
         "Give --data a folder of sounds that soundfile reads, such as .wav, .flac, .ogg or .mp3; "
         "subfolders are searched too."
     )
+    if not has_av():
+        hint += " PyAV reads .m4a, .aac, the sound of videos and more: pip install 'mmgan[audio]'."
     if examples and config.slice == "oneshot":
         hint += " Of a long recording, crops are taken with --set slice=crops."
     return DataError(
@@ -222,5 +289,6 @@ def _describe(data: AudioData, source: SoundSource, config: AudioConfig, frames:
     return (
         f"{len(data):,} sounds{whole if config.slice == 'crops' else ''}{in_classes}, "
         f"{config.length / config.sample_rate:.3g} s each, {config.sample_rate:,} Hz, "
-        f"{'mono' if config.channels == 1 else 'stereo'}{list_skipped(data.skipped)}{others}"
+        f"{'mono' if config.channels == 1 else 'stereo'}"
+        f"{list_skipped(data.cut_short, 'cut short')}{list_skipped(data.skipped)}{others}"
     )

@@ -107,21 +107,22 @@ class FileTree:
         self._paths.sort(key=lambda path: path.parts)
 
 
-def list_skipped(skipped: list[tuple[str, str]]) -> str:
+def list_skipped(skipped: list[tuple[str, str]], what: str = "skipped") -> str:
     """Write ``"; 7 skipped: a.wav (truncated), … and 2 more"``, or nothing where none was skipped.
 
     The log, which ``-v`` shows, names them all.
 
     Args:
         skipped: The name of each file, and why it was skipped.
+        what: What happened to them, if they were not skipped.
     """
     if not skipped:
         return ""
     named = [f"{_printable(name)} ({_printable(reason)})" for name, reason in skipped]
     for name in named:
-        log.info("skipped: %s", name)
+        log.info("%s: %s", what, name)
     more = f" and {len(named) - 5:,} more (-v names them)" if len(named) > 5 else ""
-    return f"; {len(named):,} skipped: {', '.join(named[:5])}{more}"
+    return f"; {len(named):,} {what}: {', '.join(named[:5])}{more}"
 
 
 def _printable(text: str) -> str:

@@ -1,19 +1,21 @@
 """One sound of any kind to a waveform of the wanted rate and channels, and a one-shot to one of fixed length.
 
-Waveforms are float32 (channels, frames).
+Waveforms are float32 (channels, frames), and pass in blocks: a recording of hours needs little memory.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmgan.audio_library import torchaudio
-
-Waveform = NDArray[np.float32]
+from mmgan.data.blocks import Blocks, Waveform, in_blocks, pieces
+from mmgan.data.onsets import audible, first_onset
 
 #: What stays below 1e-4 (80 dB below full scale) is silence: the dither of 16-bit files reaches 6e-5.
 _SILENCE = 1e-4
@@ -29,12 +31,8 @@ _SHORTEST = 0.001
 _FADE = 0.01
 #: Zero crossings of the resampling filter on each side: far sharper than torchaudio's 6, hardly slower.
 _CROSSINGS = 64
-#: Frames that are resampled at once.
+#: Frames that are resampled at once, before or after, whichever are more.
 _PIECE = 1 << 20
-#: What may be lost before a hit: 20 dB below the loudest part.
-_ATTACK = 0.1
-#: Where an attack has begun at the latest: 40 dB below the loudest part.
-_FAINT = 0.01
 
 
 def to_waveform(samples: Waveform, rate: int, sample_rate: int, channels: int) -> Waveform:
@@ -55,52 +53,105 @@ def to_waveform(samples: Waveform, rate: int, sample_rate: int, channels: int) -
     Raises:
         ValueError: It can't be used: too short, silent, NaN, or at a rate that can't be true.
     """
-    if rate not in _RATES:
-        raise ValueError(f"a sample rate of {rate:,} Hz")
-    if samples.shape[1] < rate * _SHORTEST:
-        raise ValueError(f"too short: {samples.shape[1]} samples" if samples.size else "no samples")
-    # Least and greatest value tell of NaN, too, and need no copy of a recording that lasts for hours.
-    if not max(samples.max(), -samples.min()) < _HUGE:
-        raise ValueError("samples that are NaN, infinite or huge")
-    if is_silent(samples):
-        raise ValueError("silent")
-    waveform = _resample(samples, rate, sample_rate, channels)
-    if is_silent(waveform):
-        raise ValueError("silent when its channels are mixed")
-    return waveform
+    return np.concatenate(list(resampled([(samples, rate)], sample_rate, channels)), axis=1)
 
 
-def _resample(samples: Waveform, rate: int, sample_rate: int, channels: int) -> Waveform:
-    """Resample by torchaudio's windowed sinc (Smith, Digital Audio Resampling), mixing on the way.
+def resampled(sound: Iterable[tuple[Waveform, int]], sample_rate: int, channels: int) -> Iterator[Waveform]:
+    """Mix and resample a sound that comes in blocks, as :func:`to_waveform` does.
 
-    It is done in pieces, so that of a long recording only the result is held besides. They overlap by the
+    It is done by torchaudio's windowed sinc (Smith, Digital Audio Resampling), in pieces that overlap by the
     filter's length, so that nothing shows where they meet.
+
+    Args:
+        sound: Blocks (channels, frames), each with its frames per second.
+        sample_rate: The wanted frames per second.
+        channels: 1 or 2.
+
+    Yields:
+        Blocks (``channels``, frames).
+
+    Raises:
+        ValueError: It can't be used, which may show only at its end.
     """
     import torch
 
+    sound = iter(sound)
+    first = next(sound, None)
+    if first is None:
+        raise ValueError("no samples")
+    rate = first[1]
+    if rate not in _RATES:
+        raise ValueError(f"a sample rate of {rate:,} Hz")
     resample = torchaudio().functional.resample
     # torchaudio builds a filter for each phase: for 44,101 to 16,000 Hz that would be gigabytes. A ratio of
     # small numbers is off by less than a millionth there, and not at all for rates that are in use.
     ratio = Fraction(rate, sample_rate).limit_denominator(1000)
     old, new = ratio.numerator, ratio.denominator
-    frames = samples.shape[1]
-    waveform = np.empty((channels, math.ceil(frames * new / old)), dtype=np.float32)
     # Pieces begin at multiples of the old period, where an old and a new sample coincide.
     margin = old * math.ceil(2 * _CROSSINGS / min(old, new))
-    piece = old * math.ceil(_PIECE / old)
-    for start in range(0, frames, piece):
-        first = max(0, start - margin)
-        part = samples[:, first : start + piece + margin]
-        if len(part) != channels:
-            part = part.mean(axis=0, keepdims=True)
-        part = resample(torch.from_numpy(np.array(part)), old, new, lowpass_filter_width=_CROSSINGS).numpy()
-        skip, begin = (start - first) // old * new, start // old * new
-        target = waveform[:, begin : begin + piece // old * new]
-        target[:] = part[:, skip : skip + target.shape[1]]
-    return waveform
+    size = old * math.ceil(_PIECE / max(old, new))
+    heard = _Range()
+    for piece, before in pieces(_mixed(itertools.chain([first], sound), channels), size, margin):
+        frames = math.ceil(Fraction(min(size, piece.shape[1] - before) * new, old))
+        skipped = before // old * new
+        part = torch.from_numpy(np.array(piece))
+        result = resample(part, old, new, lowpass_filter_width=_CROSSINGS)
+        if result.shape[1] < skipped + frames:
+            # torchaudio rounds the length to a float32, by which the last frame may be lost.
+            part = torch.nn.functional.pad(part, (0, old))
+            result = resample(part, old, new, lowpass_filter_width=_CROSSINGS)
+        block = result[:, skipped : skipped + frames].numpy().astype(np.float32, copy=False)
+        block = np.repeat(block, channels // len(block), axis=0)
+        heard.add(block)
+        yield block
+    if heard.silent:
+        raise ValueError("silent when its channels are mixed")
 
 
-def one_shot(waveform: Waveform, rate: int, length: int, trim_db: float, align: bool) -> Waveform:
+def _mixed(sound: Iterable[tuple[Waveform, int]], channels: int) -> Iterator[Waveform]:
+    """Look at a sound, and yield it with the wanted channels, or with one where they would be the same."""
+    frames = 0
+    kind = None
+    heard = _Range()
+    for samples, rate in sound:
+        kind = kind or (rate, len(samples))
+        if kind != (rate, len(samples)):
+            raise ValueError("its sample rate or its number of channels changes")
+        for block in in_blocks(samples):
+            frames += block.shape[1]
+            # Least and greatest value tell of NaN, too, and need no copy.
+            if not max(block.max(), -block.min()) < _HUGE:
+                raise ValueError("samples that are NaN, infinite or huge")
+            heard.add(block)
+            yield block if len(block) == channels else block.mean(axis=0, keepdims=True)
+    if kind is None or not frames:
+        raise ValueError("no samples")
+    if frames < kind[0] * _SHORTEST:
+        raise ValueError(f"too short: {frames} samples")
+    if heard.silent:
+        raise ValueError("silent")
+
+
+class _Range:
+    """The least and the greatest value of each channel, of all blocks."""
+
+    def __init__(self) -> None:
+        self._least: NDArray[np.float32] | None = None
+        self._greatest: NDArray[np.float32] | None = None
+
+    def add(self, block: Waveform) -> None:
+        least, greatest = block.min(axis=1), block.max(axis=1)
+        self._least = least if self._least is None else np.minimum(self._least, least)
+        self._greatest = greatest if self._greatest is None else np.maximum(self._greatest, greatest)
+
+    @property
+    def silent(self) -> bool:
+        if self._least is None or self._greatest is None:
+            return True
+        return bool((self._greatest - self._least <= 2 * _SILENCE).all())
+
+
+def one_shot(waveform: Waveform | Blocks, rate: int, length: int, trim_db: float, align: bool) -> Waveform:
     """Cut a single hit, note or word to a fixed length, starting where it starts.
 
     Args:
@@ -116,18 +167,15 @@ def one_shot(waveform: Waveform, rate: int, length: int, trim_db: float, align: 
     Raises:
         ValueError: What is left is silent.
     """
-    start, end = 0, waveform.shape[1]
-    if trim_db:
-        from librosa.effects import trim
-
-        window = rate // 50
-        start, end = trim(waveform, top_db=trim_db, frame_length=window, hop_length=window // 4)[1]
+    sound = waveform if isinstance(waveform, Blocks) else Blocks(lambda: in_blocks(waveform))
+    start, end = audible(sound, rate // 50, trim_db) if trim_db else (0, sound.frames)
     if align:
-        start += onset(waveform[:, start:end], rate)
-    end = min(end, start + length)
-    row = np.zeros((len(waveform), length), dtype=np.float32)
-    row[:, : end - start] = waveform[:, start:end]
-    if end < waveform.shape[1]:
+        start += first_onset(sound.part(start, end), rate)
+    end = min(end, start + length, sound.frames)
+    kept = np.concatenate([next(iter(sound))[:, :0], *sound.part(start, end)], axis=1)
+    row = np.zeros((len(kept), length), dtype=np.float32)
+    row[:, : end - start] = kept
+    if end < sound.frames:
         # A sound that breaks off ends in a click, and a network would learn clicks.
         fade = min(round(_FADE * rate), (end - start) // 4)
         row[:, end - start - fade : end - start] *= np.cos(np.linspace(0, np.pi / 2, fade, dtype=np.float32))
@@ -137,26 +185,8 @@ def one_shot(waveform: Waveform, rate: int, length: int, trim_db: float, align: 
 
 
 def onset(waveform: Waveform, rate: int) -> int:
-    """Find the frame where a hit starts, or 0 where it starts at once.
-
-    That is the first sudden rise of loudness, found by librosa on an envelope of 1 ms steps, or whatever
-    comes within 20 dB of the peak if that is earlier (a swell has no sudden rise, or a late one); then back
-    to where the loudness was least, or 40 dB below the peak, so that the attack is whole. A noise floor or
-    the tone of a room is cut off, since its own rises are small beside the hit's: the envelope is of
-    amplitudes, where librosa's usual one, of decibels, would start at the noise.
-    """
-    from librosa.feature import rms
-    from librosa.onset import onset_backtrack, onset_detect
-
-    step = rate // 1000
-    loudness = rms(y=waveform, frame_length=4 * step, hop_length=step).max(axis=0)[0]
-    rises = np.maximum(0, np.diff(loudness, prepend=0))
-    sudden = onset_detect(onset_envelope=rises, sr=rate, hop_length=step, delta=_ATTACK)
-    loud = np.flatnonzero(loudness >= _ATTACK * loudness.max())
-    first = min([*sudden[:1], loud[0]])
-    least = onset_backtrack(np.array([first]), loudness)
-    quiet = np.flatnonzero(loudness[:first] < _FAINT * loudness.max())
-    return int(max([*least, *quiet[-1:]])) * step
+    """Find the frame where a hit starts, or 0 where it starts at once: see :func:`first_onset`."""
+    return first_onset(in_blocks(waveform), rate)
 
 
 def is_silent(waveform: Waveform) -> bool:
