@@ -1,7 +1,7 @@
 """Where pairs come from: the layouts of folders that are known, and pictures taken together or apart.
 
-The sources here give tuples of pictures (mode L or RGB, upright, of their own size): one, or two that belong
-together.
+What a source here gives for an index is a function, which takes a decoder and returns squares: for each size
+that of one picture, or those of two that belong together.
 """
 
 from __future__ import annotations
@@ -9,21 +9,26 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
 
-from mmgan.data.images import reason
-from mmgan.data.pixels import to_picture
+from mmgan.data.decoding import reason
+from mmgan.data.images import check_foreign
 from mmgan.data.sources import ImageFolder, ImageSource
+from mmgan.data.squares import Decoder, Look, Squares, usual_bits
 from mmgan.errors import DataError
 
 if TYPE_CHECKING:
     from mmgan.data.pairs import PairConfig
 
-Pictures = tuple[Image.Image, ...]
+#: uint8 (channels, size, size): for each size, those of each picture.
+Pixels = list[NDArray[np.uint8]]
+Decode = Callable[[Decoder], Pixels]
 
 _TWO_FOLDERS = (
     "two folders: FOLDER/trainA and FOLDER/trainB, FOLDER/A and FOLDER/B, or --data and --set data_b=FOLDER"
@@ -48,13 +53,18 @@ class Singles:
 
     #: How many pictures an item has, and what it is called.
     sides, what = 1, "picture"
+    #: Whether it is cut into halves, so that a draft's rounding would move the middle.
+    _halves = False
 
     def __init__(self, source: ImageSource, config: PairConfig, folder: str = "", hint: str = "") -> None:
         self._source = source
         self._folder = folder
-        self._channels, self._background = config.channels, config.background
-        self._draft = 2 * config.side_before_crop
+        check_foreign(source)
+        self._usual = usual_bits(source)
+        #: What the decoder is to make.
+        self.look = _look(config, self._halves, exact=self._halves)
         self.others = source.others
+        self.endings = Counter[str](getattr(source, "endings", {}))
         self.hint = hint or "Put more pictures there that Pillow reads, such as .png or .jpg."
         #: What is known to be missing before anything is decoded: names, and why.
         self.missing: list[tuple[str, str]] = []
@@ -67,33 +77,24 @@ class Singles:
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index: int) -> Pictures:
-        image, _ = self._source[index]
-        with image:
-            # As for a square picture alone: no more of a JPEG than is needed.
-            image.draft(None, (self._draft, self._draft))
-            return (to_picture(image, self._channels, self._background),)
+    def __getitem__(self, index: int) -> Decode:
+        return partial(self._squares, index)
 
     def name(self, index: int) -> str:
         """Return the name of a picture below the folder that was given."""
         return self._folder + self._source.name(index)
+
+    def _squares(self, index: int, decoder: Decoder) -> Pixels:
+        image, _ = self._source[index]
+        with image:
+            return decoder(image, self._usual).pixels
 
 
 class Halves(Singles):
     """Pictures that are two of one size, side by side: A on the left, B on the right."""
 
     sides, what = 2, "pair side by side"
-
-    def __getitem__(self, index: int) -> Pictures:
-        # Without a draft, whose rounding would move the middle.
-        image, _ = self._source[index]
-        with image:
-            both = to_picture(image, self._channels, self._background)
-        width, height = both.size
-        if width <= height or width % 2:
-            why = "as wide as high, or less" if width <= height else "of odd width"
-            raise DataError(f"no two pictures side by side: {width}x{height} is {why}")
-        return both.crop((0, 0, width // 2, height)), both.crop((width // 2, 0, width, height))
+    _halves = True
 
 
 class Partners:
@@ -113,8 +114,13 @@ class Partners:
     def __init__(self, a: ImageFolder, b: ImageFolder, config: PairConfig) -> None:
         self._folders = a, b
         self._labels = _labels(a.path, b.path)
-        self._channels, self._background = config.channels, config.background
+        for source in (a, b):
+            check_foreign(source)
+        self._usual = usual_bits(a), usual_bits(b)
+        #: What the decoder is to make. Exact, since the shapes of the two are compared.
+        self.look = _look(config, exact=True)
         self.others = a.others + b.others
+        self.endings = a.endings + b.endings
         self._pairs, self.missing = _match(a, b, self._labels)
         self.key: list[object] = ["Partners", self._labels, a.fingerprint, b.fingerprint]
 
@@ -124,32 +130,35 @@ class Partners:
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def __getitem__(self, index: int) -> Pictures:
-        a, b = (self._open(side, number) for side, number in enumerate(self._pairs[index]))
-        # One may be a larger copy, whose sides are rounded: half a pixel of the smaller one is no difference.
-        if abs(a.width * b.height - b.width * a.height) > max(a.width, a.height, b.width, b.height) / 2:
-            sizes = (
-                f"{label} {picture.width}x{picture.height}"
-                for label, picture in zip(self._labels, (a, b), strict=True)
-            )
-            raise DataError(f"not of one shape: {', '.join(sizes)}")
-        return a, b
+    def __getitem__(self, index: int) -> Decode:
+        return partial(self._squares, index)
 
     def name(self, index: int) -> str:
         """Return the name of a pair: that of its picture in A."""
         return f"{self._labels[0]}/{self._folders[0].name(self._pairs[index][0])}"
 
-    def _open(self, side: int, number: int) -> Image.Image:
+    def _squares(self, index: int, decoder: Decoder) -> Pixels:
+        a, b = (self._decode(side, number, decoder) for side, number in enumerate(self._pairs[index]))
+        # One may be a larger copy, whose sides are rounded: half a pixel of the smaller one is no difference.
+        if abs(a.size[0] * b.size[1] - b.size[0] * a.size[1]) > max(*a.size, *b.size) / 2:
+            sizes = (
+                f"{label} {squares.size[0]}x{squares.size[1]}"
+                for label, squares in zip(self._labels, (a, b), strict=True)
+            )
+            raise DataError(f"not of one shape: {', '.join(sizes)}")
+        return [side for both in zip(a.pixels, b.pixels, strict=True) for side in both]
+
+    def _decode(self, side: int, number: int, decoder: Decoder) -> Squares:
         try:
             image, _ = self._folders[side][number]
             with image:
-                return to_picture(image, self._channels, self._background)
+                return decoder(image, self._usual[side])
         except Exception as error:
             # Which of the two it is that can't be read.
             raise DataError(f"{self._labels[side]}: {reason(error)}") from error
 
 
-#: What gives tuples of pictures.
+#: What gives pictures, alone or in pairs.
 PictureSource = Singles | Partners
 
 
@@ -255,6 +264,10 @@ def _train_and_validation(source: ImageSource) -> list[ImageFolder]:
             if os.path.isdir(training) and os.path.isdir(validation):
                 return [ImageFolder(training), ImageFolder(validation)]
     return []
+
+
+def _look(config: PairConfig, halves: bool = False, exact: bool = False) -> Look:
+    return Look(config.sizes, config.channels, config.crop, config.background, halves, exact)
 
 
 def _labels(a: Path, b: Path) -> tuple[str, str]:
