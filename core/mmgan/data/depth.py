@@ -69,21 +69,30 @@ def levels(image: Image.Image, bits: int = 0) -> Levels:
         return Levels(0, high if high > 1 + slack else 1, 0)
     if image.mode == "F" and high <= 1:
         return Levels(0, 1, 0)
-    depth = next((depth for depth in _DEPTHS if high <= (2**depth - 1) * (1 + slack)), 0)
+    depth = least_depth(high / (1 + slack))
     if not depth:
         return Levels(low, high, 0)
     return Levels(0, 2 ** max(depth, bits) - 1, depth if whole else 0)
 
 
-def to_eight_bits(image: Image.Image, bits: int = 0) -> Image.Image:
-    """Scale a picture of mode I;16, I or F to L, from black and white as :func:`levels` has them."""
-    black, white, _ = levels(image, bits)
+def least_depth(high: float) -> int:
+    """Return the least usual depth whose integers go up to ``high``, or 0."""
+    return next((depth for depth in _DEPTHS if high <= 2**depth - 1), 0)
+
+
+def to_eight_bits(image: Image.Image, bits: int = 0) -> tuple[Image.Image, int]:
+    """Scale a picture of mode I;16, I or F to L, from black and white as :func:`levels` has them.
+
+    Returns:
+        The picture, and the depth that its integers need.
+    """
+    black, white, needed = levels(image, bits)
     scale = 255.0 / max(white - black, 1e-12)
     picture = Image.new("L", image.size)
     for strip, corner in strips(image):
         values = (_values(strip).astype(np.float64) - black) * scale
         picture.paste(Image.fromarray(np.rint(values.clip(0, 255)).astype(np.uint8)), corner)
-    return picture
+    return picture, needed
 
 
 def strips(image: Image.Image) -> Iterator[tuple[Image.Image, tuple[int, int]]]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mmgan.data.decoding import reason
 from mmgan.data.images import check_foreign
+from mmgan.data.pair_folders import TWO_FOLDERS, train_and_validation, two_folders
 from mmgan.data.sources import ImageFolder, ImageSource
 from mmgan.data.squares import Decoder, Look, Squares, usual_bits
 from mmgan.errors import DataError
@@ -30,15 +31,12 @@ if TYPE_CHECKING:
 Pixels = list[NDArray[np.uint8]]
 Decode = Callable[[Decoder], Pixels]
 
-_TWO_FOLDERS = (
-    "two folders: FOLDER/trainA and FOLDER/trainB, FOLDER/A and FOLDER/B, or --data and --set data_b=FOLDER"
-)
 _DERIVE = "make them from single pictures, by --set derive=edges or another"
 _PAIRS_HINT = (
     "Give pictures A|B side by side, in FOLDER or in FOLDER/train; or files of equal names in "
-    f"{_TWO_FOLDERS}; or {_DERIVE}."
+    f"{TWO_FOLDERS}; or {_DERIVE}."
 )
-_UNPAIRED_HINT = f"Give {_TWO_FOLDERS}; or {_DERIVE}."
+_UNPAIRED_HINT = f"Give {TWO_FOLDERS}; or {_DERIVE}."
 
 
 class Singles:
@@ -100,7 +98,7 @@ class Halves(Singles):
 class Partners:
     """Pictures of two folders that have equal names: ``a/x.jpg`` and ``b/x.png`` are a pair.
 
-    Names are compared below each folder and without suffix, wherever there is no file of the very same name.
+    Names are compared below each folder: as they are, then without suffix, then in small letters too.
 
     Args:
         a: The folder of domain A.
@@ -225,23 +223,7 @@ def _two_folders(path: Path, config: PairConfig) -> list[tuple[Path, Path]]:
     """Find A and B to train on, and, where there are any, A and B to validate on; or nothing."""
     if config.data_b:
         return [_different(path, _existing(config.data_b))]
-    if both := _both(path, "trainA", "trainB"):
-        validation = _both(path, "valA", "valB") or _both(path, "testA", "testB")
-        return [both, validation] if validation else [both]
-    return [both] if (both := _both(path, "A", "B")) else []
-
-
-def _both(path: Path, *names: str) -> tuple[Path, Path] | None:
-    a, b = (path / name for name in names)
-    there, missing = (a, b) if os.path.isdir(a) else (b, a)
-    if not os.path.isdir(there):
-        return None
-    if not os.path.isdir(missing):
-        raise DataError(
-            f"{str(path)!r} has a folder {there.name}, and none that is named {missing.name}.",
-            hint=f"Put the pictures of the other domain into {str(missing)!r}.",
-        )
-    return _different(a, b)
+    return [_different(a, b) for a, b in two_folders(path)]
 
 
 def _different(a: Path, b: Path) -> tuple[Path, Path]:
@@ -258,12 +240,9 @@ def _existing(path: str) -> Path:
 
 def _train_and_validation(source: ImageSource) -> list[ImageFolder]:
     """Open a folder's parts ``train`` and ``val`` (or else ``test``); nothing where it hasn't both."""
-    if isinstance(source, ImageFolder):
-        training, *others = (source.path / name for name in ("train", "val", "test"))
-        for validation in others:
-            if os.path.isdir(training) and os.path.isdir(validation):
-                return [ImageFolder(training), ImageFolder(validation)]
-    return []
+    if not isinstance(source, ImageFolder):
+        return []
+    return [ImageFolder(part) for part in train_and_validation(source.path)]
 
 
 def _look(config: PairConfig, halves: bool = False, exact: bool = False) -> Look:
@@ -282,7 +261,7 @@ def _match(
     """Find the pairs, as positions in A and B, and name what has no partner, and why."""
     pairs: list[tuple[int, int]] = []
     left = [{number: _name(folder, number) for number in range(len(folder))} for folder in (a, b)]
-    for shorten in (str, _stem):
+    for shorten in (str, _stem, _folded):
         keys = [{number: shorten(name) for number, name in names.items()} for names in left]
         counts = [Counter(names.values()) for names in keys]
         once = {name: number for number, name in keys[1].items() if counts[1][name] == 1}
@@ -292,10 +271,10 @@ def _match(
                 del names[number]
         pairs += found
     missing = []
-    stems = [{_stem(name) for name in names.values()} for names in left]
+    stems = [{_folded(name) for name in names.values()} for names in left]
     for side, (folder, names) in enumerate(zip((a, b), left, strict=True)):
         for number, name in names.items():
-            several = _stem(name) in stems[1 - side]
+            several = _folded(name) in stems[1 - side]
             why = "several files of this name" if several else f"no file of this name in {labels[1 - side]}"
             missing.append((f"{labels[side]}/{folder.name(number)}", why))
     return sorted(pairs), missing
@@ -308,3 +287,7 @@ def _name(folder: ImageFolder, number: int) -> str:
 
 def _stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
+
+
+def _folded(name: str) -> str:
+    return _stem(name).casefold()

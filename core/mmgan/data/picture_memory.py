@@ -7,6 +7,8 @@ from typing import IO, Any
 
 from PIL import Image
 
+from mmgan.data.deep_colours import is_deep_colour
+
 #: The most that one picture may take, in bytes: 62 million pixels in colour, 250 million in grey.
 MOST = 500_000_000
 
@@ -29,7 +31,8 @@ def memory_needed(image: Image.Image, channels: int) -> int:
         image: As opened, and drafted if it will be.
         channels: 1 or 3, of the result.
     """
-    kept = _KEPT.get(image.mode, 4)
+    # 16 bits in colour may take a second look, see deep_colours.
+    kept = 8 if is_deep_colour(image) else _KEPT.get(image.mode, 4)
     result = 1 if channels == 1 else 4
     # While it is turned, and then while it is converted, there are two.
     return int(image.width * image.height * max(_to_decode(image, kept), kept + max(kept, result)))

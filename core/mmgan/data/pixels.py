@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps
 
+from mmgan.data.deep_colours import LowBytes
 from mmgan.data.depth import is_deep, strips, to_eight_bits
 from mmgan.data.picture_memory import check_size, fits
 
@@ -66,18 +67,25 @@ def to_picture(image: Image.Image, channels: int, background: str = "white", bit
         ValueError: It is too large to be decoded in bounded memory.
         Exception: Whatever Pillow raises on a damaged picture, which can be nearly anything.
     """
+    return decode(image, channels, background, bits)[0]
+
+
+def decode(image: Image.Image, channels: int, background: str, bits: int) -> tuple[Image.Image, int]:
+    """Do as :func:`to_picture`; return also the depth that integers need, 0 where there are 8 bits."""
     check_size(image, channels)
+    low = LowBytes.of(image)
     image.load()
+    needed = low.use(image, bits) if low else 0
     _seek_first_picture(image)
     # A torn EXIF block is no reason to lose a picture whose pixels are whole.
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
     if is_deep(image):
-        image = to_eight_bits(image, bits)
+        image, needed = to_eight_bits(image, bits)
     mode = "L" if channels == 1 else "RGB"
     if image.has_transparency_data:
-        return _opaque(image, mode, background)
-    return image if image.mode == mode else image.convert(mode)
+        return _opaque(image, mode, background), needed
+    return (image if image.mode == mode else image.convert(mode)), needed
 
 
 def to_square(

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmgan.data.decoding import guarded_pillow, reason
-from mmgan.data.depth import UsualBits, is_deep, levels
+from mmgan.data.depth import UsualBits
 from mmgan.data.picture_memory import MOST, check_size, is_known, memory_needed
-from mmgan.data.pixels import Crop, draft, to_picture, to_square
+from mmgan.data.pixels import Crop, decode, draft, to_square
 from mmgan.data.sources import ImageSource, open_picture
 
 #: For the cache: raise it whenever the same files become other squares.
@@ -51,7 +51,7 @@ class Look:
     """What squares are made of a picture.
 
     Args:
-        sizes: Their sides, in pixels.
+        sizes: Their sides, in pixels. Without any the whole picture is wanted, as it is.
         channels: 1 for grey, 3 for RGB.
         crop: As for :func:`~mmgan.data.pixels.to_pixels`.
         background: Likewise.
@@ -74,7 +74,8 @@ class Squares:
     Args:
         size: Its width and height before it was cut. Those of a JPEG may be smaller than they were.
         bits: The depth that its integers need, 0 where it has 8 bits or no integers.
-        pixels: uint8, for each size and for each half an array (channels, size, size).
+        pixels: uint8, for each size and for each half an array (channels, size, size); or one of the whole
+            picture (height, width, channels).
     """
 
     size: tuple[int, int]
@@ -95,10 +96,9 @@ def to_squares(image: Image.Image, look: Look, bits: int = 0) -> Squares:
         Exception: Whatever Pillow raises on a damaged picture.
     """
     _draft(image, look)
-    check_size(image, look.channels)
-    image.load()
-    needed = levels(image).bits if is_deep(image) else 0
-    picture = to_picture(image, look.channels, look.background, bits)
+    picture, needed = decode(image, look.channels, look.background, bits)
+    if not look.sizes:
+        return Squares(picture.size, needed, [np.asarray(picture).reshape(*picture.size[::-1], -1)])
     parts = _halves(picture) if look.halves else [picture]
     pixels = [to_square(part, size, look.crop, look.background) for size in look.sizes for part in parts]
     return Squares(picture.size, needed, pixels)
@@ -133,14 +133,15 @@ class Decoder:
             image: The picture. May be changed in place.
             usual: What depth the others have.
         """
-        squares = self._decode(image, 0)
+        path = _path(image)
+        squares = self._decode(image, path, 0)
         # Twice only where a picture is unlike the others.
         if usual and 0 < squares.bits < 16 and (bits := usual.get()) > squares.bits:
-            squares = self._decode(image, bits)
+            with contextlib.nullcontext(image) if path is None else open_picture(path) as again:
+                squares = self._decode(again, path, bits)
         return squares
 
-    def _decode(self, image: Image.Image, bits: int) -> Squares:
-        path = _path(image)
+    def _decode(self, image: Image.Image, path: str | None, bits: int) -> Squares:
         _draft(image, self._look)
         needed = memory_needed(image, self._look.channels)
         known = is_known(image)
@@ -176,6 +177,21 @@ class Decoder:
             process.close()
             raise
         self._idle.append(process)
+
+
+def whole_picture(image: Image.Image, channels: int, background: str = "white") -> NDArray[np.uint8]:
+    """Decode a picture at its own size, in another process where it is large; raises as :func:`to_squares`.
+
+    Args:
+        image: As it was opened. May be changed in place.
+        channels: 1 for grey, 3 for RGB.
+        background: Behind what is transparent.
+
+    Returns:
+        uint8 (height, width, channels).
+    """
+    with Decoder(Look((), channels, background=background)) as decoder:
+        return decoder(image).pixels[0]
 
 
 def usual_bits(source: ImageSource) -> UsualBits:
@@ -222,6 +238,8 @@ class _Process:
         pixels = []
         for shape in header["shapes"]:
             data = answer.read(int(np.prod(shape)))
+            if len(data) < np.prod(shape):
+                raise ValueError("its decoder broke down")
             pixels.append(np.frombuffer(data, dtype=np.uint8).reshape(shape))
         width, height = header["size"]
         return Squares((width, height), header["bits"], pixels)
@@ -257,7 +275,7 @@ def serve() -> None:
 def _write(file: IO[bytes], header: dict[str, Any], pixels: list[NDArray[np.uint8]]) -> None:
     file.write(json.dumps(header).encode() + b"\n")
     for array in pixels:
-        file.write(array.tobytes())
+        file.write(np.ascontiguousarray(array).data)
     file.flush()
 
 
@@ -269,7 +287,7 @@ def _limit_memory() -> None:
 
 
 def _draft(image: Image.Image, look: Look) -> None:
-    if not look.exact:
+    if look.sizes and not look.exact:
         draft(image, max(look.sizes))
 
 
