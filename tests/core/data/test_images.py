@@ -282,7 +282,15 @@ def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path):
     save(tmp_path / "b.png")
     save(tmp_path / ".hidden.png")
     save(tmp_path / ".thumbnails" / "c.png")
-    for name in ("labels.csv", "no_suffix", "paper.pdf", "notes.TXT", "Thumbs.db", "desktop.ini", "page.html"):
+    for name in (
+        "labels.csv",
+        "no_suffix",
+        "paper.pdf",
+        "notes.TXT",
+        "Thumbs.db",
+        "desktop.ini",
+        "page.html",
+    ):
         (tmp_path / name).write_text("text")
     os.mkfifo(tmp_path / "pipe.png")
     assert load(tmp_path).description == "2 pictures at 8x8x3; 8 other files (1 .pdf)"
