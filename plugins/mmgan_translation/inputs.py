@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from mmgan import DataError
 from mmgan.data.images import reason
-from mmgan.data.pixels import to_picture
 from mmgan.data.sources import ImageFolder
+from mmgan.data.squares import whole_picture
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ class Masks:
         for index in range(len(self._source)):
             self._places.setdefault(_key(self._source, index), []).append(index)
 
-    def of(self, item: Item, size: tuple[int, int]) -> Image.Image:
-        """Return a picture's mask: mode L, white for the hole.
+    def of(self, item: Item, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Return a picture's mask: uint8 (height, width, 1), white for the hole.
 
         Raises:
             ValueError: There is none, more than one, it can't be read, or it has another size.
@@ -110,11 +112,12 @@ class Masks:
             raise ValueError(f"{len(places) or 'no'} masks are called {item.key!r} in {self._source}")
         try:
             with self._source[places[0]][0] as image:
-                mask = to_picture(image, 1, "black")
+                mask = whole_picture(image, 1, "black")
         except Exception as error:
             raise ValueError(f"its mask can't be read: {reason(error)}") from error
-        if mask.size != size:
-            raise ValueError(f"its mask is {_by(mask.size)} pixels, and the picture {_by(size)}")
+        height, width = mask.shape[:2]
+        if (width, height) != size:
+            raise ValueError(f"its mask is {_by((width, height))} pixels, and the picture {_by(size)}")
         return mask
 
 

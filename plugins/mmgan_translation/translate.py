@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmgan import Run, UsageError
 from mmgan.data.images import reason, strict_pillow
-from mmgan.data.pixels import to_picture
+from mmgan.data.squares import whole_picture
 from mmgan_translation import tiles
 from mmgan_translation.inputs import Item, Masks
 
@@ -99,12 +99,11 @@ class PictureTranslator:
             Exception: Whatever Pillow raises on a damaged picture; ValueError where its mask does not fit.
         """
         with strict_pillow(), item.open() as image:
-            pixels = np.asarray(to_picture(image, self._config.channels, self._config.background))
-            pixels = pixels.reshape(*pixels.shape[:2], -1)
+            pixels = whole_picture(image, self._config.channels, self._config.background)
             if self._masks is None:
                 return pixels
             height, width = pixels.shape[:2]
-            mask = np.asarray(self._masks.of(item, (width, height)))
+            mask = self._masks.of(item, (width, height))
         return np.dstack((pixels, np.where(mask > 127, np.uint8(255), np.uint8(0))))
 
     def translate(self, pixels: tiles.Pixels) -> Image.Image:

@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import PIL
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, UnidentifiedImageError
+from PIL import Image, ImageColor
 from pydantic import Field, field_validator
 from torch import Tensor
 
 from mmgan.config import Config
 from mmgan.data.cache import CachedArray, are_integers, are_skipped, cache_key, cached_array
 from mmgan.data.dataset import Dataset, Draw
-from mmgan.data.pixels import to_pixels
+
+# Under these names plugins know them.
+from mmgan.data.decoding import Progress as Progress
+from mmgan.data.decoding import Source as Source
+from mmgan.data.decoding import decode_all as decode_all
+from mmgan.data.decoding import reason as reason
+from mmgan.data.decoding import strict_pillow as strict_pillow
+from mmgan.data.fingerprints import content_of
+from mmgan.data.foreign_formats import FOREIGN_PICTURES, advise
 from mmgan.data.sources import Digits, ImageFolder, ImageSource, TorchvisionImages
-from mmgan.data.tree import list_skipped
+from mmgan.data.squares import VERSION, Decoder, Look, usual_bits
+from mmgan.data.tree import list_others, list_skipped
 from mmgan.errors import DataError, did_you_mean
-
-#: Told how many pictures are decoded, of how many.
-Progress = Callable[[int, int], None]
-
-Item = TypeVar("Item")
-Item_co = TypeVar("Item_co", covariant=True)
-Row = TypeVar("Row")
-
-# Pillow decodes and resizes outside the interpreter's lock. A thread takes many pictures at once: handing
-# over small ones (28x28) one by one was measured to take three times as long as one thread alone.
-_THREADS = min(4, os.cpu_count() or 1)
-_SHARE = 64
-_HINT = (
-    "Give --data a folder of pictures that Pillow reads, such as .png or .jpg; subfolders are searched too."
-)
 
 
 class ImageConfig(Config):
@@ -83,22 +74,6 @@ class ImageConfig(Config):
         return value
 
 
-class Source(Protocol[Item_co]):
-    """What :func:`decode_all` takes: an ``ImageSource``, or one of pairs. ``str(source)`` is its name."""
-
-    #: How many files were passed over because their names are not those of pictures.
-    others: int
-
-    def __len__(self) -> int:
-        """Return how many there are, readable or not."""
-
-    def __getitem__(self, index: int) -> Item_co:
-        """Open one. May raise anything where it is damaged."""
-
-    def name(self, index: int) -> str:
-        """Name one, for messages."""
-
-
 class ImageData(Dataset):
     """Square pictures of one size, decoded once into the cache.
 
@@ -114,9 +89,10 @@ class ImageData(Dataset):
     """
 
     def __init__(self, source: ImageSource, config: ImageConfig, progress: Progress | None = None) -> None:
+        check_foreign(source)
         look = (config.size, config.channels, config.crop, ImageColor.getrgb(config.background))
         self._cached = cached_array(
-            cache_key("images", PIL.__version__, source.fingerprint, *look),
+            cache_key("images", VERSION, PIL.__version__, source.fingerprint, *look),
             lambda metadata: _rows(source, config, progress, metadata),
             lambda entry: _fits(entry, config),
         )
@@ -125,6 +101,7 @@ class ImageData(Dataset):
         self.labels = torch.tensor(self._cached.metadata["labels"], dtype=torch.int64)
         #: The name of each picture that was skipped, and why.
         self.skipped = [(str(name), str(reason)) for name, reason in self._cached.metadata["skipped"]]
+        self.fingerprint = self._cached.metadata["content"]
         self.description = _describe(self, source, self._cached.array.shape)
 
     def __len__(self) -> int:
@@ -182,12 +159,12 @@ def open_torchvision(name: str, config: ImageConfig) -> ImageSource:
 
 def _fits(entry: CachedArray, config: ImageConfig) -> bool:
     """Whether an entry of the cache holds what :func:`_rows` makes."""
-    labels, skipped = (entry.metadata.get(name) for name in ("labels", "skipped"))
+    labels, skipped, content = (entry.metadata.get(name) for name in ("labels", "skipped", "content"))
     return (
         entry.array.dtype == np.uint8
         and entry.array.shape[1:] == (config.channels, config.size, config.size)
         and (are_integers(labels) and len(labels) == len(entry.array))
-        and are_skipped(skipped)
+        and (are_skipped(skipped) and isinstance(content, str))
     )
 
 
@@ -195,122 +172,53 @@ def _rows(
     source: ImageSource, config: ImageConfig, progress: Progress | None, metadata: dict[str, Any]
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the pixels of every readable picture; the metadata are the labels and what was skipped."""
-
-    def convert(item: tuple[Image.Image, int]) -> tuple[NDArray[np.uint8], int]:
-        image, label = item
-        with image:
-            return to_pixels(image, config.size, config.channels, config.crop, config.background), label
-
+    look = Look((config.size,), config.channels, config.crop, config.background)
     labels: list[int] = metadata.setdefault("labels", [])
     skipped: list[tuple[str, str]] = metadata.setdefault("skipped", [])
-    for pixels, label in decode_all(source, convert, progress, skipped):
-        labels.append(label)
-        yield pixels
+    metadata["content"] = content_of(source)
+    with Decoder(look) as decoder:
+        usual = usual_bits(source)
+
+        def convert(item: tuple[Image.Image, int]) -> tuple[NDArray[np.uint8], int]:
+            image, label = item
+            with image:
+                return decoder(image, usual).pixels[0], label
+
+        for pixels, label in decode_all(source, convert, progress, skipped):
+            labels.append(label)
+            yield pixels
 
 
-def decode_all(
-    source: Source[Item],
-    convert: Callable[[Item], Row],
-    progress: Progress | None,
-    skipped: list[tuple[str, str]],
-    *,
-    what: str = "picture",
-    least: int = 2,
-    hint: str = _HINT,
-    share: int = _SHARE,
-) -> Iterator[Row]:
-    """Decode everything in a source, several at once, and yield what can be read, in order.
+def check_foreign(source: ImageSource) -> None:
+    """Say what to do about files that look like pictures to train on, and that are not read: by a warning.
 
     Args:
-        source: Pictures, pairs of them, or the like. One that can't be read may raise anything.
-        convert: Turns what ``source[index]`` gave into what is yielded. Called in several threads.
-        progress: Called now and then.
-        skipped: The name of each one that can't be read, and why, is added here.
-        what: What one of them is called in a message.
-        least: How many are needed.
-        hint: What to do where there are fewer.
-        share: How many a thread takes at once. Four threads' shares are in memory, so fewer where they are
-            large.
+        source: Only a folder has such files.
 
     Raises:
-        DataError: Fewer than ``least`` can be read.
+        DataError: There are more of them than there are pictures that are read, so that a run would learn
+            from something else than was meant.
     """
-    readable = 0
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for block in _split(range(len(source)), _THREADS * share):
-            for index, (row, problem) in zip(
-                block, _decode(source, convert, _split(block, share), pool), strict=True
-            ):
-                if row is None:
-                    skipped.append((source.name(index), problem))
-                else:
-                    readable += 1
-                    yield row
-            if progress:
-                progress(block.stop, len(source))
-    if readable < least:
-        others = f"; {source.others:,} other files" if source.others else ""
-        count = f"{readable} readable {what}{'s' * (readable > 1)}" if readable else f"no readable {what}"
-        need = f"a GAN needs at least {least} to learn from" if least > 1 else "at least 1 is needed"
+    foreign: Counter[str] = source.foreign() if isinstance(source, ImageFolder) else Counter()
+    if not foreign:
+        return
+    listed = ", ".join(f"{count:,} {suffix}" for suffix, count in foreign.most_common())
+    steps = advise(suffix for suffix, _ in foreign.most_common())
+    pictures = sum(count for suffix, count in foreign.items() if suffix in FOREIGN_PICTURES)
+    if pictures > len(source) or not len(source):
         raise DataError(
-            f"{source} has {count}, and {need} ({len(source):,} found{list_skipped(skipped)}{others}).",
-            hint=hint,
+            f"{source} has {len(source):,} pictures that are read, and more files that are not: {listed}.",
+            hint=f"{steps[0].upper()}{steps[1:]}; or move them to another folder.",
         )
-
-
-def _decode(
-    source: Source[Item], convert: Callable[[Item], Row], shares: Iterator[range], pool: ThreadPoolExecutor
-) -> list[tuple[Row | None, str]]:
-    """Decode shares of a block: each one converted, or None and why it has to be skipped."""
-
-    def decode(index: int) -> tuple[Row | None, str]:
-        # Pillow's readers raise nearly anything on a hostile file, and one bad file must not stop a run.
-        try:
-            return convert(source[index]), ""
-        except Exception as error:
-            return None, reason(error)
-
-    # Filters are shared by all threads, so they are set here, around the block, and not in each thread.
-    with strict_pillow():
-        results = pool.map(lambda share: [decode(index) for index in share], shares)
-        return list(chain.from_iterable(results))
-
-
-@contextlib.contextmanager
-def strict_pillow() -> Iterator[None]:
-    """Refuse pictures that are too large, and let no other of Pillow's warnings through."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
-def _split(indices: range, length: int) -> Iterator[range]:
-    return (indices[start : start + length] for start in range(0, len(indices), length))
-
-
-def reason(error: Exception) -> str:
-    """Say in a few words why a picture can't be read."""
-    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
-        return f"too large: more than {Image.MAX_IMAGE_PIXELS:,} pixels"
-    if isinstance(error, UnidentifiedImageError):
-        return "not a picture"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    if isinstance(error, DataError):
-        return error.message
-    if "truncated" in str(error).lower():
-        return "truncated"
-    return str(error) or type(error).__name__
+    warnings.warn(f"{source} has files that are not read: {listed}. To use them, {steps}.", stacklevel=2)
 
 
 def _describe(data: ImageData, source: ImageSource, shape: tuple[int, ...]) -> str:
     count, channels, height, width = shape
     classes = len(set(data.labels.tolist()))
     in_classes = f" in {classes:,} classes" if classes > 1 else ""
-    others = f"; {source.others:,} other files" if source.others else ""
     size = f"{width}x{height}x{channels}"
-    return f"{count:,} pictures{in_classes} at {size}{list_skipped(data.skipped)}{others}"
+    return f"{count:,} pictures{in_classes} at {size}{list_skipped(data.skipped)}{list_others(source)}"
 
 
 def to_float(pixels: NDArray[np.uint8]) -> Tensor:

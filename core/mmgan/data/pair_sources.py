@@ -1,7 +1,7 @@
 """Where pairs come from: the layouts of folders that are known, and pictures taken together or apart.
 
-The sources here give tuples of pictures (mode L or RGB, upright, of their own size): one, or two that belong
-together.
+What a source here gives for an index is a function, which takes a decoder and returns squares: for each size
+that of one picture, or those of two that belong together.
 """
 
 from __future__ import annotations
@@ -9,31 +9,35 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
 
-from mmgan.data.images import reason
-from mmgan.data.pixels import to_picture
+from mmgan.data.decoding import reason
+from mmgan.data.fingerprints import content_of
+from mmgan.data.images import check_foreign
+from mmgan.data.pair_folders import TWO_FOLDERS, train_and_validation, two_folders
 from mmgan.data.sources import ImageFolder, ImageSource
+from mmgan.data.squares import Decoder, Look, Squares, usual_bits
 from mmgan.errors import DataError
 
 if TYPE_CHECKING:
     from mmgan.data.pairs import PairConfig
 
-Pictures = tuple[Image.Image, ...]
+#: uint8 (channels, size, size): for each size, those of each picture.
+Pixels = list[NDArray[np.uint8]]
+Decode = Callable[[Decoder], Pixels]
 
-_TWO_FOLDERS = (
-    "two folders: FOLDER/trainA and FOLDER/trainB, FOLDER/A and FOLDER/B, or --data and --set data_b=FOLDER"
-)
 _DERIVE = "make them from single pictures, by --set derive=edges or another"
 _PAIRS_HINT = (
     "Give pictures A|B side by side, in FOLDER or in FOLDER/train; or files of equal names in "
-    f"{_TWO_FOLDERS}; or {_DERIVE}."
+    f"{TWO_FOLDERS}; or {_DERIVE}."
 )
-_UNPAIRED_HINT = f"Give {_TWO_FOLDERS}; or {_DERIVE}."
+_UNPAIRED_HINT = f"Give {TWO_FOLDERS}; or {_DERIVE}."
 
 
 class Singles:
@@ -48,13 +52,18 @@ class Singles:
 
     #: How many pictures an item has, and what it is called.
     sides, what = 1, "picture"
+    #: Whether it is cut into halves, so that a draft's rounding would move the middle.
+    _halves = False
 
     def __init__(self, source: ImageSource, config: PairConfig, folder: str = "", hint: str = "") -> None:
         self._source = source
         self._folder = folder
-        self._channels, self._background = config.channels, config.background
-        self._draft = 2 * config.side_before_crop
+        check_foreign(source)
+        self._usual = usual_bits(source)
+        #: What the decoder is to make.
+        self.look = _look(config, self._halves, exact=self._halves)
         self.others = source.others
+        self.endings = Counter[str](getattr(source, "endings", {}))
         self.hint = hint or "Put more pictures there that Pillow reads, such as .png or .jpg."
         #: What is known to be missing before anything is decoded: names, and why.
         self.missing: list[tuple[str, str]] = []
@@ -67,39 +76,35 @@ class Singles:
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index: int) -> Pictures:
-        image, _ = self._source[index]
-        with image:
-            # As for a square picture alone: no more of a JPEG than is needed.
-            image.draft(None, (self._draft, self._draft))
-            return (to_picture(image, self._channels, self._background),)
+    def __getitem__(self, index: int) -> Decode:
+        return partial(self._squares, index)
+
+    @property
+    def content(self) -> str:
+        """Tells equal pictures wherever they lie."""
+        return content_of(self._source)
 
     def name(self, index: int) -> str:
         """Return the name of a picture below the folder that was given."""
         return self._folder + self._source.name(index)
+
+    def _squares(self, index: int, decoder: Decoder) -> Pixels:
+        image, _ = self._source[index]
+        with image:
+            return decoder(image, self._usual).pixels
 
 
 class Halves(Singles):
     """Pictures that are two of one size, side by side: A on the left, B on the right."""
 
     sides, what = 2, "pair side by side"
-
-    def __getitem__(self, index: int) -> Pictures:
-        # Without a draft, whose rounding would move the middle.
-        image, _ = self._source[index]
-        with image:
-            both = to_picture(image, self._channels, self._background)
-        width, height = both.size
-        if width <= height or width % 2:
-            why = "as wide as high, or less" if width <= height else "of odd width"
-            raise DataError(f"no two pictures side by side: {width}x{height} is {why}")
-        return both.crop((0, 0, width // 2, height)), both.crop((width // 2, 0, width, height))
+    _halves = True
 
 
 class Partners:
     """Pictures of two folders that have equal names: ``a/x.jpg`` and ``b/x.png`` are a pair.
 
-    Names are compared below each folder and without suffix, wherever there is no file of the very same name.
+    Names are compared below each folder: as they are, then without suffix, then in small letters too.
 
     Args:
         a: The folder of domain A.
@@ -113,8 +118,13 @@ class Partners:
     def __init__(self, a: ImageFolder, b: ImageFolder, config: PairConfig) -> None:
         self._folders = a, b
         self._labels = _labels(a.path, b.path)
-        self._channels, self._background = config.channels, config.background
+        for source in (a, b):
+            check_foreign(source)
+        self._usual = usual_bits(a), usual_bits(b)
+        #: What the decoder is to make. Exact, since the shapes of the two are compared.
+        self.look = _look(config, exact=True)
         self.others = a.others + b.others
+        self.endings = a.endings + b.endings
         self._pairs, self.missing = _match(a, b, self._labels)
         self.key: list[object] = ["Partners", self._labels, a.fingerprint, b.fingerprint]
 
@@ -124,32 +134,40 @@ class Partners:
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def __getitem__(self, index: int) -> Pictures:
-        a, b = (self._open(side, number) for side, number in enumerate(self._pairs[index]))
-        # One may be a larger copy, whose sides are rounded: half a pixel of the smaller one is no difference.
-        if abs(a.width * b.height - b.width * a.height) > max(a.width, a.height, b.width, b.height) / 2:
-            sizes = (
-                f"{label} {picture.width}x{picture.height}"
-                for label, picture in zip(self._labels, (a, b), strict=True)
-            )
-            raise DataError(f"not of one shape: {', '.join(sizes)}")
-        return a, b
+    def __getitem__(self, index: int) -> Decode:
+        return partial(self._squares, index)
+
+    @property
+    def content(self) -> str:
+        """Tells equal pictures wherever they lie."""
+        return " ".join(map(content_of, self._folders))
 
     def name(self, index: int) -> str:
         """Return the name of a pair: that of its picture in A."""
         return f"{self._labels[0]}/{self._folders[0].name(self._pairs[index][0])}"
 
-    def _open(self, side: int, number: int) -> Image.Image:
+    def _squares(self, index: int, decoder: Decoder) -> Pixels:
+        a, b = (self._decode(side, number, decoder) for side, number in enumerate(self._pairs[index]))
+        # One may be a larger copy, whose sides are rounded: half a pixel of the smaller one is no difference.
+        if abs(a.size[0] * b.size[1] - b.size[0] * a.size[1]) > max(*a.size, *b.size) / 2:
+            sizes = (
+                f"{label} {squares.size[0]}x{squares.size[1]}"
+                for label, squares in zip(self._labels, (a, b), strict=True)
+            )
+            raise DataError(f"not of one shape: {', '.join(sizes)}")
+        return [side for both in zip(a.pixels, b.pixels, strict=True) for side in both]
+
+    def _decode(self, side: int, number: int, decoder: Decoder) -> Squares:
         try:
             image, _ = self._folders[side][number]
             with image:
-                return to_picture(image, self._channels, self._background)
+                return decoder(image, self._usual[side])
         except Exception as error:
             # Which of the two it is that can't be read.
             raise DataError(f"{self._labels[side]}: {reason(error)}") from error
 
 
-#: What gives tuples of pictures.
+#: What gives pictures, alone or in pairs.
 PictureSource = Singles | Partners
 
 
@@ -216,23 +234,7 @@ def _two_folders(path: Path, config: PairConfig) -> list[tuple[Path, Path]]:
     """Find A and B to train on, and, where there are any, A and B to validate on; or nothing."""
     if config.data_b:
         return [_different(path, _existing(config.data_b))]
-    if both := _both(path, "trainA", "trainB"):
-        validation = _both(path, "valA", "valB") or _both(path, "testA", "testB")
-        return [both, validation] if validation else [both]
-    return [both] if (both := _both(path, "A", "B")) else []
-
-
-def _both(path: Path, *names: str) -> tuple[Path, Path] | None:
-    a, b = (path / name for name in names)
-    there, missing = (a, b) if os.path.isdir(a) else (b, a)
-    if not os.path.isdir(there):
-        return None
-    if not os.path.isdir(missing):
-        raise DataError(
-            f"{str(path)!r} has a folder {there.name}, and none that is named {missing.name}.",
-            hint=f"Put the pictures of the other domain into {str(missing)!r}.",
-        )
-    return _different(a, b)
+    return [_different(a, b) for a, b in two_folders(path)]
 
 
 def _different(a: Path, b: Path) -> tuple[Path, Path]:
@@ -249,12 +251,13 @@ def _existing(path: str) -> Path:
 
 def _train_and_validation(source: ImageSource) -> list[ImageFolder]:
     """Open a folder's parts ``train`` and ``val`` (or else ``test``); nothing where it hasn't both."""
-    if isinstance(source, ImageFolder):
-        training, *others = (source.path / name for name in ("train", "val", "test"))
-        for validation in others:
-            if os.path.isdir(training) and os.path.isdir(validation):
-                return [ImageFolder(training), ImageFolder(validation)]
-    return []
+    if not isinstance(source, ImageFolder):
+        return []
+    return [ImageFolder(part) for part in train_and_validation(source.path)]
+
+
+def _look(config: PairConfig, halves: bool = False, exact: bool = False) -> Look:
+    return Look(config.sizes, config.channels, config.crop, config.background, halves, exact)
 
 
 def _labels(a: Path, b: Path) -> tuple[str, str]:
@@ -269,7 +272,7 @@ def _match(
     """Find the pairs, as positions in A and B, and name what has no partner, and why."""
     pairs: list[tuple[int, int]] = []
     left = [{number: _name(folder, number) for number in range(len(folder))} for folder in (a, b)]
-    for shorten in (str, _stem):
+    for shorten in (str, _stem, _folded):
         keys = [{number: shorten(name) for number, name in names.items()} for names in left]
         counts = [Counter(names.values()) for names in keys]
         once = {name: number for number, name in keys[1].items() if counts[1][name] == 1}
@@ -279,10 +282,10 @@ def _match(
                 del names[number]
         pairs += found
     missing = []
-    stems = [{_stem(name) for name in names.values()} for names in left]
+    stems = [{_folded(name) for name in names.values()} for names in left]
     for side, (folder, names) in enumerate(zip((a, b), left, strict=True)):
         for number, name in names.items():
-            several = _stem(name) in stems[1 - side]
+            several = _folded(name) in stems[1 - side]
             why = "several files of this name" if several else f"no file of this name in {labels[1 - side]}"
             missing.append((f"{labels[side]}/{folder.name(number)}", why))
     return sorted(pairs), missing
@@ -295,3 +298,7 @@ def _name(folder: ImageFolder, number: int) -> str:
 
 def _stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
+
+
+def _folded(name: str) -> str:
+    return _stem(name).casefold()

@@ -19,10 +19,10 @@ from mmgan.data.cache import CachedArray, are_skipped, cache_key, cached_array
 from mmgan.data.dataset import Dataset, Draw
 from mmgan.data.derive import Derivation, derivation
 from mmgan.data.images import ImageConfig, Progress, decode_all, to_float
-from mmgan.data.pair_sources import Pictures, PictureSource, pair_parts, single_parts, unpaired_parts
-from mmgan.data.pixels import to_square
+from mmgan.data.pair_sources import Decode, PictureSource, pair_parts, single_parts, unpaired_parts
 from mmgan.data.sources import ImageSource
-from mmgan.data.tree import list_skipped
+from mmgan.data.squares import VERSION, Decoder
+from mmgan.data.tree import list_others, list_skipped
 
 # What a thread may decode before it is written: pairs of 256x256, at both sizes, are 1 MB each.
 _SHARE_BYTES = 16_000_000
@@ -62,6 +62,11 @@ class PairConfig(ImageConfig):
         """The side of the square that the random crop is taken from, in pixels."""
         return self.load_size or round(self.size * 286 / 256)
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sides that pictures are kept at: before the crop and, where that differs, after it."""
+        return tuple(sorted({self.side_before_crop, self.size}, reverse=True))
+
     @field_validator("data_b")
     @classmethod
     def _b_wherever_it_is_resumed(cls, value: str) -> str:
@@ -100,29 +105,28 @@ class Stored:
         self, source: PictureSource, config: PairConfig, progress: Progress | None = None, least: int = 2
     ) -> None:
         # Both sizes lie in one row, so that each picture is decoded once.
-        sizes = sorted({config.side_before_crop, config.size}, reverse=True)
-        look = [sizes, config.channels, config.crop, ImageColor.getrgb(config.background)]
+        sizes = config.sizes
+        look = [VERSION, sizes, config.channels, config.crop, ImageColor.getrgb(config.background)]
         hint = source.hint if least > 1 else _VALIDATION_HINT
         row = source.sides * config.channels * sum(size**2 for size in sizes)
         share = max(1, min(64, _SHARE_BYTES // row))
 
-        def convert(pictures: Pictures) -> NDArray[np.uint8]:
-            squares = (
-                to_square(picture, size, config.crop, config.background)
-                for size in sizes
-                for picture in pictures
-            )
-            return np.concatenate([square.reshape(-1) for square in squares])
-
         def rows(metadata: dict[str, Any]) -> Iterator[NDArray[np.uint8]]:
             skipped = metadata["skipped"] = list(source.missing)
-            return decode_all(
-                source, convert, progress, skipped, what=source.what, least=least, hint=hint, share=share
-            )
+            metadata["content"] = source.content
+            with Decoder(source.look) as decoder:
+
+                def convert(decode: Decode) -> NDArray[np.uint8]:
+                    return np.concatenate([square.reshape(-1) for square in decode(decoder)])
+
+                yield from decode_all(
+                    source, convert, progress, skipped, what=source.what, least=least, hint=hint, share=share
+                )
 
         def fits(entry: CachedArray) -> bool:
             array, skipped = entry.array, entry.metadata.get("skipped")
-            return array.dtype == np.uint8 and array.shape[1:] == (row,) and are_skipped(skipped)
+            fitting = array.dtype == np.uint8 and array.shape[1:] == (row,)
+            return fitting and are_skipped(skipped) and isinstance(entry.metadata.get("content"), str)
 
         #: The rows, and what was skipped.
         self.cached = cached_array(cache_key("pairs", PIL.__version__, *source.key, *look), rows, fits)
@@ -130,10 +134,12 @@ class Stored:
         self._flip = config.flip
         self._large, self._small = sizes[0], sizes[-1]
         self._shape = source.sides, config.channels
+        #: Tells equal pictures wherever they lie.
+        self.content: str = self.cached.metadata["content"]
         #: The name of each one that was skipped, and why.
         self.skipped = [(str(name), str(why)) for name, why in self.cached.metadata["skipped"]]
-        #: How many files were passed over because of their suffixes.
-        self.others = source.others
+        #: How many files were passed over because of their suffixes, and the same by suffix.
+        self.others, self.endings = source.others, source.endings
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -197,6 +203,7 @@ class PairData(Dataset):
         self.derivation = derivation
         #: The name of each pair or picture that was skipped, and why.
         self.skipped = _skipped(training, validation)
+        self.fingerprint = training.content
         self.description = description
 
     def __len__(self) -> int:
@@ -254,6 +261,7 @@ class UnpairedData(Dataset):
         self.derivation = derivation
         #: The name of each picture that was skipped, and why.
         self.skipped = _skipped(*training, *validation)
+        self.fingerprint = " ".join(part.content for part in training)
         self.description = description
 
     def __len__(self) -> int:
@@ -391,8 +399,8 @@ def _skipped(*parts: Stored) -> list[tuple[str, str]]:
 def _describe(counts: str, config: PairConfig, *parts: Stored) -> str:
     """Say how many there are, of what size, and what was skipped or passed over."""
     # Two that were split from one share its files.
-    count = sum({part.cached.path: part.others for part in parts}.values())
-    others = f"; {count:,} other files" if count else ""
+    sources = {part.cached.path: part for part in parts}.values()
+    others = list_others(*sources)
     size = f"{config.size}x{config.size}x{config.channels}"
     return f"{counts} at {size}{list_skipped(_skipped(*parts))}{others}"
 

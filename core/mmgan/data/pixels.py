@@ -1,4 +1,4 @@
-"""One picture of any kind to one square of bytes."""
+"""One picture of any kind to squares of bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps
 
+from mmgan.data.deep_colours import LowBytes
+from mmgan.data.depth import is_deep, strips, to_eight_bits
+from mmgan.data.picture_memory import check_size, fits
+
 Crop = Literal["center", "pad"]
+
+#: How many frames of an animation are looked at, where the first ones are of one colour.
+_FRAMES = 16
 
 
 def to_pixels(
@@ -17,8 +24,8 @@ def to_pixels(
 ) -> NDArray[np.uint8]:
     """Turn a picture upright, put it on a background, make it square, and scale it.
 
-    16-bit and floating-point pictures are scaled to 8 bits, never clipped. Of an animation the first frame is
-    taken.
+    Of an animation the first frame is taken that is not of one colour. What has more than 8 bits is scaled,
+    see :mod:`mmgan.data.depth`.
 
     Args:
         image: Any picture that Pillow reads. May be changed in place.
@@ -31,32 +38,54 @@ def to_pixels(
         uint8 (channels, size, size).
 
     Raises:
+        ValueError: It is too large to be decoded in bounded memory.
         Exception: Whatever Pillow raises on a damaged picture, which can be nearly anything.
     """
-    # Of a JPEG, decode no more than is needed: twice the size leaves the resampling filter enough to work on.
-    image.draft(None, (2 * size, 2 * size))
+    draft(image, size)
     return to_square(to_picture(image, channels, background), size, crop, background)
 
 
-def to_picture(image: Image.Image, channels: int, background: str = "white") -> Image.Image:
+def draft(image: Image.Image, size: int) -> None:
+    """Let a JPEG be decoded no larger than is needed for squares of ``size``."""
+    # Twice the size leaves the resampling filter enough to work on.
+    image.draft(None, (2 * size, 2 * size))
+
+
+def to_picture(image: Image.Image, channels: int, background: str = "white", bits: int = 0) -> Image.Image:
     """Turn a picture upright, bring it to 8 bits, and put it on a background, at its own size.
 
     Args:
         image: Any picture that Pillow reads. May be changed in place.
         channels: 1 for grey, 3 for RGB.
         background: A colour, as Pillow names them, behind what is transparent.
+        bits: How many bits integers have at least, where there are more than 8.
 
     Returns:
         A loaded picture of mode L or RGB, which needs no file any more.
 
     Raises:
+        ValueError: It is too large to be decoded in bounded memory.
         Exception: Whatever Pillow raises on a damaged picture, which can be nearly anything.
     """
+    return decode(image, channels, background, bits)[0]
+
+
+def decode(image: Image.Image, channels: int, background: str, bits: int) -> tuple[Image.Image, int]:
+    """Do as :func:`to_picture`; return also the depth that integers need, 0 where there are 8 bits."""
+    check_size(image, channels)
+    low = LowBytes.of(image)
     image.load()
+    needed = low.use(image, bits) if low else 0
+    _seek_first_picture(image)
     # A torn EXIF block is no reason to lose a picture whose pixels are whole.
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
-    return _opaque(_eight_bits(image), background).convert("L" if channels == 1 else "RGB")
+    if is_deep(image):
+        image, needed = to_eight_bits(image, bits)
+    mode = "L" if channels == 1 else "RGB"
+    if image.has_transparency_data:
+        return _opaque(image, mode, background), needed
+    return (image if image.mode == mode else image.convert(mode)), needed
 
 
 def to_square(
@@ -84,28 +113,32 @@ def to_square(
     return np.array(picture, dtype=np.uint8).reshape(size, size, -1).transpose(2, 0, 1)
 
 
-def _opaque(image: Image.Image, background: str) -> Image.Image:
-    """Compose what has transparency onto the background."""
-    if not image.has_transparency_data:
-        return image
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, background), image)
+def _seek_first_picture(image: Image.Image) -> None:
+    """Of an animation that fades in, go to the first frame that is not of one colour."""
+    if image.format not in ("GIF", "PNG", "WEBP", "AVIF") or not _is_flat(image):
+        return
+    frames = min(getattr(image, "n_frames", 1), _FRAMES)
+    # A frame is composed from the one before, in RGBA: what is too large for that keeps its first frame.
+    if frames > 1 and fits(16 * image.width * image.height):
+        for frame in range(1, frames):
+            image.seek(frame)
+            if not _is_flat(image):
+                return
+        image.seek(0)
+        image.load()
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale modes I;16, I and F, which ``Image.convert`` would clip to 0..255, from their full range to L.
+def _is_flat(image: Image.Image) -> bool:
+    extrema = image.getextrema()
+    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    return all(low == high for low, high in bands)
 
-    Integers are taken for 16-bit ones, floats for fractions of 1, of 255 or of 65535: the least that holds
-    them all. What lies outside of any such range is stretched from its own least to its greatest value.
-    """
-    if not image.mode.startswith(("I", "F")):
-        return image
-    values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("pixels that are NaN or infinite")
-    low, high = values.min(), values.max()
-    scales = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
-    scale = next((scale for scale in scales if high <= scale), None)
-    if low < 0 or scale is None:
-        values, scale = values - low, max(high - low, 1e-12)
-    return Image.fromarray(np.rint(values * (255.0 / scale)).astype(np.uint8))
+
+def _opaque(image: Image.Image, mode: str, background: str) -> Image.Image:
+    """Compose what has transparency onto the background, a strip at a time: whole copies would take much."""
+    picture = Image.new(mode, image.size)
+    for strip, corner in strips(image):
+        strip = strip.convert("RGBA")
+        below = Image.new("RGBA", strip.size, background)
+        picture.paste(Image.alpha_composite(below, strip).convert(mode), corner)
+    return picture

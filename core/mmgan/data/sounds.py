@@ -22,7 +22,7 @@ from mmgan.data.dataset import Dataset, Draw
 from mmgan.data.fingerprints import content_of
 from mmgan.data.sound_decoding import Block, CutShortError
 from mmgan.data.sound_sources import SoundFolder, SoundSource, blocks_of
-from mmgan.data.tree import list_skipped
+from mmgan.data.tree import list_others, list_skipped
 from mmgan.data.waveforms import one_shot, resampled
 from mmgan.errors import DataError
 
@@ -264,7 +264,6 @@ def _too_few(
     found = f"{examples or 'no'} readable sound"
     if config.slice == "crops":
         found = f"readable sound for {examples or 'no'} example of {config.length / config.sample_rate:.3g} s"
-    others = f"; {source.others:,} other files" if source.others else ""
     hint = (
         "Give --data a folder of sounds that soundfile reads, such as .wav, .flac, .ogg or .mp3; "
         "subfolders are searched too."
@@ -275,7 +274,7 @@ def _too_few(
         hint += " Of a long recording, crops are taken with --set slice=crops."
     return DataError(
         f"{source} has {found}, and a GAN needs at least 2 to learn from "
-        f"({len(source):,} found{list_skipped(skipped)}{others}).",
+        f"({len(source):,} found{list_skipped(skipped)}{list_others(source)}).",
         hint=hint,
     )
 
@@ -283,12 +282,11 @@ def _too_few(
 def _describe(data: AudioData, source: SoundSource, config: AudioConfig, frames: NDArray[np.int64]) -> str:
     classes = len(set(data.labels.tolist()))
     in_classes = f" in {classes:,} classes" if classes > 1 else ""
-    others = f"; {source.others:,} other files" if source.others else ""
     recordings = f"{len(frames):,} recording{'s' * (len(frames) > 1)}"
     whole = f" from {recordings} of {frames.sum() / config.sample_rate:,.1f} s in all"
     return (
         f"{len(data):,} sounds{whole if config.slice == 'crops' else ''}{in_classes}, "
         f"{config.length / config.sample_rate:.3g} s each, {config.sample_rate:,} Hz, "
         f"{'mono' if config.channels == 1 else 'stereo'}"
-        f"{list_skipped(data.cut_short, 'cut short')}{list_skipped(data.skipped)}{others}"
+        f"{list_skipped(data.cut_short, 'cut short')}{list_skipped(data.skipped)}{list_others(source)}"
     )

@@ -8,13 +8,16 @@ import hashlib
 import inspect
 import operator
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from mmgan.data.tree import FileTree
+from mmgan.data.foreign_formats import FOREIGN, HEIC, advise
+from mmgan.data.picture_memory import check_icons
+from mmgan.data.tree import FileTree, open_data
 from mmgan.errors import DataError, did_you_mean
 
 #: Pillow's formats that are no pictures of pixels: they run a program (Ghostscript), or can be named but not
@@ -49,11 +52,46 @@ class ImageFolder(FileTree):
         path: A folder, or a single picture.
     """
 
+    noted = FOREIGN
+
     def __init__(self, path: Path) -> None:
         super().__init__(path, _suffixes())
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return Image.open(self.file(index), formats=_formats()), self.labels[index]
+        return open_picture(self._paths[index]), self.labels[index]
+
+    def foreign(self) -> Counter[str]:
+        """Count what looks like pictures and is not read, by suffix, but for what has a readable copy."""
+        copies = {path.with_suffix("") for path in self._paths} if self.not_read else set()
+        return Counter(path.suffix.lower() for path in self.not_read if path.with_suffix("") not in copies)
+
+
+def open_picture(path: str | Path) -> Image.Image:
+    """Open a picture, of which nothing is decoded yet.
+
+    Raises:
+        OSError: The file is gone, may not be read, or is not an ordinary one.
+        ValueError: It is empty, or no picture that Pillow reads.
+        Exception: Whatever Pillow raises on a damaged picture.
+    """
+    # Opened here and not by Pillow, which would wait for a pipe, and map a file into memory that may be cut
+    # short meanwhile.
+    file = open_data(Path(path))
+    try:
+        check_icons(file)
+        image = Image.open(file, formats=_formats())
+    except BaseException as error:
+        suffix = Path(path).suffix.lower()
+        file.seek(4)
+        if isinstance(error, UnidentifiedImageError) and file.read(8).startswith(HEIC):
+            suffix = ".heic"
+        file.close()
+        if isinstance(error, UnidentifiedImageError) and suffix in FOREIGN:
+            raise ValueError(f"not a picture that is read: {advise([suffix])}") from error
+        raise
+    # As if Pillow had opened it: closed when the picture is.
+    image._exclusive_fp = True
+    return image
 
 
 class TorchvisionImages:
@@ -155,13 +193,19 @@ class Digits:
 @functools.cache
 def _formats() -> list[str]:
     Image.init()
+    with contextlib.suppress(ImportError):
+        from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
+
+        register_heif_opener()
     return [name for name in Image.ID if name not in _NOT_PICTURES]
 
 
 @functools.cache
 def _suffixes() -> frozenset[str]:
     formats = set(_formats())
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+    read = {suffix for suffix, name in Image.registered_extensions().items() if name in formats}
+    # MPO, JPEGs of several views, is opened as JPEG: Pillow does not list it among what it opens.
+    return frozenset(read | {".mpo"})
 
 
 def _torchvision_classes() -> dict[str, Any]:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import os
 import stat
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
+from typing import IO
 
 from mmgan.data import fingerprints
 
 log = logging.getLogger(__name__)
+
+#: Endings of what lies beside data everywhere, which nobody needs to hear of.
+_ORDINARY = {
+    *("", ".db", ".ini", ".txt", ".text", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".csv", ".tsv"),
+    *(".html", ".htm", ".log", ".py", ".sh", ".url", ".lnk", ".tmp", ".bak", ".sha256", ".md5"),
+}
+#: How much a message has at most: names, names for one reason, reasons, endings, characters of a name.
+_NAMES, _SHOWN, _REASONS, _ENDINGS, _LENGTH = 5, 2, 4, 5, 100
+#: Windows has none.
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class FileTree:
@@ -26,10 +39,17 @@ class FileTree:
         suffixes: Those of the files that count, in small letters and with their dots.
     """
 
+    #: Suffixes of files that a person may take for data, and that are not read: in small letters.
+    noted: Collection[str] = ()
+
     def __init__(self, path: Path, suffixes: Collection[str]) -> None:
         self.path = path
         #: How many files were passed over because of their suffixes.
         self.others = 0
+        #: The same by suffix, in small letters; ``""`` for those without, and for pipes and the like.
+        self.endings: Counter[str] = Counter()
+        #: Those of them whose suffix is in :attr:`noted`.
+        self.not_read: list[Path] = []
         self._paths: list[Path] = []
         if path.is_dir():
             self._root = path
@@ -66,6 +86,10 @@ class FileTree:
             raise ValueError("empty file")
         return path
 
+    def open(self, index: int) -> IO[bytes]:
+        """Open a file to read its bytes; raises as :func:`open_data`."""
+        return open_data(self._paths[index])
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """Tells any change of a file, for the cache; see :func:`mmgan.data.fingerprints.of_files`."""
@@ -83,34 +107,68 @@ class FileTree:
         )
 
     def _walk(self, suffixes: Collection[str]) -> None:
-        def unreadable(error: OSError) -> None:
-            # To be skipped, counted and named when it is opened, like a file that can't be read.
-            self._paths.append(Path(os.fsdecode(error.filename)))
-
-        seen = {os.path.realpath(self._root)}
-        for folder, folders, files in os.walk(self._root, onerror=unreadable, followlinks=True):
-            kept = []
-            for name in sorted(folders):
-                real = os.path.realpath(os.path.join(folder, name))
-                if not name.startswith(".") and real not in seen:
-                    seen.add(real)
-                    kept.append(name)
-            folders[:] = kept
-            for name in files:
-                path = Path(folder, name)
-                if name.startswith("."):
+        # By a list and not by recursion: folders may be nested deeper than Python's calls.
+        folders = [self._root]
+        seen = {_identity(self._root)}
+        while folders:
+            folder = folders.pop()
+            inner = []
+            try:
+                with os.scandir(folder) as listing:
+                    entries = sorted(listing, key=lambda entry: entry.name)
+            except OSError:
+                # To be skipped, counted and named when it is opened, like a file that can't be read.
+                self._paths.append(folder)
+                continue
+            for entry in entries:
+                if entry.name.startswith("."):
                     continue
-                if path.suffix.lower() in suffixes and not _is_special(path):
-                    self._paths.append(path)
-                else:
-                    self.others += 1
+                path = Path(entry.path)
+                if not _is_folder(entry):
+                    self._add(path, suffixes)
+                elif (identity := _identity(path)) not in seen:
+                    seen.add(identity)
+                    inner.append(path)
+            folders += reversed(inner)
         self._paths.sort(key=lambda path: path.parts)
+
+    def _add(self, path: Path, suffixes: Collection[str]) -> None:
+        suffix = path.suffix.lower()
+        special = _is_special(path)
+        if suffix in suffixes and not special:
+            self._paths.append(path)
+        else:
+            self.others += 1
+            self.endings["" if special else suffix] += 1
+            if suffix in self.noted and not special:
+                self.not_read.append(path)
+
+
+def open_data(path: Path) -> IO[bytes]:
+    """Open a file of data to read its bytes. No pipe is waited for; links are followed.
+
+    Raises:
+        OSError: It is gone, may not be read, or is a folder, a pipe, a socket or a device.
+        ValueError: It is empty.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _NO_WAITING)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not an ordinary file but a folder, a pipe or a device", str(path))
+        if status.st_size == 0:
+            raise ValueError("empty file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return open(path, "rb", opener=lambda *_: descriptor)
 
 
 def list_skipped(skipped: list[tuple[str, str]], what: str = "skipped") -> str:
-    """Write ``"; 7 skipped: a.wav (truncated), … and 2 more"``, or nothing where none was skipped.
+    """Write what was skipped: up to five files as ``"; 2 skipped: a.png (truncated), b.png (empty file)"``.
 
-    The log, which ``-v`` shows, names them all.
+    More are grouped by their reasons: ``"; 9 skipped: 8 x truncated (in photos: a.png, b.png, …), c.png
+    (empty file) (-v names them)"``. Nothing where none was skipped. The log, which ``-v`` shows, names all.
 
     Args:
         skipped: The name of each file, and why it was skipped.
@@ -118,16 +176,74 @@ def list_skipped(skipped: list[tuple[str, str]], what: str = "skipped") -> str:
     """
     if not skipped:
         return ""
-    named = [f"{_printable(name)} ({_printable(reason)})" for name, reason in skipped]
-    for name in named:
-        log.info("%s: %s", what, name)
-    more = f" and {len(named) - 5:,} more (-v names them)" if len(named) > 5 else ""
-    return f"; {len(named):,} {what}: {', '.join(named[:5])}{more}"
+    reasons: dict[str, list[str]] = {}
+    for name, reason in skipped:
+        log.info("%s: %s (%s)", what, printable(name), printable(reason))
+        reasons.setdefault(printable(reason), []).append(name)
+    count = f"; {len(skipped):,} {what}: "
+    if len(skipped) <= _NAMES:
+        return count + ", ".join(f"{printable(name)} ({printable(reason)})" for name, reason in skipped)
+    # The most frequent first, and otherwise in the order in which they came.
+    ordered = sorted(reasons.items(), key=lambda item: -len(item[1]))
+    groups = [_group(reason, names, len(ordered) > 1) for reason, names in ordered[:_REASONS]]
+    if more := sum(len(names) for _, names in ordered[_REASONS:]):
+        groups.append(f"{more:,} for other reasons")
+    return f"{count}{', '.join(groups)} (-v names them)"
 
 
-def _printable(text: str) -> str:
-    """Quote what can't be shown: a file's name may hold a line break, which would tear a message."""
-    return text if text.isprintable() else ascii(text)
+def list_others(*sources: object) -> str:
+    """Write how many files were passed over, and the endings that are no ordinary companions of data.
+
+    ``"; 203 other files (200 .heic, 1 .zip)"``, or nothing where there are none.
+
+    Args:
+        sources: Each has ``others``, a number of files, and where it is known ``endings``, a Counter of them.
+    """
+    others = sum(getattr(source, "others", 0) for source in sources)
+    if not others:
+        return ""
+    endings: Counter[str] = Counter()
+    for source in sources:
+        endings.update(getattr(source, "endings", {}))
+    named = [(ending, count) for ending, count in endings.most_common() if ending not in _ORDINARY]
+    texts = [f"{count:,} {printable(ending)}" for ending, count in named[:_ENDINGS]]
+    if rest := sum(count for _, count in named[_ENDINGS:]):
+        texts.append(f"{rest:,} of other endings")
+    listed = f" ({', '.join(texts)})" if texts else ""
+    return f"; {others:,} other file{'s' * (others > 1)}{listed}"
+
+
+def printable(text: str) -> str:
+    """Quote what can't be shown, such as a line break in a file's name, and shorten what is long."""
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= _LENGTH else f"{text[: _LENGTH // 2]}…{text[-_LENGTH // 2 :]}"
+
+
+def _group(reason: str, names: list[str], counted: bool) -> str:
+    """Write the first files that have one reason, and the folder that all of them are in."""
+    if len(names) == 1:
+        return f"{printable(names[0])} ({reason})"
+    folder = os.path.commonpath([os.path.dirname(name) for name in names])
+    inside = [name[len(folder) + 1 if folder else 0 :] for name in names[:_SHOWN]]
+    listed = ", ".join(map(printable, inside))
+    place = f"in {printable(folder)}: " if folder else ""
+    return f"{f'{len(names):,} x ' if counted else ''}{reason} ({place}{listed}{', …' if len(names) > _SHOWN else ''})"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int] | Path:
+    """Return what tells a folder from all others, whatever links lead to it."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return folder
+    return status.st_dev, status.st_ino
 
 
 def _is_special(path: Path) -> bool:

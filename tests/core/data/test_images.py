@@ -282,10 +282,18 @@ def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path):
     save(tmp_path / "b.png")
     save(tmp_path / ".hidden.png")
     save(tmp_path / ".thumbnails" / "c.png")
-    for name in ("labels.csv", "no_suffix", "paper.pdf", "figure.eps", "film.mpg", "data.h5"):
+    for name in (
+        "labels.csv",
+        "no_suffix",
+        "paper.pdf",
+        "notes.TXT",
+        "Thumbs.db",
+        "desktop.ini",
+        "page.html",
+    ):
         (tmp_path / name).write_text("text")
     os.mkfifo(tmp_path / "pipe.png")
-    assert load(tmp_path).description == "2 pictures at 8x8x3; 7 other files"
+    assert load(tmp_path).description == "2 pictures at 8x8x3; 8 other files (1 .pdf)"
 
 
 def test_links(tmp_path):
@@ -327,8 +335,9 @@ def test_bad_files_are_skipped_counted_and_named(tmp_path):
     assert dict(data.skipped)["empty.png"] == "empty file"
     assert dict(data.skipped)["text.png"] == "not a picture"
     assert dict(data.skipped)["torn.jpg"] == "truncated"
-    assert data.description.startswith("2 pictures at 8x8x3; 7 skipped: empty.png (empty file), head.webp (")
-    assert data.description.endswith(" and 2 more (-v names them)")
+    said = "2 pictures at 8x8x3; 7 skipped: 4 x truncated (torn.bmp, torn.gif, …), empty.png (empty file), "
+    assert data.description.startswith(said)
+    assert data.description.endswith(", text.png (not a picture) (-v names them)")
     # From the cache it is the same.
     again = load(tmp_path)
     assert (again.skipped, again.description) == (data.skipped, data.description)
@@ -430,7 +439,7 @@ def test_too_few_pictures_are_an_error(tmp_path, caplog):
         load(tmp_path)
     for number in range(7):
         (tmp_path / f"{number}.png").touch()
-    said = r"8 found; 7 skipped: 0.png \(empty file\), .* and 2 more \(-v names them\); 1 other"
+    said = r"8 found; 7 skipped: 7 x empty file \(0.png, 1.png, …\) \(-v names them\); 1 other"
     with caplog.at_level("INFO"), pytest.raises(DataError, match=said):
         load(tmp_path)
     assert "skipped: 6.png (empty file)" in caplog.messages
