@@ -78,7 +78,7 @@ class Table(ABC):
                 values += 1
             if values > _VALUES:
                 break
-        if column in columns or not columns:
+        if not columns or (column and column in columns):
             return column or None
         texts = [name for name, is_text in columns.items() if is_text]
         if not column and ("text" in columns or len(texts) == 1):
@@ -125,7 +125,7 @@ class CsvTable(Table):
             if isinstance(fields, Lost):
                 yield number, fields
             elif any(fields[self._width :]):
-                yield number, Lost(f"more than {self._width} fields: quotes are missing")
+                yield number, Lost("more fields than columns: quotes are missing")
             elif self._index >= len(fields):
                 yield number, Lost("too few fields")
             else:
