@@ -1,21 +1,21 @@
-"""Where texts come from: a text file, or a folder of them. A plugin may bring other sources."""
+"""Where texts come from: a text file or a table, or a folder of them. A plugin may bring other sources."""
 
 from __future__ import annotations
 
-import codecs
 import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from mmgan.data.text_lines import Lines, Losses, Lost, check
+from mmgan.data.text_tables import CsvTable, JsonTable, Table
 from mmgan.data.tree import FileTree
+from mmgan.errors import DataError
 
-_SUFFIXES = {".txt", ".text"}
-#: A longer line is no text but a file without line breaks, and would take the memory of the machine.
-_LONGEST_LINE = 1_000_000
-#: How many bytes of a file are looked at in one go.
-_BLOCK = 1 << 20
+_LINES = {".txt", ".text"}
+_CSV = {".csv", ".tsv"}
+_JSON = {".json", ".jsonl", ".ndjson"}
 #: Control characters and lone surrogates, but for white space; and the byte order mark, which also stands
 #: where files were joined.
 _UNWANTED = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff]+")
@@ -26,7 +26,8 @@ class TextSource(Protocol):
 
     #: How many files were passed over because their names are not those of texts.
     others: int
-    #: How many lines had no text, and the name of what can't be read, and why. Of the last reading.
+    #: How many lines had no text, and the name of what can't be read, and why. Of the last reading. A source
+    #: may also have ``columns``: the name of each table that it read, and its column.
     blank: int
     skipped: list[tuple[str, str]]
 
@@ -35,42 +36,85 @@ class TextSource(Protocol):
 
 
 class TextFolder(FileTree):
-    """The lines of all text files below a folder: each one is a text.
+    """The texts of all files below a folder: lines of text files, and a column of tables.
 
-    A file is UTF-8, or UTF-16 with a byte order mark. Any other one is skipped as a whole.
+    A file is UTF-8, or UTF-16 with a byte order mark. What can't be read is skipped: a line or a record, or
+    the whole file where that is most of it. Beside text files, tables (.csv, .tsv, .json, .jsonl, .ndjson)
+    are only read where a column is named, since they may well be about the texts.
 
     Args:
-        path: A folder, or a single file, whatever its suffix.
+        path: A folder, or a single file; one that is not a table has lines, whatever its suffix.
+        column: The column of tables to read; "": the one named ``text``, or the only one that holds texts.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, _SUFFIXES)
-        #: How many lines had no text in the last reading.
+    def __init__(self, path: Path, column: str = "") -> None:
+        super().__init__(path, _LINES)
+        if column or not len(self):
+            super().__init__(path, _LINES | _CSV | _JSON)
+        self._column = column
+        #: How many lines or records had no text in the last reading.
         self.blank = 0
-        #: The name of each file that was skipped in the last reading, or in which a line was, and why.
+        #: What was skipped in the last reading, a file or a part of it, and why.
         self.skipped: list[tuple[str, str]] = []
+        #: The name of each table and its column, in the last reading.
+        self.columns: list[tuple[str, str]] = []
 
     def texts(self) -> Iterator[str]:
-        """Read the texts, file by file; one line at a time is in memory."""
+        """Read the texts, file by file; one line or record at a time is in memory, but of .json the file.
+
+        Raises:
+            DataError: The source is a single table, and it is not clear which column to read; or there is
+                not any table, though a column is named.
+        """
         self.blank = 0
         self.skipped = []
+        self.columns = []
+        if self._column and not any(self._is_table(index) for index in range(len(self))):
+            raise DataError(
+                f"column = {self._column!r}, but in {self} there is no table that has columns.",
+                hint="Tables are .csv, .tsv, .jsonl, .ndjson and .json. Of other files, lines are read: take "
+                "--set column away.",
+            )
         for index in range(len(self)):
             name = self.name(index)
             try:
-                path = self.file(index)
-                # The whole file is checked before its first text is given.
-                for number, line in _lines(path, _encoding(path)):
-                    if line is None:
-                        reason = f"line {number:,} has more than {_LONGEST_LINE:,} characters"
-                        self.skipped.append((name, reason))
-                    elif text := clean_text(line):
-                        yield text
-                    else:
-                        self.blank += 1
+                yield from self._read(name, index)
             except OSError as error:
                 self.skipped.append((name, (error.strerror or str(error)).lower()))
             except ValueError as error:
                 self.skipped.append((name, str(error)))
+            except DataError as error:
+                if self.path.is_file():
+                    raise
+                self.skipped.append((name, error.message))
+
+    def _read(self, name: str, index: int) -> Iterator[str]:
+        """Read a file, all of which is checked before its first text is given."""
+        path = self.file(index)
+        source = self._open(path)
+        check(source.texts(), source.noun)
+        if isinstance(source, Table) and source.column is not None:
+            self.columns.append((name, source.column))
+        losses = Losses(name, source.noun)
+        try:
+            for place, text in source.texts():
+                if isinstance(text, Lost):
+                    losses.add(place, text)
+                elif cleaned := clean_text(text):
+                    yield cleaned
+                else:
+                    self.blank += 1
+        finally:
+            self.skipped += losses
+
+    def _open(self, path: Path) -> Lines | Table:
+        suffix = path.suffix.lower()
+        if suffix in _CSV:
+            return CsvTable(path, self._column)
+        return JsonTable(path, self._column) if suffix in _JSON else Lines(path)
+
+    def _is_table(self, index: int) -> bool:
+        return Path(self.name(index)).suffix.lower() in _CSV | _JSON
 
 
 def clean_text(line: str) -> str:
@@ -80,48 +124,3 @@ def clean_text(line: str) -> str:
     lone surrogates are taken out.
     """
     return " ".join(_UNWANTED.sub("", unicodedata.normalize("NFC", line)).split())
-
-
-def _encoding(path: Path) -> str:
-    """Return the encoding of a file after a look at all of it, a block at a time.
-
-    Raises:
-        ValueError: It is binary, or in no known encoding.
-        OSError: It can't be read.
-    """
-    with path.open("rb") as file:
-        block = file.read(_BLOCK)
-        encoding = "utf-16" if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
-        decoder = codecs.getincrementaldecoder(encoding)()
-        start = 0
-        while True:
-            if encoding == "utf-8" and b"\0" in block:
-                raise ValueError("binary: it holds NUL bytes")
-            # The last block may have ended within a character, which is decoded together with this one.
-            left = len(decoder.getstate()[0])
-            try:
-                text = decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
-                where = start - left + error.start
-                advice = "; convert it with iconv" if encoding == "utf-8" else ""
-                raise ValueError(f"not {encoding.upper()} at byte {where}{advice}") from error
-            if "\0" in text:
-                raise ValueError("binary: it holds NUL characters")
-            if not block:
-                return encoding
-            start += len(block)
-            block = file.read(_BLOCK)
-
-
-def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str | None]]:
-    """Yield a file's lines, numbered from 1; None for one that is too long to be held."""
-    with path.open(encoding=encoding) as file:
-        number = 0
-        while line := file.readline(_LONGEST_LINE + 1):
-            number += 1
-            if len(line) <= _LONGEST_LINE or line.endswith("\n"):
-                yield number, line
-                continue
-            while (rest := file.readline(_LONGEST_LINE)) and not rest.endswith("\n"):
-                pass
-            yield number, None

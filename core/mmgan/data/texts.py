@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +14,8 @@ from torch import Tensor
 from mmgan.config import Config
 from mmgan.data.dataset import Dataset, Draw
 from mmgan.data.text_sources import TextFolder, TextSource
-from mmgan.data.tokenizers import BOUNDARY, UNKNOWN, Tokenizer, suitable_kind, train_tokenizer
+from mmgan.data.token_rows import TokenRows
+from mmgan.data.tokenizers import Tokenizer, suitable_kind, train_tokenizer
 from mmgan.data.tree import list_skipped
 from mmgan.errors import DataError
 
@@ -22,8 +24,15 @@ if TYPE_CHECKING:
 
 #: More different held-out texts than that make a measurement slower and hardly more exact.
 _MOST_HELD_OUT = 5_000
-#: How many texts are encoded in one go.
-_BATCH = 4_096
+#: Files that people keep texts in, and that have no lines.
+_NOT_READ = {
+    **dict.fromkeys((".parquet", ".feather", ".arrow", ".orc", ".avro"), "a binary table"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "a spreadsheet"),
+    **dict.fromkeys((".docx", ".doc", ".odt", ".pdf", ".epub", ".rtf"), "a document"),
+    **dict.fromkeys((".zip", ".gz", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z"), "a packed file"),
+    **dict.fromkeys((".db", ".sqlite", ".sqlite3"), "a database"),
+    **dict.fromkeys((".pkl", ".pickle", ".npy", ".npz", ".pt", ".h5"), "a file of Python's"),
+}
 
 
 class TextConfig(Config):
@@ -36,6 +45,11 @@ class TextConfig(Config):
     )
     vocabulary: int = Field(2000, ge=4, description="most tokens that a tokenizer makes")
     length: int = Field(32, ge=2, description="tokens in a text; longer texts are cut")
+    column: str = Field(
+        "",
+        description="column of the texts in .csv, .tsv, .jsonl, .ndjson and .json files; empty: the one "
+        "named text, or the only one that holds texts",
+    )
     held_out: float = Field(
         0.1, gt=0, lt=1, description="part of the texts that is kept from training, to measure on"
     )
@@ -65,61 +79,87 @@ class TextData(Dataset):
         tokenizer: Tokenizer | None = None,
         progress: Progress | None = None,
     ) -> None:
-        every = list(source.texts())
-        #: The name of each file that was skipped or in which a line was, and why.
+        # Equal texts are one object: a file may hold millions of them.
+        known: dict[str, str] = {}
+        every = [known.setdefault(text, text) for text in source.texts()]
+        #: The name of each file or part of a file that was skipped, and why.
         self.skipped = list(source.skipped)
-        if len(distinct := list(dict.fromkeys(every))) < 3:
-            raise _too_few(source, len(every), len(distinct))
-        held = _held_out(distinct, config)
+        if len(known) < 3:
+            raise _too_few(source, len(every), len(known))
+        held = _held_out(list(known), config)
+        del known
         training = [text for text in every if text not in held]
         kept = [text for text in every if text in held]
+        del every
         #: What made the tokens.
         self.tokenizer = tokenizer or train_tokenizer(
             suitable_kind(training) if config.tokenizer == "auto" else config.tokenizer,
             training,
             config.vocabulary,
         )
+        total = len(training) + len(kept)
 
         def report(done: int) -> None:
             if progress:
-                progress(done, len(every))
+                progress(done, total)
 
-        #: int32 (texts, length): the texts to train on, padded with BOUNDARY. One of exactly ``length``
-        #: tokens, or one that was cut, has none.
-        self.tokens, lengths = _encode(self.tokenizer, training, config.length, report)
-        tokens, _ = _encode(self.tokenizer, kept, config.length, lambda done: report(len(training) + done))
-        #: int64 (texts, length): those that are held out.
-        self.held_out = tokens.long()
-        #: The texts to train on, as their tokens tell them: cut, and with U+FFFD for what is unknown.
-        self.texts = [self.tokenizer.decode(row) for row in self.tokens.tolist()]
-        #: Those that are held out, likewise.
-        self.held_out_texts = [self.tokenizer.decode(row) for row in self.held_out.tolist()]
+        self._training = TokenRows(self.tokenizer, training, config.length, report)
+        self._kept = TokenRows(self.tokenizer, kept, config.length, lambda done: report(len(training) + done))
         #: How many of the texts to train on were cut.
-        self.cut = int((lengths > config.length).sum())
+        self.cut = self._training.cut
         #: The share of UNKNOWN among the tokens that are held out.
-        self.unknown = float((self.held_out == UNKNOWN).sum() / (self.held_out != BOUNDARY).sum())
-        self.description = _describe(self, source, config, lengths.clamp(max=config.length))
+        self.unknown = self._kept.unknown
+        self.description = _describe(self, source, config, self._training.lengths, len(kept))
+
+    @functools.cached_property
+    def tokens(self) -> Tensor:
+        """The texts to train on: int32 (texts, length), padded with BOUNDARY.
+
+        One of exactly ``length`` tokens, or one that was cut, has none.
+        """
+        return self._training.rows(torch.arange(len(self._training)))
+
+    @functools.cached_property
+    def held_out(self) -> Tensor:
+        """Those that are held out, likewise: int64 (texts, length)."""
+        return self._kept.rows(torch.arange(len(self._kept))).long()
+
+    @functools.cached_property
+    def texts(self) -> list[str]:
+        """The texts to train on, as their tokens tell them: cut, and with U+FFFD for what is unknown."""
+        return self._training.decode(self.tokenizer)
+
+    @functools.cached_property
+    def held_out_texts(self) -> list[str]:
+        """Those that are held out, likewise."""
+        return self._kept.decode(self.tokenizer)
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self._training)
 
     def batch(self, indices: Tensor, draw: Draw) -> Tensor:
         """Return texts to train on: int64 (batch, length). Nothing is drawn."""
-        return self.tokens[indices].long()
+        return self._training.rows(indices).long()
 
 
 def open_folder(path: str, config: TextConfig) -> TextSource:
-    """Open a folder of text files, or one text file.
+    """Open a folder of text files and tables, or one such file.
 
     Raises:
-        DataError: There is no such folder or file.
+        DataError: There is no such folder or file, or it is of a kind that has no lines.
     """
     if not Path(path).exists():
         raise DataError(
             f"There is no folder or file {path!r}.",
             hint="Give --data a text file with one text a line, or a folder of .txt files.",
         )
-    return TextFolder(Path(path))
+    if Path(path).is_file() and (kind := _NOT_READ.get(Path(path).suffix.lower())):
+        raise DataError(
+            f"{path!r} is {kind}, which is not read.",
+            hint="Save its texts as a .txt file with one text a line, or as .csv or .jsonl with a column of "
+            "texts.",
+        )
+    return TextFolder(Path(path), config.column)
 
 
 def _held_out(distinct: list[str], config: TextConfig) -> set[str]:
@@ -129,26 +169,27 @@ def _held_out(distinct: list[str], config: TextConfig) -> set[str]:
     return {distinct[number] for number in order[:count].tolist()}
 
 
-def _encode(
-    tokenizer: Tokenizer, texts: list[str], length: int, report: Callable[[int], None]
-) -> tuple[Tensor, Tensor]:
-    """Return tokens, int32 (texts, length), and the length of each text before it was cut, int64 (texts,)."""
-    tokens = torch.full((len(texts), length), BOUNDARY, dtype=torch.int32)
-    lengths = torch.zeros(len(texts), dtype=torch.int64)
-    for start in range(0, len(texts), _BATCH):
-        encoded = tokenizer.encode_all(texts[start : start + _BATCH])
-        rows = [row[:length] + [BOUNDARY] * (length - len(row)) for row in encoded]
-        tokens[start : start + len(rows)] = torch.tensor(rows, dtype=torch.int32)
-        lengths[start : start + len(rows)] = torch.tensor([len(row) for row in encoded])
-        report(start + len(rows))
-    return tokens, lengths
-
-
 def _missing(source: TextSource) -> str:
-    """Write what is no text: ``"; 2 skipped: a.txt (empty file), …; 5 blank lines; 3 other files"``."""
+    """Write what was read and what was not: ``"; 2 skipped: a.txt (empty file), …; 5 blank lines"``."""
     blank = f"; {source.blank:,} blank line{'s' * (source.blank > 1)}" if source.blank else ""
     others = f"; {source.others:,} other files" if source.others else ""
-    return f"{list_skipped(source.skipped)}{blank}{others}"
+    return f"{_columns(source)}{list_skipped(source.skipped)}{blank}{others}"
+
+
+def _columns(source: TextSource) -> str:
+    """Write which columns were read: ``'; column "text" of a.csv, b.csv and 3 more'``."""
+    files: dict[str, list[str]] = {}
+    for file, column in getattr(source, "columns", ()):
+        files.setdefault(column, []).append(file if file.isprintable() else ascii(file))
+    return "".join(
+        f"; column {_quoted(column[:40])} of {', '.join(names[:3])}"
+        + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+        for column, names in itertools.islice(files.items(), 3)
+    ) + (f"; {len(files) - 3:,} more columns" if len(files) > 3 else "")
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if text.isprintable() else ascii(text)
 
 
 def _too_few(source: TextSource, texts: int, distinct: int) -> DataError:
@@ -163,12 +204,12 @@ def _too_few(source: TextSource, texts: int, distinct: int) -> DataError:
     )
 
 
-def _describe(data: TextData, source: TextSource, config: TextConfig, lengths: Tensor) -> str:
+def _describe(data: TextData, source: TextSource, config: TextConfig, lengths: Tensor, held_out: int) -> str:
     shortest, longest = int(lengths.min()), int(lengths.max())
     span = f"{shortest:,}-{longest:,}" if shortest < longest else f"{longest:,}"
     cut = f"; {data.cut:,} cut to {config.length:,} tokens" if data.cut else ""
     unknown = f"; {100 * data.unknown:.2g}% of held-out tokens unknown" if data.unknown else ""
     return (
         f"{len(data):,} texts of {span} token{'s' * (longest > 1)}, {data.tokenizer.kind} with "
-        f"{len(data.tokenizer):,} tokens; {len(data.held_out):,} held out{cut}{unknown}{_missing(source)}"
+        f"{len(data.tokenizer):,} tokens; {held_out:,} held out{cut}{unknown}{_missing(source)}"
     )

@@ -8,7 +8,7 @@ import math
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -27,6 +27,7 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # What sentencepiece is trained on. Its time grows with the characters of the different words, and faster than
 # they do where words are long and repeat themselves: one word of a million letters takes it many minutes.
 _TRAINING_CHARACTERS = 10_000_000
+_TRAINING_TEXTS = 1_000_000
 _TRAINING_WORDS = 500_000
 _TEXT_CHARACTERS = 2_000
 #: No piece is longer. Longer words are cut in parts; scripts without spaces have many.
@@ -176,7 +177,7 @@ class SentencePieceTokenizer(Tokenizer):
         model = io.BytesIO()
         try:
             SentencePieceTrainer.train(
-                sentence_iterator=iter(_for_training(texts, vocabulary)),
+                sentence_iterator=_for_training(texts, vocabulary),
                 model_writer=model,
                 model_type="unigram",
                 vocab_size=vocabulary,
@@ -295,23 +296,28 @@ def _until_boundary(tokens: Iterable[int]) -> list[int]:
     return list(itertools.takewhile(lambda token: token != BOUNDARY, map(int, tokens)))
 
 
-def _for_training(texts: Sequence[str], vocabulary: int) -> list[str]:
+def _for_training(texts: Sequence[str], vocabulary: int) -> Iterator[str]:
     """Return what sentencepiece is trained on: no more of the texts than it can take in a few seconds.
 
     Where there are too many, they are taken evenly from the whole of them. Where the alphabet would fill
     more than half of the vocabulary, its rarest characters are taken out: they will be UNKNOWN.
     """
     characters = sum(min(len(text), _TEXT_CHARACTERS) for text in texts)
-    chosen = [text[:_TEXT_CHARACTERS] for text in _evenly(texts, characters / _TRAINING_CHARACTERS)]
+    times = max(characters / _TRAINING_CHARACTERS, len(texts) / _TRAINING_TEXTS)
+    chosen = [text[:_TEXT_CHARACTERS] for text in _evenly(texts, times)]
     counts = Counter(itertools.chain.from_iterable(chosen))
     for reserved in (_SPACE, _UNSEEN, " "):
         del counts[reserved]
     alphabet = sorted(counts, key=lambda character: (-counts[character], character))
     # One of the pieces is the space's.
     rare = dict.fromkeys(map(ord, [*alphabet[vocabulary // 2 - 1 :], _SPACE, _UNSEEN]), " ")
-    words = [_short_words(text.translate(rare)) for text in chosen]
-    characters = sum(map(len, set(itertools.chain.from_iterable(words))))
-    return [" ".join(text) for text in _evenly(words, characters / _TRAINING_WORDS) if text]
+
+    # Made twice and never kept: a list of all words would take more memory than all else.
+    def words(text: str) -> list[str]:
+        return _short_words(text.translate(rare))
+
+    characters = sum(map(len, set(itertools.chain.from_iterable(map(words, chosen)))))
+    return filter(None, (" ".join(words(text)) for text in _evenly(chosen, characters / _TRAINING_WORDS)))
 
 
 def _evenly(items: Sequence[T], times: float) -> Sequence[T]:

@@ -148,21 +148,25 @@ def test_encodings(tmp_path):
     ("content", "reason"),
     [
         (b"", "empty file"),
-        ("first\nGröße\n".encode("latin-1"), "not UTF-8 at byte 8; convert it with iconv"),
-        (b"\xef\xbb\xbfab\xff", "not UTF-8 at byte 5; convert it with iconv"),
-        ("始".encode()[:2], "not UTF-8 at byte 0; convert it with iconv"),
-        (b"a" * (1 << 20) + b"bc\xff", f"not UTF-8 at byte {(1 << 20) + 2}; convert it with iconv"),
-        (b"a" * ((1 << 20) - 1) + b"\xe5b", f"not UTF-8 at byte {(1 << 20) - 1}; convert it with iconv"),
-        (b"a" * ((1 << 21) - 1) + b"\xe5", f"not UTF-8 at byte {(1 << 21) - 1}; convert it with iconv"),
-        (b"\xed\xa0\x80 a surrogate\n", "not UTF-8 at byte 0; convert it with iconv"),
+        ("Größe\nfirst\nÜber\n".encode("latin-1"), "not UTF-8 in 2 of 3 lines; convert it with iconv"),
+        ("“Quotes”\nfrom\n\nWord…".encode("cp1252"), "not UTF-8 in 2 of 3 lines; convert it with iconv"),
+        ("吾輩は猫\nである。\n".encode("shift-jis"), "not UTF-8 in 2 of 2 lines; convert it with iconv"),
+        ("Жизнь\nим\n".encode("koi8-r"), "not UTF-8 in 2 of 2 lines; convert it with iconv"),
+        (b"\xef\xbb\xbfab\xff", "not UTF-8 in 1 of 1 line; convert it with iconv"),
+        ("始".encode()[:2], "not UTF-8 in 1 of 1 line; convert it with iconv"),
+        (b"a" * ((1 << 19) - 1) + b"\xe5b", "not UTF-8 in 1 of 1 line; convert it with iconv"),
+        (b"\xed\xa0\x80 a surrogate\n", "not UTF-8 in 1 of 1 line; convert it with iconv"),
         (b"text\nwith a \0 byte\n", "binary: it holds NUL bytes"),
         (b"\x89PNG\r\n\x1a\n\0\0", "binary: it holds NUL bytes"),
         (b"a\n" * (1 << 20) + b"\0", "binary: it holds NUL bytes"),
+        (b"a" * (1 << 20) + b"\0", "binary: it holds NUL bytes"),
+        (b"a" * (5 << 20) + b"\0" + b"a" * (1 << 20) + b"\n", "binary: it holds NUL bytes"),
         ("text\n".encode("utf-16-le"), "binary: it holds NUL bytes"),
         ("text\n".encode("utf-16-be"), "binary: it holds NUL bytes"),
-        ("text\n".encode("utf-32"), "binary: it holds NUL characters"),
-        (b"\xff\xfe" + b"a\0\0\xd8b\0", "not UTF-16 at byte 4"),
-        (b"\xff\xfe" + b"a\0b", "not UTF-16 at byte 4"),
+        ("text\n".encode("utf-32"), "binary: it holds NUL bytes"),
+        (b"\xff\xfe" + b"a\0\0\xd8b\0", "not UTF-16 in 1 of 1 line; convert it with iconv"),
+        (b"\xff\xfe" + b"a\0b", "not UTF-16 in 1 of 1 line; convert it with iconv"),
+        (b"x" * 3_000_000, "more than 1,000,000 characters in 1 of 1 line"),
     ],
 )
 def test_bad_files_are_skipped_as_a_whole(content, reason, tmp_path):
@@ -176,11 +180,78 @@ def test_bad_files_are_skipped_as_a_whole(content, reason, tmp_path):
     assert len(source.skipped) == 1
 
 
-def test_characters_across_two_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("mmgan.data.text_sources._BLOCK", 7)
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [
+        ([150], ("line 150 of a.txt", "not UTF-8")),
+        ([1, 300], ("2 lines of a.txt", "not UTF-8: lines 1, 300")),
+        ([7, 8, 9, 20], ("4 lines of a.txt", "not UTF-8: lines 7-9, 20")),
+        (
+            range(10, 300, 10),
+            ("29 lines of a.txt", "not UTF-8: lines 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, …"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_a_bad_byte_costs_its_line(bad, named, end, tmp_path):
+    lines = [f"line {number} ü".encode() for number in range(1, 301)]
+    for number in bad:
+        lines[number - 1] = lines[number - 1][:5] + b"\xe9" + lines[number - 1][5:]
+    texts, source = read(save(tmp_path / "a.txt", end.join(lines)))
+    assert texts == [f"line {number} ü" for number in range(1, 301) if number not in bad]
+    assert source.skipped == [named]
+    assert source.blank == 0
+    data = load(tmp_path / "a.txt")
+    assert f"; 1 skipped: {named[0]} ({named[1]})" in data.description
+    assert data.skipped == [named]
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\xff", b"\xc3", b"\xe2\x82", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf5\x80\x80\x80", b"\x80"]
+)
+def test_damage_of_any_kind(damage, tmp_path):
+    content = b"one\ntwo " + damage + b"\nthree\nfour"
+    texts, source = read(save(tmp_path / "a.txt", content))
+    assert texts == ["one", "three", "four"]
+    assert source.skipped == [("line 2 of a.txt", "not UTF-8")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_damaged_utf_16(encoding, tmp_path):
+    mark = "\ufeff".encode(encoding)
+    lines = [f"{line}\n".encode(encoding) for line in ("one ü", "two", "three", "four")]
+    half = "\ud800x\n".encode(encoding, "surrogatepass")
+    texts, source = read(save(tmp_path / "a.txt", mark + b"".join(lines[:2]) + half + b"".join(lines[2:])))
+    assert texts == ["one ü", "two", "three", "four"]
+    assert source.skipped == [("line 3 of a.txt", "not UTF-16")]
+    # Cut in the middle of a character; and with a byte too few, from which on all is shifted.
+    for content in (b"".join(lines)[:-3], b"".join(lines[:3]) + lines[3][1:]):
+        texts, source = read(save(tmp_path / "a.txt", mark + content))
+        assert texts == ["one ü", "two", "three"]
+        assert source.skipped == [("line 4 of a.txt", "not UTF-16")]
+
+
+def test_a_mark_that_joined_files_have_is_not_damage(tmp_path):
+    assert read(save(tmp_path / "a.txt", b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\n"))[0] == ["one", "two"]
+
+
+def test_the_character_for_what_others_could_not_read_is_text(tmp_path):
+    texts, source = read(save(tmp_path / "a.txt", "a \ufffd b\n".encode()))
+    assert (texts, source.skipped) == (["a \ufffd b"], [])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+def test_a_single_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    source = TextFolder(tmp_path / "pipe.txt")
+    assert list(source.texts()) == []
+    assert len(source.skipped) == 1
+
+
+def test_characters_across_two_blocks(tmp_path):
     text = "始終 Ü\U0001f600x\U0001f600"
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
-        for shift in range(8):
+        for shift in range(8_180, 8_195):  # files are read in blocks of 8 KiB
             content = f"{'a' * shift}{text}\n".encode(encoding)
             texts, source = read(save(tmp_path / "a.txt", content))
             assert (texts, source.skipped) == (["a" * shift + text], [])
@@ -192,19 +263,21 @@ def test_a_giant_line_is_skipped(tmp_path):
     texts, source = read(path)
     assert [text[:3] for text in texts] == ["one", "two", "yyy"]
     assert len(texts[2]) == 1_000_000
-    reason = "line {} has more than 1,000,000 characters"
-    assert source.skipped == [("a.txt", reason.format(2)), ("a.txt", reason.format(5))]
+    assert source.skipped == [("2 lines of a.txt", "more than 1,000,000 characters: lines 2, 5")]
     assert source.blank == 0
 
 
 @pytest.mark.parametrize("extra", [0, 1, 2])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", ""])
 def test_the_longest_line(extra, end, tmp_path, monkeypatch):
-    monkeypatch.setattr("mmgan.data.text_sources._LONGEST_LINE", 10)
+    monkeypatch.setattr("mmgan.data.text_lines.LONGEST", 10)
     texts, source = read(
-        save(tmp_path / "a.txt", f"{'x' * (10 + extra)}{end}{'next' if end else ''}".encode())
+        save(
+            tmp_path / "a.txt",
+            f"one{end or chr(10)}{'x' * (10 + extra)}{end}{'next' if end else ''}".encode(),
+        )
     )
-    assert texts == ["x" * 10] * (not extra) + ["next"] * bool(end)
+    assert texts == ["one"] + ["x" * 10] * (not extra) + ["next"] * bool(end)
     assert len(source.skipped) == bool(extra)
 
 
@@ -248,7 +321,8 @@ def test_a_bad_folder_as_a_person_sees_it(tmp_path):
     assert data.skipped[0] == ("empty.txt", "empty file")
     assert data.description.isprintable()
     assert data.description.endswith(
-        r"; 2 skipped: empty.txt (empty file), 'line\nbreak.txt' (not UTF-8 at byte 0; convert it with iconv)"
+        r"; 2 skipped: empty.txt (empty file), 'line\nbreak.txt' (not UTF-8 in 1 of 1 line; convert it with "
+        "iconv)"
         "; 2 blank lines; 1 other files"
     )
 
@@ -295,6 +369,26 @@ def test_texts_that_sentencepiece_can_not_train_on(tmp_path):
     with pytest.raises(DataError, match="can't train") as caught:
         load(path, tokenizer="sentencepiece")
     assert "tokenizer=char" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.parquet", "a binary table"),
+        ("a.XLSX", "a spreadsheet"),
+        ("a.csv.gz", "a packed file"),
+        ("a.pdf", "a document"),
+        ("a.sqlite", "a database"),
+        ("a.npy", "a file of Python's"),
+    ],
+)
+def test_a_file_without_lines(name, kind, tmp_path):
+    with pytest.raises(DataError, match=f"is {kind}, which is not read") as caught:
+        load(save(tmp_path / name, b"PAR1"))
+    assert ".jsonl" in caught.value.hint
+    # In a folder it is one of the other files.
+    save(tmp_path / "a.txt", LINES)
+    assert load(tmp_path).description.endswith("; 1 other files")
 
 
 # The split.
@@ -462,8 +556,8 @@ def test_a_source_from_a_plugin():
 
 def test_the_settings():
     settings = TextConfig(plugin="test")
-    found = settings.tokenizer, settings.vocabulary, settings.length, settings.held_out
-    assert found == ("auto", 2000, 32, 0.1)
+    found = settings.tokenizer, settings.vocabulary, settings.length, settings.held_out, settings.column
+    assert found == ("auto", 2000, 32, 0.1, "")
 
 
 @pytest.mark.parametrize(
