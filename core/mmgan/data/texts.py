@@ -13,10 +13,11 @@ from torch import Tensor
 
 from mmgan.config import Config
 from mmgan.data.dataset import Dataset, Draw
+from mmgan.data.fingerprints import content_of
 from mmgan.data.text_sources import TextFolder, TextSource
 from mmgan.data.token_rows import TokenRows
 from mmgan.data.tokenizers import Tokenizer, suitable_kind, train_tokenizer
-from mmgan.data.tree import list_skipped
+from mmgan.data.tree import list_others, list_skipped
 from mmgan.errors import DataError
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class TextData(Dataset):
         self._kept = TokenRows(self.tokenizer, kept, config.length, lambda done: report(len(training) + done))
         #: How many of the texts to train on were cut.
         self.cut = self._training.cut
+        self.fingerprint = content_of(source)
         #: The share of UNKNOWN among the tokens that are held out.
         self.unknown = self._kept.unknown
         self.description = _describe(self, source, config, self._training.lengths, len(kept))
@@ -172,8 +174,7 @@ def _held_out(distinct: list[str], config: TextConfig) -> set[str]:
 def _missing(source: TextSource) -> str:
     """Write what was read and what was not: ``"; 2 skipped: a.txt (empty file), …; 5 blank lines"``."""
     blank = f"; {source.blank:,} blank line{'s' * (source.blank > 1)}" if source.blank else ""
-    others = f"; {source.others:,} other files" if source.others else ""
-    return f"{_columns(source)}{list_skipped(source.skipped)}{blank}{others}"
+    return f"{_columns(source)}{list_skipped(source.skipped)}{blank}{list_others(source)}"
 
 
 def _columns(source: TextSource) -> str:
