@@ -155,8 +155,9 @@ def exit_codes() -> str:
         sentence = text.get(error.__name__) or markdown((inspect.getdoc(error) or "").splitlines()[0])
         rows.append((str(error.exit_code), f"`{error.code}`", sentence))
     rows.append((str(errors.INTERNAL_BUG), "`internal`", "A bug of mmgan's or of a plugin's."))
+    rows.append(("129", "`interrupted`", "Stopped by SIGHUP (its terminal or SSH session was closed)."))
     rows.append(("130", "`interrupted`", "Stopped by SIGINT (Ctrl-C)."))
-    rows.append(("143", "", "Stopped by SIGTERM (`kill`)."))
+    rows.append(("143", "`interrupted`", "Stopped by SIGTERM (`kill`)."))
     return table(("exit code", "`code` in JSON", "meaning"), rows)
 
 

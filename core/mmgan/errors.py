@@ -18,8 +18,6 @@ Anything else that escapes is a bug of ours and ends with exit code 70.
 from __future__ import annotations
 
 import difflib
-import errno
-import os
 import re
 import signal
 from collections.abc import Iterable
@@ -133,7 +131,8 @@ def foreseen(error: BaseException) -> MmganError | None:
             "run up from its last checkpoint.",
         )
     if isinstance(error, OSError) and error.strerror:
-        return _refused(error)
+        where = f": {str(error.filename)!r}" if error.filename else ""
+        return MmganError(f"{error.strerror}{where}.")
     if isinstance(error, ValueError) and text.startswith("Expected more than 1 value per channel"):
         return ConfigError(
             f"Batch norm can't learn from one value per channel: {text[0].lower()}{text[1:]}.",
@@ -160,23 +159,6 @@ def _asked(text: str) -> str:
     """Return what was asked for, without the place in torch's sources, or the whole text."""
     found = re.search(r"tried to allocate (\d+) bytes", text)
     return f"{int(found[1]):,} bytes were asked for." if found else text
-
-
-def _refused(error: OSError) -> MmganError:
-    """Return what the system refused."""
-    where = f": {str(error.filename)!r}" if error.filename else ""
-    hint = ""
-    if error.errno == errno.ENOENT and not _in_a_folder():
-        hint = "The folder in which this was started is gone: change to another."
-    return MmganError(f"{error.strerror}{where}.", hint=hint)
-
-
-def _in_a_folder() -> bool:
-    try:
-        os.getcwd()
-    except OSError:
-        return False
-    return True
 
 
 def exit_code(error: BaseException) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -35,7 +36,7 @@ class ImageTaskConfig(ImageConfig):
     @field_validator("inception_weights")
     @classmethod
     def _wherever_it_is_evaluated(cls, value: str) -> str:
-        return str(Path(value).expanduser().absolute()) if value else ""
+        return str(Path(os.path.expanduser(value)).absolute()) if value else ""
 
 
 class ImageTask(Task):

@@ -314,7 +314,7 @@ def _remedy(plugin: Plugin) -> str:
 
 def _folder_of_environment() -> Path | None:
     folder = os.environ.get("MMGAN_PLUGINS_DIR")
-    return Path(folder).expanduser() if folder else None
+    return Path(os.path.expanduser(folder)) if folder else None
 
 
 def _plugin_of(point: EntryPoint) -> Plugin:

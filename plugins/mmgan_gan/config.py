@@ -74,7 +74,7 @@ class GANConfig(ImageTaskConfig, ObjectiveConfig):
     def _batches_have_statistics(self) -> GANConfig:
         if self.batch_norm and self.batch_size == 1 and not self.sync_batch_norm:
             raise ValueError(
-                "batch_size = 1: batch norm in G needs at least 2 examples in a batch, or batch_norm=false"
+                "batch_size = 1: batch norm in G needs batches of at least 2; or set batch_norm=false"
             )
         return self
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,16 +46,6 @@ def test_batch_norm_of_one_value() -> None:
     assert isinstance(error, ConfigError)
     assert "torch.Size([1, 3])" in error.message
     assert "--batch-size" in error.hint
-
-
-def test_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    error = foreseen(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
-    assert error is not None
-    assert "is gone" in error.hint
 
 
 @pytest.mark.parametrize(

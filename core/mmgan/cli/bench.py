@@ -39,7 +39,7 @@ from mmgan.cli.training import preparing
 @click.option("--stage", default="", metavar="NAME", help="Which stage to measure; by default the last.")
 @click.option(
     "--warmup",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 10**6),
     default=3,
     show_default=True,
     metavar="N",
@@ -47,7 +47,7 @@ from mmgan.cli.training import preparing
 )
 @click.option(
     "--rounds",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 10**6),
     default=7,
     show_default=True,
     metavar="N",

@@ -72,6 +72,12 @@ def build(session: Session) -> CommandLine:
         mmgan sample runs/dcgan-001    generates from what was trained
         """
         session.verbose = session.verbose or verbose
+        try:
+            os.getcwd()
+        except OSError:  # Libraries end the process, and say something else.
+            raise UsageError(
+                "The folder in which this was started is gone.", hint="Change to another: cd ~"
+            ) from None
 
     for module in COMMANDS:
         group.add_command(_reserving(module.command))

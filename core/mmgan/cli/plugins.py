@@ -62,7 +62,9 @@ def command(context: click.Context, as_json: bool) -> None:
     metavar="PATTERN",
     help="Parameters that rightly never get a gradient, such as 'G.head.*'; may be repeated.",
 )
-@click.option("--ranks", type=click.IntRange(1), default=1, metavar="N", help="Let N processes train it too.")
+@click.option(
+    "--ranks", type=click.IntRange(1, 64), default=1, metavar="N", help="Let N processes train it too."
+)
 @json_option
 @click.pass_context
 def check(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
@@ -18,6 +19,10 @@ def sound() -> Iterator[None]:
     its terminal may be gone, or its disk full, and a run that is told of there must be saved all the same.
     """
     _open_closed()
+    for name in ("COLUMNS", "LINES"):
+        # Rich takes for a number what is none, such as "²".
+        if not re.fullmatch("[0-9]{1,9}", os.environ.get(name, "0")):
+            del os.environ[name]
     before = sys.stderr
     sys.stderr = _Talk(before)
     try:
@@ -62,8 +67,8 @@ def _open_closed() -> None:
             # The system gives the lowest number that is free: this one, since those before it are taken.
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
-            # It serves as long as the process does.
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="replace"))  # noqa: SIM115
+            stream = os.fdopen(number, mode, encoding="utf-8", errors="replace", closefd=False)
+            setattr(sys, name, stream)
 
 
 def _finish(stream: TextIO) -> None:

@@ -57,7 +57,7 @@ class ImageConfig(Config):
     @field_validator("data_root")
     @classmethod
     def _wherever_it_is_resumed(cls, value: str) -> str:
-        return str(Path(value).expanduser().absolute())
+        return str(Path(os.path.expanduser(value)).absolute())
 
     @field_validator("background")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -70,7 +71,7 @@ class PairConfig(ImageConfig):
     @field_validator("data_b")
     @classmethod
     def _b_wherever_it_is_resumed(cls, value: str) -> str:
-        return str(Path(value).expanduser().absolute()) if value else ""
+        return str(Path(os.path.expanduser(value)).absolute()) if value else ""
 
     @model_validator(mode="after")
     def _agree(self) -> PairConfig:

@@ -227,7 +227,8 @@ def _group(reason: str, names: list[str], counted: bool) -> str:
     inside = [name[len(folder) + 1 if folder else 0 :] for name in names[:_SHOWN]]
     listed = ", ".join(map(printable, inside))
     place = f"in {printable(folder)}: " if folder else ""
-    return f"{f'{len(names):,} x ' if counted else ''}{reason} ({place}{listed}{', …' if len(names) > _SHOWN else ''})"
+    count = f"{len(names):,} x " if counted else ""
+    return f"{count}{reason} ({place}{listed}{', …' if len(names) > _SHOWN else ''})"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -182,6 +183,33 @@ def test_a_reader_who_left_is_no_traceback() -> None:
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_working_folder_that_is_gone(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = cli("run", "--plugin", "gan")
+    assert (result.code, result.out) == (2, "")
+    assert "The folder in which this was started is gone." in result.err
+    assert cli("--help").code == 0
+
+
+def test_a_home_folder_that_is_not_known(cli: Any) -> None:
+    for call in (["resume", "~nobody-here/x"], ["run", "--plugin", "gan", "--data", "~nobody-here/x"]):
+        result = cli(*call)
+        assert result.code in (4, 5)
+        assert "~nobody-here/x" in result.err
+    settings = ("data_root=~nobody-here/x", "inception_weights=~nobody-here/x", "data=/absent")
+    assert cli("run", "--plugin", "gan", *[word for item in settings for word in ("--set", item)]).code == 4
+
+
+def test_a_terminal_of_no_size(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for width in ("0", "-1", "²", "9" * 5000):
+        monkeypatch.setenv("COLUMNS", width)
+        assert cli("run", "--help").code == 0
+        assert os.environ.get("COLUMNS", "0") == "0"
 
 
 # --- Plugins ---

@@ -72,7 +72,7 @@ def test_packs_must_fill_a_batch() -> None:
 
 
 def test_batch_norm_needs_a_batch() -> None:
-    with pytest.raises(ValidationError, match=r"batch_size = 1: batch norm in G needs at least 2 examples"):
+    with pytest.raises(ValidationError, match=r"batch_size = 1: batch norm in G needs batches of at least 2"):
         GANConfig(plugin="gan", batch_size=1)
     assert GANConfig(plugin="gan", batch_size=1, batch_norm=False).batch_size == 1
 
