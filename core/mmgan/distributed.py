@@ -16,7 +16,10 @@ import functools
 import hashlib
 import os
 import pickle
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +40,10 @@ T = TypeVar("T")
 
 #: Seconds that a rank waits for the others, who may be evaluating, before it gives up.
 TIMEOUT = 600.0
+#: Seconds between two signs of life that a rank gives, and between two questions for what another has told.
+_BEAT, _LOOK = 1.0, 0.1
+#: Seconds that a wait may take longer before it is cut off from outside, so that its own error comes first.
+_GRACE = 2.0
 #: What rank 0 says in :meth:`Ranks.meet` when it wants the others' state; greater than every signal's number.
 _SAVING = 1000
 
@@ -100,63 +107,124 @@ class Group(Ranks):
         self._shared = 0
         # Tensors on a GPU are added up by NCCL, and all else, as the words of `meet`, by gloo on the CPU.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        patience = timedelta(seconds=self.timeout)
+
+        def connect() -> Any:
+            store, _, _ = next(rendezvous("env://", timeout=patience))
+            dist.init_process_group(
+                backend, store=store, rank=self.rank, world_size=self.world, timeout=patience
+            )
+            return store
+
         try:
             self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
             self.local_rank = int(os.environ.get("LOCAL_RANK", self.rank))
             with self._reaching_others():
-                self._store, _, _ = next(rendezvous("env://"))
-                dist.init_process_group(
-                    backend,
-                    store=self._store,
-                    rank=self.rank,
-                    world_size=self.world,
-                    timeout=timedelta(seconds=self.timeout),
-                )
+                self._store = _aside(connect, self.timeout + _GRACE)
         except ValueError as error:
             raise UsageError(
                 f"RANK and WORLD_SIZE ask for several processes, but: {_line(error)}",
                 hint="Start them by torchrun, or unset WORLD_SIZE to train in one process.",
             ) from None
-        atexit.register(dist.destroy_process_group)
+        threading.Thread(target=self._beat, daemon=True).start()
+        atexit.register(self._end)
 
-    # While a run is opened.
+    # While a run is opened. To decode a large data set may take longer than any wait in training should. So
+    # the ranks tell each other by the store, and wait as long as the one that works shows signs of life.
 
     def share(self, work: Callable[[], T]) -> T:
         """Do something on rank 0 only, and give what it returns, or its error, to every rank.
 
-        It goes by the store, where waiting has an end only if rank 0 dies: to decode a large data set may
-        take longer than any wait in training should.
+        Raises:
+            MmganError: Rank 0 failed, has ended, or shows no sign of life.
         """
         self._shared += 1
         key = f"mmgan/{self._shared}"
-        if self.rank:
-            with self._reaching_others():
-                self._store.wait([key], timedelta(days=7))
-                text = self._store.get(key)
-            result, error = pickle.loads(base64.b64decode(text))
-            if error is not None:
-                raise error
-            return result  # type: ignore[no-any-return]
+        result: T = self._hear(0, key) if self.rank else self._tell(key, work)
+        return result
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """Do something on rank 0 and then on the others, who find in the cache what rank 0 put there.
+
+        Raises:
+            MmganError: Another rank failed, has ended, or shows no sign of life.
+        """
+        begin = self._shared
+        others = {rank: f"mmgan/{begin + 1}/{rank}" for rank in range(1, self.world)}
+        results: list[T] = []
+
+        def follow() -> None:
+            self.share(lambda: None)
+            results.append(work())
+
+        try:
+            if self.rank:
+                # What ends this rank while it waits for the first is told too.
+                self._tell(others[self.rank], follow)
+            else:
+                self.share(lambda: results.append(work()))
+            # Nobody begins to train, where waiting has an end, before the last is ready.
+            self.share(lambda: [self._hear(rank, key) for rank, key in others.items()] and None)
+        finally:
+            self._shared = begin + 2  # On all ranks, wherever it failed.
+        return results[0]
+
+    def _tell(self, key: str, work: Callable[[], T]) -> T:
+        """Do something, and tell the others what it returns or that it failed."""
         try:
             result = work()
         except BaseException as error:  # An interrupt too: nobody shall wait for what will not come.
-            told = f"Rank 0 failed: {type(error).__name__}: {_line(error)}".rstrip(": ")
-            self._tell(key, (None, foreseen(error) or MmganError(told)))
+            told = f"Rank {self.rank} failed: {type(error).__name__}: {_line(error)}".rstrip(": ")
+            with contextlib.suppress(RuntimeError, TimeoutError):
+                self._put(key, (None, foreseen(error) or MmganError(told)))
             raise
-        self._tell(key, (result, None))
+        with self._reaching_others():
+            self._put(key, (result, None))
         return result
 
-    def _tell(self, key: str, outcome: tuple[Any, MmganError | None]) -> None:
-        self._store.set(key, base64.b64encode(pickle.dumps(outcome)).decode())
+    def _put(self, key: str, outcome: tuple[Any, MmganError | None]) -> None:
+        text = base64.b64encode(pickle.dumps(outcome)).decode()
+        self._ask(lambda: self._store.set(key, text))
 
-    def in_turn(self, work: Callable[[], T]) -> T:
-        """Do something on rank 0 and then on the others, who find in the cache what rank 0 put there."""
-        if self.rank:
-            self.share(lambda: None)
-            return work()
-        results: list[T] = []
-        self.share(lambda: results.append(work()))
-        return results[0]
+    def _hear(self, rank: int, key: str) -> Any:
+        """Wait for what another rank tells, and return it, or raise its error."""
+        beats, since = -1, time.monotonic()
+        with self._reaching_others():
+            while not self._ask(lambda: self._store.check([key])):
+                latest = self._ask(lambda: self._store.add(f"mmgan/beats/{rank}", 0))
+                if latest != beats:
+                    beats, since = latest, time.monotonic()
+                elif self._ask(lambda: self._store.check([f"mmgan/ended/{rank}"])):
+                    raise RuntimeError(f"rank {rank} has ended")
+                elif time.monotonic() - since > self.timeout:
+                    raise TimeoutError(f"rank {rank} shows no sign of life")
+                time.sleep(_LOOK)
+            text = self._ask(lambda: self._store.get(key))
+        result, error = pickle.loads(base64.b64decode(text))
+        if error is not None:
+            raise error
+        return result
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Ask the store, which may be in the process of a rank that has been stopped and does not answer."""
+        return _aside(question, self.timeout)
+
+    def _beat(self) -> None:
+        """Show the others that this process is there, as long as it is."""
+        with contextlib.suppress(RuntimeError):  # The store has gone with its process, or this one ends.
+            while True:
+                self._store.add(f"mmgan/beats/{self.rank}", 1)
+                time.sleep(_BEAT)
+
+    def _end(self) -> None:
+        """Tell the others that this process ends; none of it may hold it up."""
+
+        def leave() -> None:
+            self._store.set(f"mmgan/ended/{self.rank}", "")
+            dist.destroy_process_group()
+
+        with contextlib.suppress(RuntimeError, TimeoutError):
+            _aside(leave, _GRACE)
 
     def hooks(self, hook: Any) -> Any:
         """Return the hooks that this rank calls: on rank 0 all."""
@@ -209,8 +277,7 @@ class Group(Ranks):
             for tensor in module.state_dict().values():
                 # gloo wants it contiguous, which channels-last weights are not.
                 values = tensor.detach().contiguous()
-                with self._reaching_others():
-                    dist.broadcast(values, 0)
+                self._exchange(values, lambda tensor: dist.broadcast(tensor, 0, async_op=True))
                 tensor.detach().copy_(values)
 
     @torch.no_grad()
@@ -238,8 +305,7 @@ class Group(Ranks):
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flags = torch.tensor(present, dtype=torch.float32).to(loss.device, non_blocking=True)
         flat = torch.cat([loss.detach().reshape(1), flags, *(g.flatten() for g in gradients)])
-        with self._reaching_others():
-            dist.all_reduce(flat)
+        self._exchange(flat, lambda tensor: dist.all_reduce(tensor, async_op=True))
         flat /= self.world
         head, *parts = torch.split(flat, [1 + len(present), *(g.numel() for g in gradients)])
         views = [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
@@ -256,29 +322,48 @@ class Group(Ranks):
         Here the others are while rank 0 samples, evaluates and saves, and here it asks them for their state.
         """
         while (word := self._greatest(run.stop_signal)) == _SAVING:
-            with self._reaching_others():
-                dist.gather_object(run.own_state())
+            self._gather(run.own_state())
         return word
 
     def gather(self, state: Any) -> list[Any]:
         """Return what the other ranks, who are in :meth:`meet`, give as their :meth:`Run.own_state`."""
         self._greatest(_SAVING)
         states: list[Any] = [None] * self.world
-        with self._reaching_others():
-            dist.gather_object(state, states)
+        self._gather(state, states)
         return states[1:]
+
+    def _gather(self, state: Any, states: list[Any] | None = None) -> None:
+        with self._reaching_others():
+            # Two exchanges, of the lengths and of what is that long.
+            _aside(lambda: dist.gather_object(state, states), 2 * self.timeout + _GRACE)
 
     def _greatest(self, number: int) -> int:
         word = torch.tensor(number)
-        with self._reaching_others():
-            dist.all_reduce(word, dist.ReduceOp.MAX)
+        self._exchange(word, lambda tensor: dist.all_reduce(tensor, dist.ReduceOp.MAX, async_op=True))
         return int(word)
+
+    def _exchange(self, tensor: Tensor, begin: Callable[[Tensor], Any]) -> None:
+        """Begin an exchange of a tensor with all ranks and wait for its end; on a GPU, until it is queued.
+
+        Not in one wait, inside of which no signal is heard: the second shall leave at once.
+        """
+        with self._reaching_others():
+            work = begin(tensor)
+            waiting = () if tensor.is_cuda else (timedelta(seconds=_BEAT),)
+            while True:
+                try:
+                    work.wait(*waiting)
+                except RuntimeError:
+                    if waiting and not work.is_completed():
+                        continue
+                    raise
+                return
 
     @contextlib.contextmanager
     def _reaching_others(self) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as error:
+        except (RuntimeError, TimeoutError) as error:
             raise MmganError(
                 f"Rank {self.rank} of {self.world} lost the others: one has ended, or did not answer within "
                 f"{self.timeout:g} seconds ({_line(error)}).",
@@ -318,6 +403,29 @@ def _timeout() -> float:
         if float(text) > 0:
             return float(text)
     raise ConfigError(f"MMGAN_RANK_TIMEOUT = {text!r} is no number of seconds greater than 0.")
+
+
+def _aside(work: Callable[[], T], seconds: float) -> T:
+    """Do what may wait for another process, in a thread that is left behind where it takes too long.
+
+    The thread that calls hears signals meanwhile, which it would not inside of torch.
+
+    Raises:
+        TimeoutError: It has taken longer than that many seconds.
+    """
+    outcome: Future[T] = Future()
+
+    def call() -> None:
+        try:
+            outcome.set_result(work())
+        except Exception as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        return outcome.result(seconds)
+    except TimeoutError as error:
+        raise TimeoutError(_line(error) or f"no answer within {seconds:g} seconds") from None
 
 
 def _line(error: BaseException) -> str:

@@ -26,12 +26,12 @@ from toys import GAMES, Games, Toy, everything, mlp, toy_run
 
 import mmgan
 from mmgan import ConfigError, DivergedError, Phase, Player, Stage, UsageError, distributed, hookimpl
-from mmgan.checkpoint import write_atomically
 from mmgan.cli import main
 from mmgan.distributed import Group, Ranks
 from mmgan.engine import train
 from mmgan.losses import adversarial_loss, gradient_penalty
 from mmgan.plugins import Plugins
+from mmgan.storage.files import write_text
 
 STEPS = 24
 #: The built-in games, small. SeqGAN's 24 steps go through all its stages: 6 of likelihood, 8 of D, the game.
@@ -296,7 +296,7 @@ def work(folder: Path) -> None:
     games(folder, rank, result)
     odds(folder, rank, result)
     cost(result)
-    write_atomically(folder / f"rank-{rank}.json", json.dumps(result))
+    write_text(folder / f"rank-{rank}.json", json.dumps(result))
 
     class Silent(Toy):
         def loss(self, phase: str, batch: Tensor, shared: Any) -> dict[str, Tensor]:
@@ -319,7 +319,8 @@ def environment(rank: int, port: int, cache: Path) -> dict[str, str]:
 
 def common(cache: Path) -> dict[str, str]:
     tests = str(Path(__file__).resolve().parents[1])
-    own = {"MMGAN_CACHE_DIR": str(cache), "PYTHONPATH": tests, "PYTHONFAULTHANDLER": "1"}
+    path = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
+    own = {"MMGAN_CACHE_DIR": str(cache), "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1"}
     return own | {"OMP_NUM_THREADS": "1"}
 
 
