@@ -226,6 +226,29 @@ def test_an_animation_gives_its_first_frame(tmp_path):
     assert colours(load(tmp_path)) == [RED, RED]
 
 
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+def test_an_animation_that_fades_in_gives_its_first_picture(tmp_path, suffix):
+    frames = [Image.new("RGB", (16, 16), WHITE)] * 2 + [halves(RED, BLUE)] * 2
+    options = {"lossless": True} if suffix == "webp" else {}
+    frames[0].save(
+        tmp_path / f"a.{suffix}",
+        save_all=True,
+        append_images=frames[1:],
+        duration=[50, 60, 70, 80],
+        **options,
+    )
+    Image.new("RGB", (16, 16), GREEN).save(tmp_path / f"b.{suffix}")
+    pixels = everything(load(tmp_path))[0]
+    assert pixels[:, 4, 0].tolist() == list(RED)
+    assert pixels[:, 4, 7].tolist() == list(BLUE)
+
+
+def test_mpo_of_a_phone_is_read(tmp_path):
+    for name in "ab":
+        save(tmp_path / f"{name}.mpo", RED, save_all=True, append_images=[Image.new("RGB", (16, 16), BLUE)])
+    assert [colour[0] > 250 for colour in colours(load(tmp_path))] == [True, True]
+
+
 # A folder of pictures.
 
 
@@ -294,6 +317,87 @@ def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path):
         (tmp_path / name).write_text("text")
     os.mkfifo(tmp_path / "pipe.png")
     assert load(tmp_path).description == "2 pictures at 8x8x3; 8 other files (1 .pdf)"
+
+
+def test_few_pictures_among_many_that_are_not_read_are_an_error(tmp_path):
+    for number in range(3):
+        save(tmp_path / f"{number}.png")
+    for number in range(20):
+        (tmp_path / f"IMG_{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(
+        DataError, match=r"3 pictures that are read, and more files that are not: 20 \.heic"
+    ) as caught:
+        load(tmp_path)
+    assert caught.value.exit_code == 4
+    assert "pip install pillow-heif" in caught.value.hint
+
+
+@pytest.mark.parametrize("suffix", ["svg", "CR2", "nef", "dng", "arw", "dcm", "jxl", "npy", "heif"])
+def test_pictures_that_are_not_read_are_named_with_what_to_do(tmp_path, suffix):
+    for name in "ab":
+        save(tmp_path / f"{name}.png")
+    (tmp_path / f"c.{suffix}").write_bytes(b"x")
+    with pytest.warns(UserWarning, match=rf"not read: 1 \.{suffix.lower()}\. To use them, \w+"):
+        data = load(tmp_path)
+    assert data.description == f"2 pictures at 8x8x3; 1 other files (1 .{suffix.lower()})"
+    for name in "ab":
+        (tmp_path / f"{name}.png").unlink()
+    with pytest.raises(DataError, match=rf"0 pictures .*: 1 \.{suffix.lower()}"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar", "7z", "rar", "mp4"])
+def test_archives_and_videos_are_no_pictures_but_named(tmp_path, suffix):
+    for name in "ab":
+        save(tmp_path / f"{name}.png")
+    for number in range(9):
+        (tmp_path / f"{number}.{suffix}").write_bytes(b"x")
+    with pytest.warns(UserWarning, match=r"unpack archives first|take frames out"):
+        assert len(load(tmp_path)) == 2
+    for name in "ab":
+        (tmp_path / f"{name}.png").unlink()
+    with pytest.raises(DataError) as caught:
+        load(tmp_path)
+    assert caught.value.hint.startswith(("Unpack", "Take"))
+
+
+def test_raw_photos_beside_their_copies_are_no_matter(tmp_path):
+    for name in "ab":
+        save(tmp_path / f"{name}.jpg")
+        (tmp_path / f"{name}.CR2").write_bytes(b"x")
+    assert len(load(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.jpg"])
+def test_a_heic_whatever_it_is_called(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    with pytest.raises(DataError, match=r"not a picture that is read: HEIC needs `pip install pillow-heif`"):
+        load(tmp_path / name)
+
+
+def test_heic_is_read_where_there_is_a_reader(tmp_path, monkeypatch):
+    registered = []
+    module = type(sys)("pillow_heif")
+    module.register_heif_opener = lambda: registered.append(True)
+    monkeypatch.setitem(sys.modules, "pillow_heif", module)
+    sources._formats.cache_clear()
+    sources._formats()
+    sources._formats.cache_clear()
+    assert registered == [True]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "empty"])
+def test_data_that_is_no_ordinary_file(tmp_path, kind):
+    path = tmp_path / "x.png"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path = Path("/dev/zero")
+        case "empty":
+            path.touch()
+    with pytest.raises(DataError, match="1 skipped: .*not an ordinary file|empty file"):
+        load(path)
 
 
 def test_links(tmp_path):

@@ -148,6 +148,78 @@ def test_two_folders(tmp_path, how, names, validation):
         assert is_negative(*data.validation(everything(data.validation_count)))
 
 
+@pytest.mark.parametrize(
+    ("names", "validation"),
+    [
+        (("TrainA", "TrainB"), ("TestA", "TestB")),
+        (("TRAIN_A", "TRAIN_B"), ("val_a", "val_b")),
+        (("trainA", "TRAINB"), ("valA", "valB")),
+        (("0_A", "0_B"), None),
+        (("a", "b"), None),
+        (("A", "b"), None),
+        (("A_train", "B_train"), ("A_test", "B_test")),
+        (("domain A", "domain B"), None),
+        (("train/A", "train/B"), None),
+        (("train/A", "train/B"), ("val/A", "val/B")),
+        (("Train/a", "Train/b"), ("Test/a", "Test/b")),
+    ],
+)
+@pytest.mark.parametrize("how", [open_pairs, open_unpaired])
+def test_two_folders_of_other_names(tmp_path, how, names, validation):
+    two_folders(tmp_path, *names)
+    if validation:
+        two_folders(tmp_path, *validation, count=3)
+    data = load(tmp_path, how)
+    assert (len(data), data.validation_count) == ((6, 3) if validation else (5, 1))
+    assert data.skipped == []
+    if how is open_pairs:
+        assert is_negative(*data.training(everything(len(data))))
+
+
+@pytest.mark.parametrize(
+    "names", [("0_A", "0_B", "1_A", "1_B"), ("trainA", "trainB", "train_a", "train_b"), ("A", "a", "B")]
+)
+def test_folders_that_may_be_either_are_listed(tmp_path, names):
+    for name in names:
+        save(tmp_path / name / "x.png", texture(0))
+    with pytest.raises(DataError, match="several folders that may be the two sides") as caught:
+        load(tmp_path)
+    assert all(repr(name) in caught.value.message for name in names)
+    assert "data_b" in caught.value.hint
+
+
+def test_known_names_go_before_others(tmp_path):
+    two_folders(tmp_path, "A", "B", count=3)
+    two_folders(tmp_path, "1_a", "1_b", count=4)
+    two_folders(tmp_path, "trainA", "trainB", count=6)
+    assert len(load(tmp_path)) == 5
+
+
+def test_folders_that_end_in_a_letter_by_chance(tmp_path):
+    aligned(tmp_path / "panda", 3)
+    aligned(tmp_path / "a", 3)
+    assert load(tmp_path).description.startswith("5 pairs (side by side)")
+
+
+def test_names_are_compared_whatever_their_capitals(tmp_path):
+    for number in range(4):
+        save_apart(tmp_path / "A" / f"IMG_{number}.PNG", tmp_path / "B" / f"img_{number}.bmp", number)
+    # Equal names go first.
+    save_apart(tmp_path / "A" / "x.png", tmp_path / "B" / "x.png", 5)
+    save(tmp_path / "B" / "X.png", texture(7))
+    data = load(tmp_path)
+    assert len(data) + data.validation_count == 5
+    assert reasons(data) == {"B/X.png": "no file of this name in A"}
+
+
+def test_a_side_that_is_not_read_is_an_error(tmp_path):
+    two_folders(tmp_path, count=3)
+    for number in range(9):
+        (tmp_path / "trainB" / f"{number}.heic").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"trainB' has 3 pictures that are read.*9 \.heic"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize("how", [open_pairs, open_unpaired])
 def test_data_and_data_b(tmp_path, how):
     two_folders(tmp_path, "x/same", "y/same")

@@ -56,11 +56,11 @@ def nested(tmp_path):
     """A folder with others in it, deeper than a path may be long; taken away, which few programs can."""
     here = Path.cwd()
     os.chdir(tmp_path)
-    for _ in range(3000):
+    for _ in range(2100):
         os.mkdir("d")
         os.chdir("d")
     yield tmp_path
-    for _ in range(3000):
+    for _ in range(2100):
         os.chdir("..")
         os.rmdir("d")
     os.chdir(here)
