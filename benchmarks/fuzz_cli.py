@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--lines", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="number of the first line")
     parser.add_argument("--only", type=int, help="call this line only, and show what it prints")
-    parser.add_argument("--patience", type=float, default=60.0, help="seconds that a line may take")
+    parser.add_argument("--patience", type=float, default=120.0, help="seconds that a line may take")
     arguments = parser.parse_args()
     for name in [name for name in os.environ if name.startswith("MMGAN_")]:
         del os.environ[name]
@@ -80,6 +80,8 @@ def fuzz(place: Path, arguments: argparse.Namespace) -> int:
             print(
                 "".join(f"  | {text[:300]}\n" for text in err.splitlines()[-6 if wrong else 0 :]), flush=True
             )
+        if sum(codes.values()) % 100 == 0:
+            print(f"{sum(codes.values())} lines, {faults} faults", file=sys.stderr)
     spent = time.monotonic() - start
     ended = ", ".join(f"{count} with {code}" for code, count in sorted(codes.items()))
     print(

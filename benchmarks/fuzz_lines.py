@@ -130,7 +130,9 @@ class Grammar:
             line.words = [kind, *self.arguments(kind, task), *self.options(kind, 0.15)]
         if self.random.random() < 0.1:
             task = self.random.choice(list(TINY))
-            name = self.random.choice(list(self.configs[task].model_fields))
+            name = self.random.choice(
+                sorted({*self.configs[task].model_fields} - {"compile", "convolutions"})
+            )
             value = self.value(task, name).replace("\0", "")
             line.environment[f"MMGAN_{name.upper()}"] = value
         if self.random.random() < 0.05:
@@ -147,7 +149,8 @@ class Grammar:
                 settings |= {"size": "32", "batch_size": "2", "d_layers": "2"}
         for _ in range(self.random.choice([0, 0, 1, 1, 1, 1, 2])):
             name = self.random.choice(list(self.configs[task].model_fields))
-            if name != "plugin":
+            # Compiling and tuning take minutes, and are right or wrong whatever else is given.
+            if name not in ("plugin", "compile", "convolutions"):
                 settings[name] = self.value(task, name)
         line.words = ["run", "--plugin", task]
         if self.random.random() < 0.15:
@@ -199,7 +202,8 @@ class Grammar:
             command = command.commands[name]
         words = []
         for parameter in command.params:
-            if not isinstance(parameter, click.Option) or self.random.random() > share:
+            slow = parameter.name in ("compile", "convolutions")
+            if slow or not isinstance(parameter, click.Option) or self.random.random() > share:
                 continue
             words.append(self.random.choice(parameter.opts))
             if not parameter.is_flag:
