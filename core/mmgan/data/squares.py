@@ -149,7 +149,10 @@ class Decoder:
             return to_squares(image, self._look, bits)
         check_size(image, self._look.channels)
         with self._share(needed if known else max(needed, _UNKNOWN)), self._process() as process:
-            return process.decode(path, self._look, bits)
+            squares = process.decode(path, self._look, bits)
+        if isinstance(squares, str):
+            raise ValueError(squares)
+        return squares
 
     @contextlib.contextmanager
     def _share(self, needed: int) -> Iterator[None]:
@@ -173,7 +176,7 @@ class Decoder:
         try:
             yield process
         except BaseException:
-            # Whatever went wrong: a new one has its memory whole, and nothing left in its pipes.
+            # It broke down, or was interrupted: a new one has nothing left in its pipes.
             process.close()
             raise
         self._idle.append(process)
@@ -222,8 +225,12 @@ class _Process:
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
 
-    def decode(self, path: str, look: Look, bits: int) -> Squares:
-        """Decode a file; raises ValueError with the reason where that can't be done."""
+    def decode(self, path: str, look: Look, bits: int) -> Squares | str:
+        """Decode a file, or return the reason why that can't be done.
+
+        Raises:
+            ValueError: The process broke down.
+        """
         question, answer = self._process.stdin, self._process.stdout
         assert question is not None
         assert answer is not None
@@ -234,7 +241,7 @@ class _Process:
         except (OSError, ValueError) as error:
             raise ValueError("its decoder broke down") from error
         if "problem" in header:
-            raise ValueError(header["problem"])
+            return str(header["problem"])
         pixels = []
         for shape in header["shapes"]:
             data = answer.read(int(np.prod(shape)))
