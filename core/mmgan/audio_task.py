@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +15,7 @@ from mmgan.data.waveforms import without_rumble
 from mmgan.errors import ConfigError
 from mmgan.latents import closed_walk, slerp
 from mmgan.metrics.audio import DIMENSIONS, audio_scores
-from mmgan.samples import AudioSamples
+from mmgan.samples import AudioSamples, Samples
 from mmgan.task import Task
 
 #: Samples that are generated at once: enough to keep two cores busy, little enough for their memory.
@@ -68,11 +69,20 @@ class AudioTask(Task):
 
     def sample(self, n: int) -> AudioSamples:
         """Generate ``n`` sounds, to be shown beside some of the data where that is open."""
-        real = None
-        if self.run.data_is_open:
-            dataset: AudioData = self.run.dataset
-            real = dataset.sounds(_chosen(len(dataset), SHOWN))
-        return self._samples(self.latents(n), real)
+        return self._samples(self.latents(n), self._real())
+
+    def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
+        """Generate ``n`` sounds, 32 at a time."""
+        real = self._real()
+        for latents in torch.split(self.latents(n), CHUNK):
+            yield self._samples(latents, real)
+
+    def _real(self) -> Tensor | None:
+        """Return some sounds of the data, where it is open."""
+        if not self.run.data_is_open:
+            return None
+        dataset: AudioData = self.run.dataset
+        return dataset.sounds(_chosen(len(dataset), SHOWN))
 
     def interpolate(self, n: int) -> AudioSamples:
         """Generate ``n`` sounds along a closed walk over the sphere that Gaussian latents lie near."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +16,7 @@ from mmgan.errors import ConfigError
 from mmgan.latents import closed_walk, slerp
 from mmgan.metrics.features import Features, Inception, PooledPixels, RandomFeatures
 from mmgan.metrics.image import image_scores
-from mmgan.samples import ImageSamples
+from mmgan.samples import ImageSamples, Samples
 from mmgan.task import Task
 
 #: Samples that are generated at once: enough to keep two cores busy, little enough for their memory.
@@ -77,6 +78,11 @@ class ImageTask(Task):
     def sample(self, n: int) -> ImageSamples:
         """Generate ``n`` pictures."""
         return ImageSamples(self.generate(self.latents(n)))
+
+    def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
+        """Generate ``n`` pictures, 256 at a time."""
+        for latents in torch.split(self.latents(n), CHUNK):
+            yield ImageSamples(self.generate(latents))
 
     def interpolate(self, n: int) -> ImageSamples:
         """Generate ``n`` pictures along a closed walk over the sphere that Gaussian latents lie near."""

@@ -300,12 +300,42 @@ class Run:
         Raises:
             UsageError: There is a prompt, and the task takes none.
         """
-        if prompt and type(self.task).complete is Task.complete:
-            raise UsageError(f"{self.config.plugin} takes no prompts.")
+        self._check_prompt(prompt)
         return self.aside(
             lambda: self.task.complete(n, prompt) if prompt else self.task.sample(n),
             _SAMPLE_SEED if seed is None else seed,
         )
+
+    def sample_chunks(self, n: int, seed: int | None = None, prompt: str = "") -> Iterator[Samples]:
+        """Generate what :meth:`sample` does chunk by chunk, so that not all of it is in memory at once.
+
+        A chunk is computed when it is asked for. In between, and when no more are asked for, nothing of the
+        run is changed.
+
+        Raises:
+            UsageError: There is a prompt, and the task takes none.
+        """
+        self._check_prompt(prompt)
+        task_class = type(self.task) if _has_own_chunks(type(self.task)) else Task
+        chunks = iter(task_class.sample_chunks(self.task, n, prompt))
+        return self._one_by_one(chunks, n, self._side(_SAMPLE_SEED if seed is None else seed))
+
+    def _one_by_one(self, chunks: Iterator[Samples], n: int, side: rng.Aside) -> Iterator[Samples]:
+        """Compute each chunk aside, and tell it which of the ``n`` samples it holds."""
+        done = 0
+        while True:
+            with self._apart(side):
+                samples = next(chunks, None)
+            if samples is None:
+                return
+            if len(samples) != n:
+                samples.offset, samples.total = done, n
+            done += len(samples)
+            yield samples
+
+    def _check_prompt(self, prompt: str) -> None:
+        if prompt and type(self.task).complete is Task.complete:
+            raise UsageError(f"{self.config.plugin} takes no prompts.")
 
     def interpolate(self, n: int, seed: int | None = None) -> Samples:
         """Generate ``n`` samples along a walk through latent space.
@@ -340,15 +370,23 @@ class Run:
             work: Called once, without gradients; what it returns is returned.
             seed: The same seed gives the same randomness; training is not disturbed.
         """
+        with self._apart(self._side(seed)):
+            return work()
+
+    def _side(self, seed: int) -> rng.Aside:
+        # Hashed, so that no seed asked for repeats the randomness of training.
+        text = f"{seed}/{self.config.seed}".encode()
+        own = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
+        return rng.Aside(own, self.device.torch)
+
+    @contextmanager
+    def _apart(self, side: rng.Aside) -> Iterator[None]:
         modes = [(m, m.training) for p in self.players.values() for m in p.module.modules()]
         try:
             for module, _ in modes:
                 module.training = False
-            # Hashed, so that no seed asked for repeats the randomness of training.
-            text = f"{seed}/{self.config.seed}".encode()
-            own = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
-            with rng.isolated(own, self.device.torch), torch.no_grad():
-                return work()
+            with side.drawn(), torch.no_grad():
+                yield
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -617,6 +655,13 @@ def read_best(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return best if isinstance(best, dict) else {}
+
+
+def _has_own_chunks(task_class: type[Task]) -> bool:
+    """Whether a task's chunks are of the class that says how it samples, or of a later one."""
+    ways = ("sample", "complete", "sample_chunks")
+    latest = next(base for base in task_class.__mro__ if any(way in vars(base) for way in ways))
+    return "sample_chunks" in vars(latest)
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from mmgan.data.tokenizers import UNKNOWN
 from mmgan.metrics.text import References, bleu, self_bleu, text_scores
 from mmgan.samples import Tradeoff
 from mmgan_seqgan.oracle import nll
-from mmgan_seqgan.rollouts import generate
+from mmgan_seqgan.rollouts import generate_in_parts
 
 if TYPE_CHECKING:
     from mmgan_seqgan.networks import Generator
@@ -107,8 +108,15 @@ def write(
     task: SeqGAN, generator: Generator, n: int, temperature: float, prompt: Sequence[int] = ()
 ) -> Tensor:
     """Let a generator write ``n`` sequences for people, without the token of what is unknown: (n, length)."""
+    return torch.cat(list(write_in_parts(task, generator, n, temperature, prompt)))
+
+
+def write_in_parts(
+    task: SeqGAN, generator: Generator, n: int, temperature: float, prompt: Sequence[int] = ()
+) -> Iterator[Tensor]:
+    """Yield what :func:`write` returns, in parts."""
     without = UNKNOWN if task.ends else None
-    return generate(generator, n, task.config.length, task.ends, temperature, prompt, without)
+    return generate_in_parts(generator, n, task.config.length, task.ends, temperature, prompt, without)
 
 
 def decoded(task: SeqGAN, tokens: Tensor) -> list[str]:

@@ -5,13 +5,14 @@ Adversarial Networks*.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from mmgan import ImageSamples, Phase, Player, Stage
+from mmgan import ImageSamples, Phase, Player, Samples, Stage, Task
 from mmgan.data.pairs import UnpairedData, open_unpaired
 from mmgan.metrics.features import RandomFeatures
 from mmgan.metrics.image import image_scores
@@ -117,12 +118,16 @@ class CycleGAN(TranslationTask):
         """Return the generator of that direction."""
         return self.run.players["G"].sampler[direction]
 
-    def sample(self, n: int) -> ImageSamples:
-        """Translate up to ``n`` validation pictures of each side: A | as B | back | B | as A | back."""
-        a, b = self.validation(n)
+    def translated(self, a: Tensor, b: Tensor) -> ImageSamples:
+        """Show pictures of each side as strips of A | as B | back | B | as A | back."""
         fake_b, fake_a = self.translate(a, "AtoB"), self.translate(b, "BtoA")
         back_a, back_b = self.translate(fake_b, "BtoA"), self.translate(fake_a, "AtoB")
         return strips(a, fake_b, back_a, b, fake_a, back_b)
+
+    def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
+        """Translate in chunks; with noise, which is drawn network by network, all together."""
+        noisy = self.config.dropout == "always"
+        return Task.sample_chunks(self, n) if noisy else super().sample_chunks(n)
 
     def evaluate(self, n: int) -> dict[str, float]:
         """Score the translations of up to ``n`` pictures of each side (0: at most 1,000).
