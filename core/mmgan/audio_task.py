@@ -12,9 +12,9 @@ from torch import Tensor
 from mmgan.config import Config
 from mmgan.data.sounds import AudioConfig, AudioData
 from mmgan.data.waveforms import without_rumble
-from mmgan.errors import ConfigError
 from mmgan.latents import closed_walk, slerp
 from mmgan.metrics.audio import DIMENSIONS, audio_scores
+from mmgan.metrics.scores import check_best
 from mmgan.samples import AudioSamples, Samples
 from mmgan.task import Task
 
@@ -47,15 +47,11 @@ class AudioTask(Task):
         """Open the sounds: (batch, channels, length) in [-1, 1].
 
         Raises:
-            ConfigError: The run is to be evaluated, and there are too few sounds for it.
+            ConfigError: The run is to be evaluated, and there are too few sounds for its best score.
         """
         data = AudioData(self.run.open_data("sounds"), self.config, progress=self.run.progress)
-        if self.config.evaluate_every and len(data) <= DIMENSIONS:
-            raise ConfigError(
-                f"evaluate_every = {self.config.evaluate_every}: a Fréchet distance on log-mel statistics "
-                f"needs more than {DIMENSIONS} sounds, and the data has {len(data)}.",
-                hint="Train with --set evaluate_every=0, or on more sounds.",
-            )
+        if self.best_score.startswith("frechet_"):
+            check_best(self, len(data), DIMENSIONS, "sound")
         return data
 
     def latents(self, n: int) -> Tensor:

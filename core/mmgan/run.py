@@ -350,11 +350,25 @@ class Run:
     def evaluate(self, n: int = 0) -> dict[str, float]:
         """Score ``n`` samples by the task's metrics; 0 lets the task choose.
 
+        Returns:
+            The scores; of a task of ours with a dict ``missing``: names of scores that can't be had, each
+            with the reason, mostly that there are too few examples. A warning names them too.
+
         Raises:
             UsageError: The task has no metrics.
+            DataError: No score can be had.
         """
         self._need_metrics()
-        return self.aside(lambda: self.task.evaluate(n), _EVALUATE_SEED)
+        scores = self.aside(lambda: self.task.evaluate(n), _EVALUATE_SEED)
+        missing: dict[str, str] = getattr(scores, "missing", {})
+        if missing and not scores:
+            raise DataError(
+                f"No score can be had. {' '.join(dict.fromkeys(missing.values()))}",
+                hint="Ask for more with -n, or train on more data.",
+            )
+        for name, reason in missing.items():
+            warnings.warn(f"{name} is left out: {reason}", stacklevel=2)
+        return scores
 
     def _need_metrics(self) -> None:
         if type(self.task).evaluate is Task.evaluate:

@@ -100,8 +100,8 @@ class TranslationTask(Task):
         chosen = self.spread(n)
         if n > len(chosen) and n != self.run.sample_count:
             warnings.warn(
-                f"{n:,} were asked for, and the data has {counted(len(chosen), 'picture')} to validate on: "
-                "no more can be shown. `mmgan translate` takes any pictures.",
+                f"{n} were asked for, and the data has {counted(len(chosen), 'picture')} to validate on: "
+                "no more are shown. `mmgan translate` takes any pictures.",
                 stacklevel=2,
             )
         return chosen

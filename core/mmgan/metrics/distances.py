@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mmgan.counting import counted
 from mmgan.errors import UsageError
 
 Metric = Callable[[Tensor, Tensor], float]
@@ -160,8 +161,8 @@ def _need(least: int, generated: Tensor, real: Tensor, what: str) -> None:
     """Raise UsageError unless both sets have so many examples."""
     if min(len(generated), len(real)) < least:
         raise UsageError(
-            f"{what} can't be computed from {len(generated)} generated and {len(real)} real examples: "
-            f"at least {least} of each are needed.",
+            f"{what} can't be computed from {len(generated)} generated and "
+            f"{counted(len(real), 'real example')}: at least {least} of each are needed.",
             hint=f"ask for {least} or more of each (ten times as many give a steadier figure), or choose "
             "features with fewer dimensions",
         )
