@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmgan import Config, DataError, Dataset, Draw
+from mmgan.counting import counted
 
 
 class Mixture(Dataset):
@@ -28,7 +29,9 @@ class Mixture(Dataset):
     def __init__(self, centres: Tensor, sigma: float, seed: int = 0) -> None:
         self.centres = centres
         self.sigma = sigma
-        self.description = f"{self.SIZE:,} points around {len(centres)} modes, standard deviation {sigma}"
+        self.description = (
+            f"{self.SIZE:,} points around {counted(len(centres), 'mode')}, standard deviation {sigma}"
+        )
         generator = torch.Generator().manual_seed(seed)
         mode = torch.randint(len(centres), (self.SIZE,), generator=generator)
         self.points = centres[mode] + sigma * torch.randn(self.SIZE, 2, generator=generator)

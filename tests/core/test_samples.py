@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,17 @@ def test_samples_that_know_no_more_show_the_first_chunk() -> None:
     points = PointSamples(torch.zeros(3, 2))
     assert points.with_more(PointSamples(torch.ones(4, 2))) is points
     assert points.shown == 3
+
+
+def test_an_interrupt_while_a_file_is_made_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(descriptor: int) -> None:
+        monkeypatch.undo()
+        os.close(descriptor)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ImageSamples(noise(1)).save_each(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -43,7 +43,9 @@ def frechet_distance(generated: Tensor, real: Tensor) -> float:
         UsageError: N or M is not greater than D: a covariance would be singular and the distance meaningless.
     """
     dimensions = generated.shape[1]
-    _need(dimensions + 1, generated, real, f"The Fréchet distance in {dimensions} feature dimensions")
+    _need(
+        dimensions + 1, generated, real, f"The Fréchet distance in {counted(dimensions, 'feature dimension')}"
+    )
     (mean1, cov1), (mean2, cov2) = _moments(generated), _moments(real)
     # With S = C1^½, the eigenvalues of C1 C2 are those of S C2 S, which is symmetric: they come out real.
     values, vectors = torch.linalg.eigh(cov1)
