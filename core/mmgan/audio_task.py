@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -11,10 +12,10 @@ from torch import Tensor
 from mmgan.config import Config
 from mmgan.data.sounds import AudioConfig, AudioData
 from mmgan.data.waveforms import without_rumble
-from mmgan.errors import ConfigError
 from mmgan.latents import closed_walk, slerp
 from mmgan.metrics.audio import DIMENSIONS, audio_scores
-from mmgan.samples import AudioSamples
+from mmgan.metrics.scores import check_best
+from mmgan.samples import AudioSamples, Samples
 from mmgan.task import Task
 
 #: Samples that are generated at once: enough to keep two cores busy, little enough for their memory.
@@ -46,15 +47,11 @@ class AudioTask(Task):
         """Open the sounds: (batch, channels, length) in [-1, 1].
 
         Raises:
-            ConfigError: The run is to be evaluated, and there are too few sounds for it.
+            ConfigError: The run is to be evaluated, and there are too few sounds for its best score.
         """
         data = AudioData(self.run.open_data("sounds"), self.config, progress=self.run.progress)
-        if self.config.evaluate_every and len(data) <= DIMENSIONS:
-            raise ConfigError(
-                f"evaluate_every = {self.config.evaluate_every}: a Fréchet distance on log-mel statistics "
-                f"needs more than {DIMENSIONS} sounds, and the data has {len(data)}.",
-                hint="Train with --set evaluate_every=0, or on more sounds.",
-            )
+        if self.best_score.startswith("frechet_"):
+            check_best(self, len(data), DIMENSIONS, "sound")
         return data
 
     def latents(self, n: int) -> Tensor:
@@ -68,11 +65,20 @@ class AudioTask(Task):
 
     def sample(self, n: int) -> AudioSamples:
         """Generate ``n`` sounds, to be shown beside some of the data where that is open."""
-        real = None
-        if self.run.data_is_open:
-            dataset: AudioData = self.run.dataset
-            real = dataset.sounds(_chosen(len(dataset), SHOWN))
-        return self._samples(self.latents(n), real)
+        return self._samples(self.latents(n), self._real())
+
+    def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
+        """Generate ``n`` sounds, 32 at a time."""
+        real = self._real()
+        for latents in torch.split(self.latents(n), CHUNK):
+            yield self._samples(latents, real)
+
+    def _real(self) -> Tensor | None:
+        """Return some sounds of the data, where it is open."""
+        if not self.run.data_is_open:
+            return None
+        dataset: AudioData = self.run.dataset
+        return dataset.sounds(_chosen(len(dataset), SHOWN))
 
     def interpolate(self, n: int) -> AudioSamples:
         """Generate ``n`` sounds along a closed walk over the sphere that Gaussian latents lie near."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,11 +13,11 @@ from torch import Tensor
 
 from mmgan.config import Config
 from mmgan.data.images import ImageConfig, ImageData
-from mmgan.errors import ConfigError
 from mmgan.latents import closed_walk, slerp
 from mmgan.metrics.features import Features, Inception, PooledPixels, RandomFeatures
 from mmgan.metrics.image import image_scores
-from mmgan.samples import ImageSamples
+from mmgan.metrics.scores import check_best
+from mmgan.samples import ImageSamples, Samples
 from mmgan.task import Task
 
 #: Samples that are generated at once: enough to keep two cores busy, little enough for their memory.
@@ -54,16 +55,11 @@ class ImageTask(Task):
         """Open the pictures: (batch, channels, size, size) in [-1, 1].
 
         Raises:
-            ConfigError: The run is to be evaluated, and there are too few pictures for it.
+            ConfigError: The run is to be evaluated, and there are too few pictures for its best score.
         """
         data = ImageData(self.run.open_data("images"), self.config, progress=self.run.progress)
-        if self.config.evaluate_every and len(data) <= (least := self.features().dimensions):
-            raise ConfigError(
-                f"evaluate_every = {self.config.evaluate_every}: a Fréchet distance on "
-                f"{self.config.features!r} features needs more than {least} pictures, "
-                f"and the data has {len(data)}.",
-                hint="Train with --set evaluate_every=0, or on more pictures.",
-            )
+        if self.config.evaluate_every and self.best_score.startswith("frechet_"):
+            check_best(self, len(data), self.features().dimensions, "picture")
         return data
 
     def latents(self, n: int) -> Tensor:
@@ -78,6 +74,11 @@ class ImageTask(Task):
     def sample(self, n: int) -> ImageSamples:
         """Generate ``n`` pictures."""
         return ImageSamples(self.generate(self.latents(n)))
+
+    def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
+        """Generate ``n`` pictures, 256 at a time."""
+        for latents in torch.split(self.latents(n), CHUNK):
+            yield ImageSamples(self.generate(latents))
 
     def interpolate(self, n: int) -> ImageSamples:
         """Generate ``n`` pictures along a closed walk over the sphere that Gaussian latents lie near."""

@@ -76,15 +76,35 @@ def _numpy(state: dict[str, Any]) -> tuple[str, NDArray[np.uint32], int, int, fl
     return "MT19937", keys, saved["position"], saved["has_gauss"], saved["cached"]
 
 
-@contextlib.contextmanager
-def isolated(seed: int, device: torch.device) -> Iterator[None]:
-    """Do side work (sampling, evaluation) with its own seed, and leave training's randomness as it was.
+class Aside:
+    """Randomness of side work (sampling, evaluation), which leaves training's as it was.
 
     So how often a run samples does not change what it learns, and the same latents come every time.
+
+    Args:
+        seed: Where it begins.
+        device: Where the work is done.
     """
-    state = get_state(device)
-    seed_everything(seed)
-    try:
-        yield
-    finally:
-        set_state(state, device)
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._seed, self._device = seed, device
+        self._state: dict[str, Any] | None = None
+
+    @contextlib.contextmanager
+    def drawn(self) -> Iterator[None]:
+        """Draw from it inside this; the next time it goes on from where it was left."""
+        outside = get_state(self._device)
+        if self._state is None:
+            seed_everything(self._seed)
+        else:
+            set_state(self._state, self._device)
+        try:
+            yield
+        finally:
+            self._state = get_state(self._device)
+            set_state(outside, self._device)
+
+
+def isolated(seed: int, device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Do side work in one go, with its own seed."""
+    return Aside(seed, device).drawn()

@@ -350,12 +350,42 @@ class Run:
         Raises:
             UsageError: There is a prompt, and the task takes none.
         """
-        if prompt and type(self.task).complete is Task.complete:
-            raise UsageError(f"{self.config.plugin} takes no prompts.")
+        self._check_prompt(prompt)
         return self.aside(
             lambda: self.task.complete(n, prompt) if prompt else self.task.sample(n),
             _SAMPLE_SEED if seed is None else seed,
         )
+
+    def sample_chunks(self, n: int, seed: int | None = None, prompt: str = "") -> Iterator[Samples]:
+        """Generate what :meth:`sample` does chunk by chunk, so that not all of it is in memory at once.
+
+        A chunk is computed when it is asked for. In between, and when no more are asked for, nothing of the
+        run is changed.
+
+        Raises:
+            UsageError: There is a prompt, and the task takes none.
+        """
+        self._check_prompt(prompt)
+        task_class = type(self.task) if _has_own_chunks(type(self.task)) else Task
+        chunks = iter(task_class.sample_chunks(self.task, n, prompt))
+        return self._one_by_one(chunks, n, self._side(_SAMPLE_SEED if seed is None else seed))
+
+    def _one_by_one(self, chunks: Iterator[Samples], n: int, side: rng.Aside) -> Iterator[Samples]:
+        """Compute each chunk aside, and tell it which of the ``n`` samples it holds."""
+        done = 0
+        while True:
+            with self._apart(side):
+                samples = next(chunks, None)
+            if samples is None:
+                return
+            if len(samples) != n:
+                samples.offset, samples.total = done, n
+            done += len(samples)
+            yield samples
+
+    def _check_prompt(self, prompt: str) -> None:
+        if prompt and type(self.task).complete is Task.complete:
+            raise UsageError(f"{self.config.plugin} takes no prompts.")
 
     def interpolate(self, n: int, seed: int | None = None) -> Samples:
         """Generate ``n`` samples along a walk through latent space.
@@ -370,11 +400,25 @@ class Run:
     def evaluate(self, n: int = 0) -> dict[str, float]:
         """Score ``n`` samples by the task's metrics; 0 lets the task choose.
 
+        Returns:
+            The scores; of a task of ours with a dict ``missing``: names of scores that can't be had, each
+            with the reason, mostly that there are too few examples. A warning names them too.
+
         Raises:
             UsageError: The task has no metrics.
+            DataError: No score can be had.
         """
         self._need_metrics()
-        return self.aside(lambda: self.task.evaluate(n), _EVALUATE_SEED)
+        scores = self.aside(lambda: self.task.evaluate(n), _EVALUATE_SEED)
+        missing: dict[str, str] = getattr(scores, "missing", {})
+        if missing and not scores:
+            raise DataError(
+                f"No score can be had. {' '.join(dict.fromkeys(missing.values()))}",
+                hint="Ask for more with -n, or train on more data.",
+            )
+        for name, reason in missing.items():
+            warnings.warn(f"{name} is left out: {reason}", stacklevel=2)
+        return scores
 
     def _need_metrics(self) -> None:
         if type(self.task).evaluate is Task.evaluate:
@@ -390,15 +434,23 @@ class Run:
             work: Called once, without gradients; what it returns is returned.
             seed: The same seed gives the same randomness; training is not disturbed.
         """
+        with self._apart(self._side(seed)):
+            return work()
+
+    def _side(self, seed: int) -> rng.Aside:
+        # Hashed, so that no seed asked for repeats the randomness of training.
+        text = f"{seed}/{self.config.seed}".encode()
+        own = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
+        return rng.Aside(own, self.device.torch)
+
+    @contextmanager
+    def _apart(self, side: rng.Aside) -> Iterator[None]:
         modes = [(m, m.training) for p in self.players.values() for m in p.module.modules()]
         try:
             for module, _ in modes:
                 module.training = False
-            # Hashed, so that no seed asked for repeats the randomness of training.
-            text = f"{seed}/{self.config.seed}".encode()
-            own = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
-            with rng.isolated(own, self.device.torch), torch.no_grad():
-                return work()
+            with side.drawn(), torch.no_grad():
+                yield
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -672,3 +724,10 @@ def _read_checkpoint(folder: Path, which: str) -> tuple[Path, checkpoint.Loaded]
         f"The checkpoints in {str(folder)!r} are taken away faster than they can be read.",
         hint="The run that trains there may keep more: --set keep=10.",
     )
+
+
+def _has_own_chunks(task_class: type[Task]) -> bool:
+    """Whether a task's chunks are of the class that says how it samples, or of a later one."""
+    ways = ("sample", "complete", "sample_chunks")
+    latest = next(base for base in task_class.__mro__ if any(way in vars(base) for way in ways))
+    return "sample_chunks" in vars(latest)

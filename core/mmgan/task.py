@@ -7,7 +7,7 @@ step, a gradient scaler or a device: the engine (``engine.py``) owns those.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -173,6 +173,19 @@ class Task(ABC):
     @abstractmethod
     def sample(self, n: int) -> Samples:
         """Generate ``n`` samples. Called without gradients, with randomness that the engine has seeded."""
+
+    def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
+        """Generate the samples of :meth:`sample` or :meth:`complete` in chunks of little memory (optional).
+
+        `mmgan sample` writes each chunk before it asks for the next one. The default is one chunk of all. A
+        subclass that overrides ``sample`` or ``complete`` alone is sampled by them, whatever the chunks of
+        its base class are.
+
+        Args:
+            n: How many samples in all.
+            prompt: What each shall begin with; "" for nothing.
+        """
+        yield self.complete(n, prompt) if prompt else self.sample(n)
 
     def interpolate(self, n: int) -> Samples:
         """Generate ``n`` samples along a walk through latent space (optional)."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmgan import Config, DataError, Dataset, Draw
+from mmgan.counting import counted
 
 
 class Mixture(Dataset):
@@ -22,11 +23,15 @@ class Mixture(Dataset):
     """
 
     SIZE = 100_000
+    #: Points whose distances to all centres are in memory at once.
+    COMPARED = 1_000
 
     def __init__(self, centres: Tensor, sigma: float, seed: int = 0) -> None:
         self.centres = centres
         self.sigma = sigma
-        self.description = f"{self.SIZE:,} points around {len(centres)} modes, standard deviation {sigma}"
+        self.description = (
+            f"{self.SIZE:,} points around {counted(len(centres), 'mode')}, standard deviation {sigma}"
+        )
         generator = torch.Generator().manual_seed(seed)
         mode = torch.randint(len(centres), (self.SIZE,), generator=generator)
         self.points = centres[mode] + sigma * torch.randn(self.SIZE, 2, generator=generator)
@@ -52,7 +57,9 @@ class Mixture(Dataset):
             A perfect sampler tends to 0.011, all modes, and 0.989 (1 - exp(-9/2)).
         """
         points = points.cpu()
-        distance, mode = (points[:, None] - self.centres).norm(dim=2).min(1)
+        # A chunk at a time, since every point is compared with every centre.
+        nearest = [(part[:, None] - self.centres).norm(dim=2).min(1) for part in points.split(self.COMPARED)]
+        distance, mode = (torch.cat(found) for found in zip(*nearest, strict=True))
         modes = len(self.centres)
         share = torch.bincount(mode[distance < 3 * self.sigma], minlength=modes) / len(points)
         return {

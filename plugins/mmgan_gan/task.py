@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from mmgan import Dataset, Player, PointSamples, Samples, Stage
+from mmgan import Dataset, Player, PointSamples, Samples, Stage, Task
 from mmgan.image_task import ImageTask
 from mmgan.objective import Objective
 from mmgan_gan import networks
@@ -97,6 +99,10 @@ class GAN(ImageTask):
         if not self.config.on_points:
             return super().sample(n)
         return PointSamples(self.generate(self.latents(n)), self.mixture().points[:n])
+
+    def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
+        """Generate pictures in chunks; points take little memory, and are drawn together."""
+        return Task.sample_chunks(self, n) if self.config.on_points else super().sample_chunks(n)
 
     def interpolate(self, n: int) -> Samples:
         """Walk through latent space; for points once around an ellipse, each of whose latents is N(0, I)."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from mmgan.data.tokenizers import UNKNOWN
+from mmgan.metrics.scores import Scores
 from mmgan.metrics.text import References, bleu, self_bleu, text_scores
 from mmgan.samples import Tradeoff
 from mmgan_seqgan.oracle import nll
-from mmgan_seqgan.rollouts import generate
+from mmgan_seqgan.rollouts import generate_in_parts
 
 if TYPE_CHECKING:
     from mmgan_seqgan.networks import Generator
@@ -28,7 +31,7 @@ DRAWN = 250
 ORDER = 3
 
 
-def scores(task: SeqGAN, generator: Generator, n: int) -> dict[str, float]:
+def scores(task: SeqGAN, generator: Generator, n: int) -> Scores:
     """Score ``n`` sequences of a generator at temperature 1, and the likelihood of held-out ones.
 
     Args:
@@ -44,7 +47,7 @@ def scores(task: SeqGAN, generator: Generator, n: int) -> dict[str, float]:
     """
     data, device = task.run.dataset, task.run.device.torch
     held_out = data.held_out.to(device)
-    found = {"nll_held_out": nll(generator, held_out, task.counted(held_out))}
+    found = Scores({"nll_held_out": nll(generator, held_out, task.counted(held_out))})
     if task.on_oracle:
         tokens = write(task, generator, n or 9_984, 1.0)
         found["nll_oracle"] = data.nll(tokens)
@@ -52,13 +55,15 @@ def scores(task: SeqGAN, generator: Generator, n: int) -> dict[str, float]:
         return found
     units = task.tokenizer.units
     texts = decoded(task, write(task, generator, n or 2_000, 1.0))
-    found |= text_scores(
-        [units(text) for text in texts],
-        [units(text) for text in data.held_out_texts],
-        [units(text) for text in data.texts],
+    found.include(
+        text_scores(
+            [units(text) for text in texts],
+            [units(text) for text in data.held_out_texts],
+            map(units, data.texts),
+        )
     )
     for name, metric in task.run.metrics("texts").items():
-        found[name] = metric(texts, data.held_out_texts)
+        found.add(name, partial(metric, texts, data.held_out_texts))
     return found
 
 
@@ -107,8 +112,15 @@ def write(
     task: SeqGAN, generator: Generator, n: int, temperature: float, prompt: Sequence[int] = ()
 ) -> Tensor:
     """Let a generator write ``n`` sequences for people, without the token of what is unknown: (n, length)."""
+    return torch.cat(list(write_in_parts(task, generator, n, temperature, prompt)))
+
+
+def write_in_parts(
+    task: SeqGAN, generator: Generator, n: int, temperature: float, prompt: Sequence[int] = ()
+) -> Iterator[Tensor]:
+    """Yield what :func:`write` returns, in parts."""
     without = UNKNOWN if task.ends else None
-    return generate(generator, n, task.config.length, task.ends, temperature, prompt, without)
+    return generate_in_parts(generator, n, task.config.length, task.ends, temperature, prompt, without)
 
 
 def decoded(task: SeqGAN, tokens: Tensor) -> list[str]:

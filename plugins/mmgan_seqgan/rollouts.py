@@ -8,7 +8,7 @@ all completions of all prefixes advance together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ from mmgan_seqgan.sampling import draw
 
 #: Rows whose logits a processor computes and draws from at once: few enough to stay in its cache.
 DRAWN = 128
+#: Sequences that a processor writes at once for people, which bounds the memory of their states.
+WRITTEN = 2_048
 
 
 @torch.no_grad()
@@ -92,15 +94,20 @@ def _complete(generator: Generator, tokens: Tensor, rollouts: int, ends: bool) -
 
 
 def draw_from(
-    output: nn.Module, features: Tensor, temperature: float = 1.0, without: int | None = None
+    output: nn.Module,
+    features: Tensor,
+    temperature: float = 1.0,
+    without: int | None = None,
+    uniform: Tensor | None = None,
 ) -> Tensor:
     """Draw a token, but not the one to do without, for each row of features (rows, hidden): int64 (rows,)."""
+    uniform = _uniform(features) if uniform is None else uniform
     drawn = []
-    for part in in_parts(features, DRAWN):
+    for part, decides in zip(in_parts(features, DRAWN), in_parts(uniform, DRAWN), strict=True):
         logits = output(part)
         if without is not None:
             logits[:, without] = -torch.inf
-        drawn.append(draw(logits, temperature))
+        drawn.append(draw(logits, temperature, decides))
     return torch.cat(drawn)
 
 
@@ -113,6 +120,7 @@ def generate(
     temperature: float = 1.0,
     prompt: Sequence[int] = (),
     without: int | None = None,
+    uniform: Tensor | None = None,
 ) -> Tensor:
     """Let the generator write sequences. In float32: half precision would shift the odds.
 
@@ -124,6 +132,7 @@ def generate(
         temperature: Divides the logits.
         prompt: What all begin with, shorter than ``length``.
         without: A token that is not to be written.
+        uniform: What decides, from U[0, 1), (tokens to write, count, 1); by default it is drawn here.
 
     Returns:
         int64 (count, length).
@@ -136,10 +145,37 @@ def generate(
             if position < len(prompt):
                 token = torch.full_like(token, prompt[position])
             else:
-                drawn = draw_from(generator.output, features, temperature, without)
+                decides = None if uniform is None else uniform[position - len(prompt)]
+                drawn = draw_from(generator.output, features, temperature, without, decides)
                 token = _unless_over(drawn, token, ends and position > 0)
             tokens.append(token)
     return torch.stack(tokens, dim=1)
+
+
+def generate_in_parts(
+    generator: Generator,
+    count: int,
+    length: int,
+    ends: bool = False,
+    temperature: float = 1.0,
+    prompt: Sequence[int] = (),
+    without: int | None = None,
+) -> Iterator[Tensor]:
+    """Yield the sequences that :func:`generate` writes in parts, (part, length), whose states are small.
+
+    What decides is drawn for all sequences first, token by token, as there.
+    """
+    rows = torch.empty(count, 0, device=generator.output.weight.device)
+    uniform = torch.stack([_uniform(rows) for _ in range(length - len(prompt))])
+    for decides in in_parts(uniform.transpose(0, 1), WRITTEN):
+        yield generate(
+            generator, len(decides), length, ends, temperature, prompt, without, decides.transpose(0, 1)
+        )
+
+
+def _uniform(rows: Tensor) -> Tensor:
+    """Draw a number from U[0, 1) for each row, (rows, 1), in the calls that a processor's parts make."""
+    return torch.cat([torch.rand(len(part), 1, device=part.device) for part in in_parts(rows, DRAWN)])
 
 
 def _unless_over(drawn: Tensor, before: Tensor, ends: bool) -> Tensor:

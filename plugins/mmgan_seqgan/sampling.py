@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def draw(logits: Tensor, temperature: float = 1.0) -> Tensor:
+def draw(logits: Tensor, temperature: float = 1.0, uniform: Tensor | None = None) -> Tensor:
     """Draw a token from each row's softmax.
 
     Args:
         logits: (rows, vocabulary), finite; no gradient passes.
         temperature: Divides the logits: below 1 likely tokens become likelier.
+        uniform: What decides, from U[0, 1), (rows, 1); by default it is drawn here.
 
     Returns:
         int64 (rows,), each in [0, vocabulary).
@@ -33,7 +34,9 @@ def draw(logits: Tensor, temperature: float = 1.0) -> Tensor:
     size = block_size(weights.shape[1])
     blocks = F.pad(weights, (0, -weights.shape[1] % size)).view(len(weights), -1, size)
     sums = blocks.sum(2)
-    block, rest = _invert(sums, torch.rand(len(weights), 1, device=logits.device) * sums.sum(1, keepdim=True))
+    if uniform is None:
+        uniform = torch.rand(len(weights), 1, device=logits.device)
+    block, rest = _invert(sums, uniform * sums.sum(1, keepdim=True))
     inside = blocks.gather(1, block[:, :, None].expand(-1, 1, size))[:, 0]
     token, _ = _invert(inside, rest)
     return (block * size + token)[:, 0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from mmgan import Phase, Player, Stage, Task, TextSamples, UsageError
+from mmgan import Phase, Player, Samples, Stage, Task, TextSamples, UsageError
 from mmgan.data.texts import TextData
 from mmgan.data.tokenizers import UNKNOWN, tokenizer_from_state
+from mmgan.samples import Tradeoff
 from mmgan_seqgan.config import SeqGANConfig
-from mmgan_seqgan.measures import decoded, scores, tradeoff, write
+from mmgan_seqgan.measures import decoded, scores, tradeoff, write, write_in_parts
 from mmgan_seqgan.negatives import Negatives
 from mmgan_seqgan.networks import START, Discriminator, Generator
 from mmgan_seqgan.oracle import Numbers
@@ -178,18 +179,33 @@ class SeqGAN(Task):
         """Write ``n`` texts; where the data is open, with a picture of quality against diversity."""
         # First the texts, which must be the same whether the data is open or not.
         texts = self.texts(n)
+        return TextSamples(texts, self.tradeoff())
+
+    def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
+        """Write ``n`` texts in parts; the last one has the picture that there is without a prompt."""
+        begun, left = self.encoded(prompt) if prompt else [], n
+        for part in write_in_parts(self, self.g, n, self.config.temperature, begun):
+            left -= len(part)
+            yield TextSamples(decoded(self, part), None if left or prompt else self.tradeoff())
+
+    def tradeoff(self) -> Tradeoff | None:
+        """Draw quality against diversity, where the data is open."""
         if not self.run.data_is_open:
-            return TextSamples(texts)
+            return None
         generators = {"likelihood alone": self.taught, "adversarial": self.g}
         if self.run.players["G"].updates == 0:
             generators = {"likelihood": self.g}
-        return TextSamples(texts, tradeoff(self, generators))
+        return tradeoff(self, generators)
 
     def complete(self, n: int, prompt: str) -> TextSamples:
-        """Write ``n`` texts that begin with a prompt.
+        """Write ``n`` texts that begin with a prompt."""
+        return TextSamples(self.texts(n, self.encoded(prompt)))
+
+    def encoded(self, prompt: str) -> list[int]:
+        """Return the tokens of a prompt.
 
         Raises:
-            UsageError: The prompt is too long, or holds what the run never saw.
+            UsageError: It is too long, or holds what the run never saw.
         """
         # As texts are when they are read.
         prompt = unicodedata.normalize("NFC", prompt.encode(errors="replace").decode())
@@ -204,7 +220,7 @@ class SeqGAN(Task):
                 f"The prompt has {len(tokens)} tokens, and the run's texts at most {self.config.length}.",
                 hint="A shorter --prompt leaves something to write.",
             )
-        return TextSamples(self.texts(n, tokens))
+        return tokens
 
     def texts(self, n: int, prompt: Sequence[int] = ()) -> list[str]:
         """Write ``n`` texts after a prompt of tokens, at the temperature of the settings."""

@@ -16,6 +16,7 @@ from mmgan.cli.options import UserPath, checkpoint_option, device_option, sampli
 from mmgan.cli.output import emit, say
 from mmgan.cli.session import Session
 from mmgan.cli.settings import sampling_settings
+from mmgan.counting import counted
 from mmgan.plugins import Plugins
 
 #: Seconds between two lines that say how far it is, where there is no terminal.
@@ -104,8 +105,8 @@ def translate(
             hint="INPUT takes pictures that Pillow reads, such as .png or .jpg, and folders of them.",
         )
     say(
-        f"{len(files):,} of {len(items):,} pictures translated by {run.config.plugin} at step {run.step}, "
-        f"{translator.direction}, in {out}{list_skipped(skipped)}"
+        f"{len(files):,} of {counted(len(items), 'picture')} translated by {run.config.plugin} "
+        f"at step {run.step}, {translator.direction}, in {out}{list_skipped(skipped)}"
     )
     emit("\n".join(map(str, files)))
 

@@ -4,17 +4,18 @@ Adversarial Networks*.
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from mmgan import ImageSamples, Phase, Player, Stage
+from mmgan import ImageSamples, Phase, Player, Samples, Stage, Task
 from mmgan.data.pairs import UnpairedData, open_unpaired
 from mmgan.metrics.features import RandomFeatures
 from mmgan.metrics.image import image_scores
+from mmgan.metrics.scores import Scores, check_best
 from mmgan.objective import Objective
 from mmgan_translation.config import CycleGANConfig
 from mmgan_translation.game import CHUNK, TranslationTask, per_picture, some, strips
@@ -66,8 +67,15 @@ class CycleGAN(TranslationTask):
         }
 
     def data(self) -> UnpairedData:
-        """Open the two sides: two of (batch, channels, size, size) in [-1, 1], which are no pairs."""
-        return open_unpaired(lambda: self.run.open_data("images"), self.config, self.run.progress)
+        """Open the two sides: two of (batch, channels, size, size) in [-1, 1], which are no pairs.
+
+        Raises:
+            ConfigError: The run is to be evaluated, and there are too few pictures for its best score.
+        """
+        data = open_unpaired(lambda: self.run.open_data("images"), self.config, self.run.progress)
+        # The kernel distance is of pairs within a side.
+        check_best(self, min(data.count_a, data.count_b), 1, "picture")
+        return data
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> Translated:
         """Translate both sides, there and back, and each into itself where that is to be learned."""
@@ -117,12 +125,16 @@ class CycleGAN(TranslationTask):
         """Return the generator of that direction."""
         return self.run.players["G"].sampler[direction]
 
-    def sample(self, n: int) -> ImageSamples:
-        """Translate up to ``n`` validation pictures of each side: A | as B | back | B | as A | back."""
-        a, b = self.validation(n)
+    def translated(self, a: Tensor, b: Tensor) -> ImageSamples:
+        """Show pictures of each side as strips of A | as B | back | B | as A | back."""
         fake_b, fake_a = self.translate(a, "AtoB"), self.translate(b, "BtoA")
         back_a, back_b = self.translate(fake_b, "BtoA"), self.translate(fake_a, "AtoB")
         return strips(a, fake_b, back_a, b, fake_a, back_b)
+
+    def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
+        """Translate in chunks; with noise, which is drawn network by network, all together."""
+        noisy = self.config.dropout == "always"
+        return Task.sample_chunks(self, n) if noisy else super().sample_chunks(n)
 
     def evaluate(self, n: int) -> dict[str, float]:
         """Score the translations of up to ``n`` pictures of each side (0: at most 1,000).
@@ -137,17 +149,10 @@ class CycleGAN(TranslationTask):
             back_b = self.translate(self.translate(b, "BtoA"), "AtoB")
             cycles += zip(differences(back_a, a), differences(back_b, b), strict=True)
         means = [sum(side) / len(cycles) for side in zip(*cycles, strict=True)]
-        scores = dict(zip(("cycle_l1_a", "cycle_l1_b"), means, strict=True))
+        scores = Scores(dict(zip(("cycle_l1_a", "cycle_l1_b"), means, strict=True)))
         data: UnpairedData = self.run.dataset
         n = min(n or COMPARED, data.count_a, data.count_b)
         features, metrics = RandomFeatures(), self.run.metrics("images")
-        if n <= features.dimensions:
-            warnings.warn(
-                f"Most distances between sets need more than {features.dimensions} pictures of each side, "
-                f"and {n} are compared: of them only the kernel distance is given.",
-                stacklevel=2,
-            )
-            metrics = {"kernel": metrics["kernel"]}
         chosen_a, chosen_b = some(data.count_a, n), some(data.count_b, n)
         for way, source, real, inputs, others in (
             ("AtoB", data.training_a, data.training_b, chosen_a, chosen_b),
@@ -160,8 +165,13 @@ class CycleGAN(TranslationTask):
                 self.run.device.torch,
                 metrics,
             )
-            scores |= {f"{way}_{name}": value for name, value in found.items()}
-        return scores | {self.best_score: (scores["AtoB_kernel_random"] + scores["BtoA_kernel_random"]) / 2}
+            scores.include(found, f"{way}_")
+        ways = [f"{way}_{self.best_score}" for way in self.directions]
+        if all(way in scores for way in ways):
+            scores[self.best_score] = sum(scores[way] for way in ways) / len(ways)
+        else:
+            scores.missing[self.best_score] = next(scores.missing[way] for way in ways if way not in scores)
+        return scores
 
     def state_dict(self) -> dict[str, Any]:
         """Return the replay pools."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmgan import ImageSamples, Player, Task
+from mmgan import ImageSamples, Player, Samples, Task
+from mmgan.counting import counted
 from mmgan.data.derive import Derivation, derivation
 from mmgan_translation.schedule import over_a_run
 
@@ -76,17 +77,34 @@ class TranslationTask(Task):
         count = self.run.dataset.validation_count
         return torch.linspace(0, count - 1, min(n or count, count)).round().long()
 
+    def translated(self, a: Tensor, b: Tensor) -> ImageSamples:
+        """Translate pictures of both sides, and show them beside what they became."""
+        raise NotImplementedError
+
+    def sample(self, n: int) -> ImageSamples:
+        """Translate up to ``n`` validation pictures of each side."""
+        return self.translated(*self.validation(n))
+
+    def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
+        """Translate up to ``n`` validation pictures of each side, 16 at a time."""
+        for part in self.chosen(n).split(CHUNK):
+            yield self.translated(*self.run.dataset.validation(part))
+
     def validation(self, n: int) -> tuple[Tensor, Tensor]:
-        """Return up to ``n`` fixed validation pictures of each side; say so where there are fewer."""
+        """Return up to ``n`` fixed validation pictures of each side."""
+        a, b = self.run.dataset.validation(self.chosen(n))
+        return a, b
+
+    def chosen(self, n: int) -> Tensor:
+        """Return the indices of up to ``n`` fixed validation pictures; say so where there are fewer."""
         chosen = self.spread(n)
         if n > len(chosen) and n != self.run.sample_count:
             warnings.warn(
-                f"{n} were asked for, and the data has {len(chosen)} pictures to validate on: these are "
-                "shown. `mmgan translate` takes any pictures.",
+                f"{n} were asked for, and the data has {counted(len(chosen), 'picture')} to validate on: "
+                "no more are shown. `mmgan translate` takes any pictures.",
                 stacklevel=2,
             )
-        a, b = self.run.dataset.validation(chosen)
-        return a, b
+        return chosen
 
     def shown(self, a: Tensor) -> Tensor:
         """Return pictures of A as they can be shown: where they are derived, not as the network gets them."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmgan import DataError
+from mmgan.counting import counted
 from mmgan.data.images import reason
 from mmgan.data.sources import ImageFolder
 from mmgan.data.squares import whole_picture
@@ -65,7 +66,7 @@ def find(inputs: Sequence[Path]) -> list[Item]:
     if not found:
         others = sum(source.others for source in sources)
         raise DataError(
-            f"There is no picture in {', '.join(map(str, sources))}; {others:,} other files.",
+            f"There is no picture in {', '.join(map(str, sources))}; {counted(others, 'other file')}.",
             hint="INPUT takes pictures that Pillow reads, such as .png or .jpg, and folders of them.",
         )
     wanted = [Path(f"{_printable(_key(source, index))}.png") for source, index in found]

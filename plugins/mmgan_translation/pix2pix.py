@@ -79,9 +79,9 @@ class Pix2Pix(TranslationTask):
         """Return G."""
         return self.run.players["G"].sampler
 
-    def sample(self, n: int) -> ImageSamples:
-        """Translate up to ``n`` validation pictures: strips of input | output | target."""
-        source, target = self.oriented(self.validation(n))
+    def translated(self, a: Tensor, b: Tensor) -> ImageSamples:
+        """Show pairs as strips of input | output | target."""
+        source, target = self.oriented((a, b))
         return strips(self.shown(source), self.translate(source, self.config.direction), target)
 
     def evaluate(self, n: int) -> dict[str, float]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmgan import AudioSamples
+from mmgan.samples import audio
 
 RATE = 8_000
 
@@ -105,3 +106,30 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
         AudioSamples(torch.zeros(shape), RATE)
     with pytest.raises(ValueError, match=r"must be \(n, 1 or 2, frames\)"):
         AudioSamples(tones(1), RATE, real=torch.zeros(shape))
+
+
+def test_chunks_make_the_files_that_all_sounds_make(tmp_path: Path) -> None:
+    sounds, real = tones(11), tones(2)
+    first, *others = (AudioSamples(part, RATE, real) for part in sounds.split(4))
+    together = first.with_more(others[0]).with_more(others[1])
+    whole = AudioSamples(sounds, RATE, real)
+    together.save(tmp_path / "chunks.wav")
+    whole.save(tmp_path / "whole.wav")
+    assert (tmp_path / "chunks.wav").read_bytes() == (tmp_path / "whole.wav").read_bytes()
+    assert together.picture().tobytes() == whole.picture().tobytes()
+
+
+def test_one_file_and_the_picture_have_the_first_sounds_of_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio, "MOST_SOUNDS", 3)
+    whole = AudioSamples(tones(7), RATE)
+    whole.save(tmp_path / "row.wav")
+    assert soundfile.info(tmp_path / "row.wav").frames == 3 * 4_000 + 2 * 2_000
+    assert whole.picture().tobytes() == AudioSamples(tones(3), RATE).picture().tobytes()
+    together = AudioSamples(tones(2), RATE).with_more(whole)
+    assert (whole.shown, len(together), together.shown) == (3, 3, 3)
+    assert together.with_more(whole) is together
+    assert len(whole.save_each(tmp_path)) == 7
+    monkeypatch.setattr(audio, "MOST_VALUES", 9_000)
+    assert (AudioSamples(tones(7), RATE).shown, AudioSamples(tones(7, 2), RATE).shown) == (2, 1)

@@ -97,3 +97,11 @@ def test_a_point_further_left_and_lower_is_drawn_there() -> None:
 @pytest.mark.parametrize("curves", [{}, {"none": []}, {"one": [(1.0, 0.5, 0.5)]}])
 def test_few_points_are_drawn_too(curves: dict[str, list[tuple[float, float, float]]]) -> None:
     assert Tradeoff("x", "y", curves).plot().size == (600, 500)
+
+
+def test_chunks_are_all_in_one_file(tmp_path: Path) -> None:
+    tradeoff = Tradeoff("x", "y", CURVES)
+    together = TextSamples(["a"]).with_more(TextSamples(["b", ""])).with_more(TextSamples(["c"], tradeoff))
+    together.save(tmp_path / "texts.txt")
+    assert (tmp_path / "texts.txt").read_text() == "a\nb\n\nc\n"
+    assert (together.shown, together.tradeoff) == (4, tradeoff)

@@ -26,7 +26,8 @@ def command(
 ) -> None:
     """Score samples of the run in DIR against its data.
 
-    On stdout: a line `name value` for each score.
+    On stdout: a line `name value` for each score. Those for which there are too few examples are named on
+    stderr.
     """
     from mmgan.run import load_run
 
@@ -34,7 +35,7 @@ def command(
     with preparing() as run.progress:
         scores = run.evaluate(count or 0)
     if as_json:
-        emit_json({"step": run.step, "scores": scores})
+        emit_json({"step": run.step, "scores": scores, "missing": getattr(scores, "missing", {})})
     else:
         say(f"{run.config.plugin} at step {run.step}")
         emit(table([(name, f"{value:.6g}") for name, value in scores.items()]))

@@ -35,6 +35,20 @@ def numbered(parent: Path, prefix: str = "") -> Iterator[Path]:
         raise
 
 
+@contextlib.contextmanager
+def made(folder: Path) -> Iterator[Path]:
+    """Make a folder, with those above it; where the work in it fails, those that stayed empty go again."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
 def check_new(folder: Path, hint: str = "Choose another --out.") -> None:
     """Refuse a folder that holds something.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from mmgan.cli.options import UserPath, checkpoint_option, device_option, folder
 from mmgan.cli.output import emit, emit_paths, say
 from mmgan.cli.session import Session
 from mmgan.cli.settings import sampling_settings
+from mmgan.counting import counted
 from mmgan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,10 +46,11 @@ def command(
     checkpoint: str,
     device: str | None,
 ) -> None:
-    """Generate samples with the run in DIR: a file for each, and one that shows them all.
+    """Generate samples with the run in DIR: a file for each, and one that shows them together: of many the
+    first 1,024 pictures or 256 sounds.
 
-    On stdout: the files, one a line. Where samples are texts and no --out is given: the texts themselves,
-    one a line, and no files. The same seed gives the same samples.
+    On stdout: the files, one a line, as they are written. Where samples are texts and no --out is given: the
+    texts themselves, one a line, and no files. The same seed gives the same samples.
     """
     from mmgan.run import load_run
 
@@ -59,34 +62,70 @@ def command(
     if device:
         changes["device"] = device
     run = load_run(folder, session.plugins, checkpoint, changes)
-    samples = run.interpolate(count, seed) if interpolate else run.sample(count, seed, prompt)
-    what = f"{len(samples)} samples of {run.config.plugin} at step {run.step}"
-    lines = samples.lines()
-    if lines is not None and out is None and not interpolate:
-        say(what)
-        emit("\n".join(lines))
-        return
-    place = folders.numbered(folder / "generated") if out is None else contextlib.nullcontext(out)
-    with place as target:
-        target.mkdir(parents=True, exist_ok=True)
-        if interpolate:
-            try:
-                files = samples.save_walk(target)
-            except NotImplementedError:
-                raise UsageError(f"The samples of {run.config.plugin} can't be shown as a walk.") from None
-        else:
-            files = _save(samples, target)
-    say(f"{what}, in {target}")
-    emit_paths(files)
+    chunks = iter([run.interpolate(count, seed)]) if interpolate else run.sample_chunks(count, seed, prompt)
+    # Before there is a folder, so that what can't be generated leaves none behind.
+    first = next(chunks)
+    chunks = itertools.chain([first], chunks)
+    printed = out is None and not interpolate and first.lines() is not None
+    if printed:
+        done, where = _print(chunks), ""
+    else:
+        with folders.numbered(folder / "generated") if out is None else folders.made(out) as target:
+            done = _save_walk(first, target, run.config.plugin) if interpolate else _save(chunks, target)
+        where = f", in {target}"
+    say(f"{counted(done, 'sample')} of {run.config.plugin} at step {run.step}{where}")
 
 
-def _save(samples: Samples, folder: Path) -> list[Path]:
-    """Write a file for each sample, one that shows them all, and its picture if there is one."""
-    together = folder / f"samples{samples.suffix}"
-    samples.save(together)
-    files = [*samples.save_each(folder), together]
-    picture = samples.picture()
+def _print(chunks: Iterable[Samples]) -> int:
+    """Print the lines of samples that are texts, as they come, and return how many there were."""
+    done = 0
+    for samples in chunks:
+        emit("\n".join(samples.lines() or []))
+        done += len(samples)
+    return done
+
+
+def _save(chunks: Iterable[Samples], folder: Path) -> int:
+    """Write a file for each sample, as they come, and one that shows them together, with its picture if any.
+
+    Returns:
+        How many samples there were.
+    """
+    from mmgan.storage.files import fresh
+
+    done, together = 0, None
+    for samples in chunks:
+        _list(samples.save_each(folder))
+        done += len(samples)
+        together = samples if together is None else together.with_more(samples)
+    assert together is not None
+    path = folder / f"samples{together.suffix}"
+    with fresh(path) as partial:
+        together.save(partial)
+    _list([path])
+    picture = together.picture()
     if picture is not None:
-        files.append(together.with_suffix(".png"))
-        picture.save(files[-1])
-    return files
+        with fresh(path.with_suffix(".png")) as partial:
+            picture.save(partial, format="PNG")
+        _list([path.with_suffix(".png")])
+    if together.shown < done:
+        say(f"{path.name} shows the first {together.shown:,}")
+    return done
+
+
+def _save_walk(samples: Samples, folder: Path, plugin: str) -> int:
+    """Write a walk, and return how many samples it has.
+
+    Raises:
+        UsageError: Samples of this kind can't be shown so.
+    """
+    try:
+        _list(samples.save_walk(folder))
+    except NotImplementedError:
+        raise UsageError(f"The samples of {plugin} can't be shown as a walk.") from None
+    return len(samples)
+
+
+def _list(paths: Sequence[Path]) -> None:
+    if paths:
+        emit_paths(paths)

@@ -6,9 +6,9 @@ and by what a musician would name: brightness, attack and decay. Stereo is mixed
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import log2
 
 import numpy as np
@@ -21,6 +21,7 @@ from mmgan.audio_library import torchaudio
 from mmgan.errors import DivergedError, UsageError
 from mmgan.metrics.distances import METRICS, Metric
 from mmgan.metrics.reservoir import Reservoir
+from mmgan.metrics.scores import Scores
 
 #: Most sounds of a set that are kept.
 MAX_SOUNDS = 2_000
@@ -39,7 +40,7 @@ def audio_scores(
     real: Iterable[Tensor],
     rate: int,
     metrics: Mapping[str, Metric] | None = None,
-) -> dict[str, float]:
+) -> Scores:
     """Measure generated sounds beside real ones.
 
     Memory is bounded: of more than 2,000 sounds in a set, a sample of 2,000 is kept, the same each time.
@@ -54,7 +55,8 @@ def audio_scores(
             Fréchet audio distance, which needs a trained network.
 
     Returns:
-        Beside those (0 is best, if nothing else is said):
+        Beside those (0 is best, if nothing else is said; those for which there are too few sounds are
+        ``missing``):
 
         - ``spectrum_distance_db``: mean over bands and times of the absolute difference of the two sets'
           mean log-mel spectrograms.
@@ -67,35 +69,24 @@ def audio_scores(
           until the sound stays 20 dB lower.
 
     Raises:
-        UsageError: There are fewer than two sounds in a set. A metric for which there are too few is left
-            out, with a warning.
+        UsageError: There is no sound in a set.
         DivergedError: A sound holds NaN or infinity.
     """
     fake, true = _gather(generated, rate), _gather(real, rate)
-    if min(len(fake.spectrograms), len(true.spectrograms)) < 2:
+    if not (len(fake.spectrograms) and len(true.spectrograms)):
         raise UsageError(
             f"Sounds can't be compared: there are {len(fake.spectrograms)} generated and "
-            f"{len(true.spectrograms)} real ones, and at least 2 of each are needed.",
-            hint="ask for more: mmgan evaluate DIR -n 200",
+            f"{len(true.spectrograms)} real ones."
         )
     difference = fake.spectrograms.mean(0) - true.spectrograms.mean(0)
-    usual = _nearest_other(true.spectrograms)
-    scores = {
-        "spectrum_distance_db": float(difference.abs().mean()),
-        "diversity_logmel": float(_nearest_other(fake.spectrograms).mean() / usual.mean().clamp(min=1e-9)),
-        "copied_logmel": float(
-            (_nearest(fake.spectrograms, true.spectrograms) < COPIED * usual.median()).double().mean()
-        ),
-        "centroid_distance_hz": _wasserstein(fake.centroids, true.centroids),
-        "attack_distance_ms": 1000 * _wasserstein(fake.attacks, true.attacks),
-        "decay_distance_ms": 1000 * _wasserstein(fake.decays, true.decays),
-    }
+    scores = Scores({"spectrum_distance_db": float(difference.abs().mean())})
+    scores.add("diversity_logmel", lambda: _diversity(fake.spectrograms, true.spectrograms))
+    scores.add("copied_logmel", lambda: _copied(fake.spectrograms, true.spectrograms))
+    scores["centroid_distance_hz"] = _wasserstein(fake.centroids, true.centroids)
+    scores["attack_distance_ms"] = 1000 * _wasserstein(fake.attacks, true.attacks)
+    scores["decay_distance_ms"] = 1000 * _wasserstein(fake.decays, true.decays)
     for name, metric in (METRICS if metrics is None else metrics).items():
-        try:
-            scores[f"{name}_logmel"] = metric(fake.statistics, true.statistics)
-        except UsageError as error:
-            # Of a small folder the others still tell much.
-            warnings.warn(f"{name}_logmel is left out: {error.message}", stacklevel=2)
+        scores.add(f"{name}_logmel", partial(metric, fake.statistics, true.statistics))
     return scores
 
 
@@ -185,6 +176,16 @@ def envelopes(sounds: Tensor, rate: int) -> tuple[Tensor, Tensor]:
     return at * hop / rate, (last - at).clamp(min=0) * hop / rate
 
 
+def _diversity(generated: Tensor, real: Tensor) -> Tensor:
+    """Return how far a sound is from the nearest other one, beside the same in the data."""
+    return _nearest_other(generated).mean() / _nearest_other(real).mean().clamp(min=1e-9)
+
+
+def _copied(generated: Tensor, real: Tensor) -> Tensor:
+    """Return the part of the generated sounds that are nearer to a sound of the data than is usual there."""
+    return (_nearest(generated, real) < COPIED * _nearest_other(real).median()).double().mean()
+
+
 def _nearest(spectrograms: Tensor, others: Tensor) -> Tensor:
     """Return each spectrogram's distance to the nearest of the others, as a mean over its points, in dB."""
     nearest = torch.cdist(spectrograms, others).amin(1)
@@ -192,7 +193,13 @@ def _nearest(spectrograms: Tensor, others: Tensor) -> Tensor:
 
 
 def _nearest_other(spectrograms: Tensor) -> Tensor:
-    """Return each spectrogram's distance to the nearest other one of the same set, likewise."""
+    """Return each spectrogram's distance to the nearest other one of the same set, likewise.
+
+    Raises:
+        UsageError: There is no other one.
+    """
+    if len(spectrograms) < 2:
+        raise UsageError("A set of 1 sound has no other one to compare it with: at least 2 are needed.")
     # By differences: a product's rounding would keep copies of a sound apart.
     distances = torch.cdist(spectrograms, spectrograms, compute_mode="donot_use_mm_for_euclid_dist")
     nearest = distances.fill_diagonal_(torch.inf).amin(1)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mmgan.counting import counted
 from mmgan.errors import UsageError
 
 Metric = Callable[[Tensor, Tensor], float]
@@ -42,7 +43,9 @@ def frechet_distance(generated: Tensor, real: Tensor) -> float:
         UsageError: N or M is not greater than D: a covariance would be singular and the distance meaningless.
     """
     dimensions = generated.shape[1]
-    _need(dimensions + 1, generated, real, f"The Fréchet distance in {dimensions} feature dimensions")
+    _need(
+        dimensions + 1, generated, real, f"The Fréchet distance in {counted(dimensions, 'feature dimension')}"
+    )
     (mean1, cov1), (mean2, cov2) = _moments(generated), _moments(real)
     # With S = C1^½, the eigenvalues of C1 C2 are those of S C2 S, which is symmetric: they come out real.
     values, vectors = torch.linalg.eigh(cov1)
@@ -160,8 +163,8 @@ def _need(least: int, generated: Tensor, real: Tensor, what: str) -> None:
     """Raise UsageError unless both sets have so many examples."""
     if min(len(generated), len(real)) < least:
         raise UsageError(
-            f"{what} can't be computed from {len(generated)} generated and {len(real)} real examples: "
-            f"at least {least} of each are needed.",
+            f"{what} can't be computed from {len(generated)} generated and "
+            f"{counted(len(real), 'real example')}: at least {least} of each are needed.",
             hint=f"ask for {least} or more of each (ten times as many give a steadier figure), or choose "
             "features with fewer dimensions",
         )

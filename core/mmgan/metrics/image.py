@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from mmgan.errors import DivergedError
 from mmgan.metrics.distances import METRICS, Metric
 from mmgan.metrics.features import Features
 from mmgan.metrics.reservoir import Reservoir
+from mmgan.metrics.scores import Scores
 
 #: Most pictures of a set whose features are kept: the number that published Fréchet distances use.
 MAX_SAMPLES = 50_000
@@ -22,7 +24,7 @@ def image_scores(
     features: Features,
     device: torch.device | str = "cpu",
     metrics: Mapping[str, Metric] | None = None,
-) -> dict[str, float]:
+) -> Scores:
     """Measure generated pictures beside real ones.
 
     Memory is bounded: of more than 50,000 pictures in a set, a sample of 50,000 is kept, the same each time.
@@ -36,16 +38,19 @@ def image_scores(
             :data:`mmgan.metrics.distances.METRICS`.
 
     Returns:
-        The scores, as ``{metric}_{features.name}``: "frechet_random", "recall_random", and so on.
+        The scores, as ``{metric}_{features.name}``: "frechet_random", "recall_random", and so on. Those for
+        which there are too few pictures are ``missing``.
 
     Raises:
-        UsageError: There are too few pictures for a metric, or they don't have 1 or 3 channels.
+        UsageError: Pictures don't have 1 or 3 channels.
         DivergedError: A picture holds NaN or infinity.
     """
     features = features.to(device).eval()
     fake, true = _gather(generated, features, device), _gather(real, features, device)
-    chosen = METRICS if metrics is None else metrics
-    return {f"{name}_{features.name}": metric(fake, true) for name, metric in chosen.items()}
+    scores = Scores()
+    for name, metric in (METRICS if metrics is None else metrics).items():
+        scores.add(f"{name}_{features.name}", partial(metric, fake, true))
+    return scores
 
 
 @torch.inference_mode()

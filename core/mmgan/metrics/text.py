@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from mmgan.errors import UsageError
+from mmgan.metrics.scores import Scores
 
 Text = Sequence[str]
 T = TypeVar("T")
@@ -20,13 +21,11 @@ ORDERS = (2, 3, 4, 5)
 MAX_GENERATED, MAX_REFERENCES = 500, 2_000
 
 
-def text_scores(
-    generated: Sequence[Text], held_out: Sequence[Text], train: Iterable[Text]
-) -> dict[str, float]:
+def text_scores(generated: Sequence[Text], held_out: Sequence[Text], train: Iterable[Text]) -> Scores:
     """Measure generated texts beside texts that the training did not see, and those that it did.
 
     Args:
-        generated: Generated texts, at least two.
+        generated: Generated texts, at least one; of one alone self-BLEU is ``missing``.
         held_out: Texts of the data that were kept from training, at least one.
         train: The texts that were trained on.
 
@@ -39,10 +38,14 @@ def text_scores(
         - ``copied``: part of the generated texts that stand word for word in the training texts.
 
     Raises:
-        UsageError: There are fewer than two generated texts, or no held-out ones.
+        UsageError: There are no generated texts, or no held-out ones.
     """
     distinct = Counter(map(tuple, generated))
-    scores = bleu(generated, References(held_out)) | self_bleu(generated)
+    scores = Scores(bleu(generated, References(held_out)))
+    try:
+        scores.include(self_bleu(generated))
+    except UsageError as error:
+        scores.missing |= {f"self_bleu_{n}": error.message for n in ORDERS}
     known = {text for text in map(tuple, train) if text in distinct}
     scores["unique"] = len(distinct) / len(generated)
     scores["copied"] = sum(distinct[text] for text in known) / len(generated)
@@ -109,8 +112,8 @@ def self_bleu(generated: Sequence[Text]) -> dict[str, float]:
     """
     if len(generated) < 2:
         raise UsageError(
-            f"Texts can't be compared with each other: there are {len(generated)} of them, "
-            "and at least 2 are needed.",
+            f"Texts can't be compared with each other where there are only {len(generated)}: "
+            "at least 2 are needed.",
             hint="ask for more: mmgan evaluate DIR -n 200",
         )
     chosen = _spread(generated, MAX_GENERATED)

@@ -13,11 +13,15 @@ from torch import Tensor
 
 from mmgan.samples.base import Samples
 from mmgan.samples.drawing import new_figure, to_image
+from mmgan.storage.files import fresh
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch.utils.tensorboard import SummaryWriter
 
+#: Most sounds in one file, and most values of them (2^23: 128 sounds of 65,536 samples): a longer one helps
+#: nobody, and takes much memory.
+MOST_SOUNDS, MOST_VALUES = 256, 2**23
 #: Seconds of silence between two sounds in one file.
 GAP = 0.25
 #: Sounds of either kind that a picture shows.
@@ -50,6 +54,23 @@ class AudioSamples(Samples):
     def __len__(self) -> int:
         return len(self.waveforms)
 
+    @property
+    def shown(self) -> int:
+        """At most 256 sounds, and no more than have 2^23 values in all."""
+        return min(len(self), self._most)
+
+    @property
+    def _most(self) -> int:
+        return min(MOST_SOUNDS, max(1, MOST_VALUES // max(1, self.waveforms[0].numel())))
+
+    def with_more(self, more: Samples) -> AudioSamples:
+        """Return these sounds and the first of the next chunk."""
+        assert isinstance(more, AudioSamples)
+        room = self._most - len(self)
+        if room <= 0:
+            return self
+        return AudioSamples(torch.cat([self.waveforms, more.waveforms[:room]]), self.rate, self.real)
+
     def to_int16(self) -> NDArray[np.int16]:
         """Return the sounds as 16-bit samples, (n, frames, channels)."""
         # 32,767 both ways: what is symmetric stays so, and +1 does not wrap around to -1.
@@ -57,27 +78,34 @@ class AudioSamples(Samples):
         return scaled.transpose(1, 2).numpy()
 
     def in_a_row(self) -> NDArray[np.int16]:
-        """Return all sounds one after the other, with silence in between: (frames, channels)."""
-        sounds = self.to_int16()
+        """Return the sounds, the first :attr:`shown`, one after the other with silence in between.
+
+        Returns:
+            (frames, channels).
+        """
+        sounds = self.to_int16()[: self.shown]
         gap = np.zeros((round(GAP * self.rate), sounds.shape[2]), np.int16)
         return np.concatenate([part for sound in sounds for part in (sound, gap)][:-1])
 
     def save(self, path: Path) -> None:
-        """Write all sounds in a row as one 16-bit WAV."""
+        """Write the sounds in a row, the first :attr:`shown`, as one 16-bit WAV."""
         self._write(path, self.in_a_row())
 
     def save_each(self, folder: Path) -> list[Path]:
         """Write ``0000.wav``, ``0001.wav``, …."""
-        paths = [folder / f"{number:04d}.wav" for number in range(len(self))]
+        paths = [folder / f"{number}.wav" for number in self.numbers()]
         for path, sound in zip(paths, self.to_int16(), strict=True):
-            self._write(path, sound)
+            with fresh(path) as partial:
+                self._write(partial, sound)
         return paths
 
     def save_walk(self, folder: Path) -> list[Path]:
         """Write ``walk.wav``, the sounds in a row, and ``walk.png``, their spectrograms."""
         sound, image = folder / "walk.wav", folder / "walk.png"
-        self.save(sound)
-        self.picture().save(image, format="PNG")
+        with fresh(sound) as partial:
+            self.save(partial)
+        with fresh(image) as partial:
+            self.picture().save(partial, format="PNG")
         return [sound, image]
 
     def to_tensorboard(self, writer: SummaryWriter, tag: str, step: int) -> None:
@@ -92,7 +120,9 @@ class AudioSamples(Samples):
         Loudness is in dB below the loudest point of the picture. At most eight sounds of either kind are
         shown, at equal distances in their order, so that a walk is seen from its start to its end.
         """
-        kinds = [("generated", self.waveforms)] + ([] if self.real is None else [("data", self.real)])
+        kinds = [("generated", self.waveforms[: self.shown])] + (
+            [] if self.real is None else [("data", self.real)]
+        )
         shown = {name: _spread(sounds).mean(1).numpy() for name, sounds in kinds[::-1] if len(sounds)}
         spectrograms = {name: [_log_mel(y, self.rate) for y in sounds] for name, sounds in shown.items()}
         loudest = max(float(s.max()) for mels in spectrograms.values() for s in mels)

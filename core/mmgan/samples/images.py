@@ -11,16 +11,23 @@ from PIL import Image
 from torch import Tensor
 
 from mmgan.samples.base import Samples
+from mmgan.storage.files import fresh
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+#: Most pictures in a grid, and most pixels of them: a larger one helps nobody, and takes much memory.
+MOST_PICTURES, MOST_PIXELS = 1_024, 2**25
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class ImageSamples(Samples):
     """Pictures.
 
     Args:
-        images: (n, 1 or 3, height, width), values in [-1, 1]; values outside are clipped.
+        images: (n, 1 or 3, height, width), values in [-1, 1]; values outside are clipped. Or bytes (uint8),
+            which take a quarter of the memory.
         columns: Pictures in a row of the grid; by default the grid is about square.
     """
 
@@ -29,19 +36,40 @@ class ImageSamples(Samples):
     def __init__(self, images: Tensor, columns: int | None = None) -> None:
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise ValueError(f"images must be (n, 1 or 3, height, width), not {tuple(images.shape)}")
-        self.images = images.detach().float().cpu().clamp(-1, 1)
-        self.columns = columns or max(1, round(len(images) ** 0.5))
+        self.images = images.detach().cpu()
+        if images.dtype != torch.uint8:
+            self.images = self.images.float().clamp(-1, 1)
+        self._asked_columns = columns
+        self.columns = columns or max(1, round(self.shown**0.5))
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def to_uint8(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    @property
+    def shown(self) -> int:
+        """At most 1,024 pictures, and no more than have 2^25 pixels in all."""
+        return min(len(self), self._most)
+
+    @property
+    def _most(self) -> int:
+        height, width = self.images.shape[2:]
+        return min(MOST_PICTURES, max(1, MOST_PIXELS // max(1, height * width)))
+
+    def with_more(self, more: Samples) -> ImageSamples:
+        """Return these pictures and the first of the next chunk, as bytes."""
+        assert isinstance(more, ImageSamples)
+        room = self._most - len(self)
+        if room <= 0:
+            return self
+        return ImageSamples(torch.cat([_bytes(self.images), _bytes(more.images[:room])]), self._asked_columns)
+
+    def to_uint8(self) -> Pixels:
         """Return the pictures as bytes, (n, height, width, channels)."""
-        return ((self.images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        return _bytes(self.images).permute(0, 2, 3, 1).numpy()
 
     def grid(self) -> Image.Image:
-        """Return all pictures in one, row by row, two pixels apart."""
-        return _grid(self.to_uint8(), self.columns)
+        """Return the pictures, at most the first :attr:`shown`, in one: row by row, two pixels apart."""
+        return _grid(self.to_uint8()[: self.shown], self.columns)
 
     def save(self, path: Path) -> None:
         """Write the grid as PNG."""
@@ -49,18 +77,21 @@ class ImageSamples(Samples):
 
     def save_each(self, folder: Path) -> list[Path]:
         """Write ``0000.png``, ``0001.png``, …."""
-        paths = [folder / f"{number:04d}.png" for number in range(len(self))]
+        paths = [folder / f"{number}.png" for number in self.numbers()]
         for path, pixels in zip(paths, self.to_uint8(), strict=True):
-            _picture(pixels).save(path, format="PNG")
+            with fresh(path) as partial:
+                _picture(pixels).save(partial, format="PNG")
         return paths
 
     def save_walk(self, folder: Path) -> list[Path]:
         """Write ``walk.png``, the pictures side by side, and ``walk.gif``, one by one, there and back."""
         pixels = self.to_uint8()
         strip, animation = folder / "walk.png", folder / "walk.gif"
-        _grid(pixels, len(self)).save(strip, format="PNG")
+        with fresh(strip) as partial:
+            _grid(pixels, len(self)).save(partial, format="PNG")
         frames = [_picture(p) for p in (*pixels, *pixels[-2:0:-1])]
-        frames[0].save(animation, save_all=True, append_images=frames[1:], duration=60, loop=0)
+        with fresh(animation) as partial:
+            frames[0].save(partial, save_all=True, append_images=frames[1:], duration=60, loop=0)
         return [strip, animation]
 
     def to_tensorboard(self, writer: SummaryWriter, tag: str, step: int) -> None:
@@ -69,11 +100,15 @@ class ImageSamples(Samples):
         writer.add_image(tag, np.asarray(grid), step, dataformats="HW" if grid.mode == "L" else "HWC")
 
 
-def _picture(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Image.Image:
+def _bytes(images: Tensor) -> Tensor:
+    return images if images.dtype == torch.uint8 else ((images + 1) * 127.5).round().to(torch.uint8)
+
+
+def _picture(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def _grid(pixels: np.ndarray[Any, np.dtype[np.uint8]], columns: int, gap: int = 2) -> Image.Image:
+def _grid(pixels: Pixels, columns: int, gap: int = 2) -> Image.Image:
     count, height, width, channels = pixels.shape
     rows = -(-count // columns)
     shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)

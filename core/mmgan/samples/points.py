@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmgan.samples.base import Samples
 from mmgan.samples.drawing import new_figure, to_image
+from mmgan.storage.files import fresh
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -53,13 +54,15 @@ class PointSamples(Samples):
     def save_each(self, folder: Path) -> list[Path]:
         """Write ``points.csv``: a line ``x,y`` for each point."""
         path = folder / "points.csv"
-        np.savetxt(path, self.points.numpy(), delimiter=",", header="x,y", comments="", fmt="%.6g")
+        with fresh(path) as partial:
+            np.savetxt(partial, self.points.numpy(), delimiter=",", header="x,y", comments="", fmt="%.6g")
         return [path]
 
     def save_walk(self, folder: Path) -> list[Path]:
         """Write ``walk.png``: the points in the plane."""
         path = folder / "walk.png"
-        self.save(path)
+        with fresh(path) as partial:
+            self.save(partial)
         return [path]
 
     def to_tensorboard(self, writer: SummaryWriter, tag: str, step: int) -> None:

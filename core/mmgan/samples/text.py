@@ -80,6 +80,11 @@ class TextSamples(Samples):
     def __len__(self) -> int:
         return len(self.texts)
 
+    def with_more(self, more: Samples) -> TextSamples:
+        """Return these texts and those of the next chunk: texts are small, and all of them are shown."""
+        assert isinstance(more, TextSamples)
+        return TextSamples(self.texts + more.texts, more.tradeoff or self.tradeoff)
+
     def lines(self) -> list[str]:
         """Return the texts, each as one line: a space in place of each white space or control character."""
         return [_NO_CHARACTER.sub(" ", text) for text in self.texts]

@@ -110,8 +110,9 @@ def fresh(path: Path, *, beside: Path | None = None, durable: bool = False) -> I
         durable: Wait until the disk has it, so that it outlives a power cut. That takes milliseconds.
     """
     partial = (beside or path.parent) / f"{PARTIAL}{uuid.uuid4().hex}{path.suffix}"
-    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS, 0o666))
     try:
+        # In here, since Ctrl-C may come while the file is made, too.
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS, 0o666))
         yield partial
         if durable:
             flush(partial)

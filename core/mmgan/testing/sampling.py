@@ -12,6 +12,7 @@ from unittest.mock import MagicMock
 import torch
 
 from mmgan import rng
+from mmgan.counting import counted
 from mmgan.errors import DataError, UsageError
 from mmgan.samples import Samples
 from mmgan.task import Task
@@ -162,7 +163,7 @@ def faults(name: str, made: Any, folder: Path) -> Iterator[str]:
         yield f"{name} gives a {type(made).__name__}, and no mmgan.Samples."
         return
     if len(made) != COUNT:
-        yield f"{name}({COUNT}) gives {len(made)} samples."
+        yield f"{name}({COUNT}) gives {counted(len(made), 'sample')}."
     for key, tensor in tensors(vars(made)):
         if not bool(torch.isfinite(tensor).all()):
             yield f"{name}: NaN or infinity in {key}."

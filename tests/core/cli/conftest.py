@@ -89,3 +89,29 @@ def trained(fake: None, cli: Cli) -> Path:
     """A run of ``fake`` that has finished its 12 steps, with checkpoints at 5, 10 and 12."""
     assert cli("run", "--plugin", "fake", "--out", "trained").code == 0
     return Path("trained")
+
+
+@pytest.fixture
+def bulk(install: Install, cli: Cli) -> Callable[..., Path]:
+    """Make a run of one step of a game of the plugin ``bulk``, on four pictures or sounds."""
+    import numpy as np
+    import soundfile
+    from PIL import Image
+
+    install("bulkplugin", Path(__file__).parent / "bulkplugin")
+
+    def make(plugin: str, **settings: object) -> Path:
+        data = Path("data")
+        data.mkdir()
+        for number in range(4):
+            if plugin == "picture":
+                Image.new("L", (8, 8), 60 * number).save(data / f"{number}.png")
+            else:
+                noise = np.random.default_rng(number).uniform(-1, 1, 2_000)
+                soundfile.write(data / f"{number}.wav", noise, 16_000)
+        extra = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        call = ("run", "--plugin", plugin, "--data", data, "--steps", 1, "--batch-size", 2, "--out", "run")
+        assert cli(*call, *extra).code == 0
+        return Path("run")
+
+    return make

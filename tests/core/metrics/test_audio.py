@@ -14,6 +14,7 @@ from mmgan.audio_library import torchaudio
 from mmgan.errors import DivergedError, UsageError
 from mmgan.metrics import audio
 from mmgan.metrics.audio import LogMel, audio_scores, centroids, envelopes
+from mmgan.metrics.scores import Scores
 
 RATE, FRAMES = 16_000, 8_192
 TIME = torch.arange(FRAMES) / RATE
@@ -27,7 +28,7 @@ def plucked(count: int, seed: int = 0, low: float = 200, high: float = 2_000) ->
     return (torch.sin(2 * torch.pi * pitch * TIME) * torch.exp(-decay * TIME))[:, None]
 
 
-def scores(generated: Tensor, real: Tensor, **options: object) -> dict[str, float]:
+def scores(generated: Tensor, real: Tensor, **options: object) -> Scores:
     return audio_scores(generated.split(16), real.split(16), RATE, **{"metrics": {}} | options)  # type: ignore[arg-type]
 
 
@@ -96,12 +97,11 @@ def test_the_distances_of_the_house_are_named_after_what_they_compare() -> None:
     assert names < set(found)
     far = scores(plucked(140, 1, 3_000, 4_000), plucked(140, 2), metrics=None)
     assert found["frechet_logmel"] < far["frechet_logmel"]
-    with pytest.warns(UserWarning, match="_logmel is left out") as caught:
-        few = scores(plucked(20), plucked(140), metrics=None)
-    assert str(caught[0].message).startswith(
-        "frechet_logmel is left out: The Fréchet distance in 128 feature dimensions can't be computed from 20"
+    few = scores(plucked(20), plucked(140), metrics=None)
+    assert few.missing["frechet_logmel"].startswith(
+        "The Fréchet distance in 128 feature dimensions can't be computed from 20 generated and 140 real"
     )
-    assert set(found) - set(few) == {"frechet_logmel"}, "what can be computed is"
+    assert set(found) - set(few) == set(few.missing) == {"frechet_logmel"}, "what can be computed is"
 
 
 def test_a_metric_gets_mean_and_deviation_of_each_band() -> None:
@@ -130,10 +130,21 @@ def test_silence_has_scores() -> None:
 def test_nan_and_too_few_are_refused() -> None:
     with pytest.raises(DivergedError, match="NaN or infinity"):
         scores(torch.full((4, 1, FRAMES), torch.nan), plucked(4))
-    with pytest.raises(UsageError, match="there are 1 generated and 4 real ones, and at least 2"):
-        scores(plucked(1), plucked(4))
-    with pytest.raises(UsageError, match="0 generated"):
+    with pytest.raises(UsageError, match="there are 0 generated and 4 real"):
         audio_scores([], plucked(4).split(2), RATE, {})
+
+
+def test_one_sound_has_the_scores_that_need_no_other_one() -> None:
+    one = scores(plucked(1), plucked(1, 1), metrics=None)
+    assert set(one) == {f"{n}_distance_{u}" for n, u in (("spectrum", "db"), ("centroid", "hz"))} | {
+        "attack_distance_ms",
+        "decay_distance_ms",
+    }
+    assert "at least 2 are needed" in one.missing["diversity_logmel"]
+    assert {"copied_logmel", "frechet_logmel", "kernel_logmel", "recall_logmel"} < set(one.missing)
+    assert set(scores(plucked(2), plucked(2, 1)).missing) == set()
+    beside_many = scores(plucked(1), plucked(9, 1))
+    assert set(beside_many.missing) == {"diversity_logmel"}
 
 
 def test_memory_is_bounded_and_the_sample_fair(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ class TestKernel:
         assert kernel_distance(normal(100, 8) + 2, normal(100, 8, 1)) > 1
 
     def test_too_few_pictures(self):
-        with pytest.raises(UsageError, match="1 generated and 9 real"):
+        with pytest.raises(UsageError, match="1 generated and 9 real examples: at least 2"):
             kernel_distance(normal(1, 4), normal(9, 4))
 
 
@@ -240,12 +240,31 @@ class TestScores:
         assert "frechet_brightness" in image_scores([digits[:50]], [digits[50:100]], Brightness())
 
     def test_too_few_pictures(self, digits):
-        with pytest.raises(UsageError, match="100 generated and 500 real .* at least 129"):
-            image_scores([digits[:100]], [digits[:500]], RandomFeatures())
+        scores = image_scores([digits[:100]], [digits[:500]], RandomFeatures())
+        assert list(scores) == [f"{name}_random" for name in METRICS if name != "frechet"]
+        assert list(scores.missing) == ["frechet_random"]
+        assert "100 generated and 500 real examples: at least 129" in scores.missing["frechet_random"]
+
+    @pytest.mark.parametrize(("n", "had"), [(1, 0), (2, 1), (4, 3), (6, 5), (129, 6)])
+    def test_the_scores_that_can_be_had(self, digits, n, had):
+        scores = image_scores([digits[:n]], [digits[n : 2 * n]], RandomFeatures())
+        assert len(scores) == had
+        assert {*scores, *scores.missing} == {f"{name}_random" for name in METRICS}
 
     def test_no_pictures(self):
-        with pytest.raises(UsageError, match="0 generated and 0 real"):
-            image_scores([], [], RandomFeatures())
+        scores = image_scores([], [], RandomFeatures())
+        assert not scores
+        assert "0 generated and 0 real" in scores.missing["kernel_random"]
+
+    def test_a_plugin_s_metric_that_fails_leaves_the_others(self, digits):
+        def fails(generated, real):
+            return generated[99].sum()
+
+        metrics = METRICS | {"fails": fails, "nothing": lambda generated, real: float("nan")}
+        scores = image_scores([digits[:9]], [digits[9:18]], RandomFeatures(), metrics=metrics)
+        assert "coverage_random" in scores
+        assert scores.missing["fails_random"].startswith("IndexError: index 99 is out of bounds")
+        assert "NaN" in scores.missing["nothing_random"]
 
     def test_broken_pictures(self, digits):
         broken = digits[:200].clone()

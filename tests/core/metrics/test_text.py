@@ -131,14 +131,21 @@ def test_texts_of_no_units_score_0() -> None:
 
 
 def test_too_few_are_refused() -> None:
-    with pytest.raises(UsageError, match="there are 1 of them, and at least 2 are needed"):
-        text_scores([["a"]], [["a"]], [])
+    with pytest.raises(UsageError, match="there are only 1: at least 2 are needed"):
+        self_bleu([["a"]])
     with pytest.raises(UsageError, match="there are none to compare them with"):
         text_scores([["a"], ["b"]], [], [])
     with pytest.raises(UsageError, match="there are none"):
         text_scores([], [["a"]], [])
-    with pytest.raises(UsageError, match="there are 0 of them"):
+    with pytest.raises(UsageError, match="there are only 0"):
         self_bleu([])
+
+
+def test_one_text_has_all_scores_but_self_bleu() -> None:
+    found = text_scores([["a", "b"]], soups(5), [["a", "b"]])
+    assert set(found) == {*BLEUS, "unique", "copied"}
+    assert set(found.missing) == set(SELF_BLEUS)
+    assert "at least 2" in found.missing["self_bleu_2"]
 
 
 def test_the_cost_is_bounded_and_the_choice_even(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,10 +271,12 @@ def test_cyclegan_s_scores() -> None:
 
 def test_too_few_pictures_for_a_distance_are_said() -> None:
     run = make("cyclegan", width=2, blocks=1)
-    with pytest.warns(UserWarning, match="only the kernel distance"):
+    with pytest.warns(UserWarning, match="AtoB_frechet_random is left out: .* at least 129"):
         scores = run.evaluate(20)
-    assert run.task.best_score in scores
+    assert {run.task.best_score, "AtoB_recall_random", "BtoA_kernel_random"} < set(scores)
     assert not any("frechet" in name for name in scores)
+    with pytest.warns(UserWarning, match="^kernel_random is left out: .* at least 2"):
+        assert set(run.evaluate(1)) == {"cycle_l1_a", "cycle_l1_b"}
 
 
 def test_a_picture_s_translation_does_not_depend_on_those_beside_it() -> None:
