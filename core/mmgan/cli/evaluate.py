@@ -6,8 +6,15 @@ from pathlib import Path
 
 import click
 
-from mmgan.cli.options import checkpoint_option, device_option, folder_argument, json_option
+from mmgan.cli.options import (
+    checkpoint_option,
+    device_option,
+    folder_argument,
+    json_option,
+    moved_data_option,
+)
 from mmgan.cli.output import emit, emit_json, say, table
+from mmgan.cli.run import absolute
 from mmgan.cli.session import Session
 from mmgan.cli.training import preparing
 
@@ -17,12 +24,19 @@ from mmgan.cli.training import preparing
 @click.option(
     "-n", "count", type=click.IntRange(1), metavar="N", help="How many; by default the task's choice."
 )
+@moved_data_option
 @checkpoint_option
 @device_option
 @json_option
 @click.pass_obj
 def command(
-    session: Session, folder: Path, count: int | None, checkpoint: str, device: str | None, as_json: bool
+    session: Session,
+    folder: Path,
+    count: int | None,
+    data: str | None,
+    checkpoint: str,
+    device: str | None,
+    as_json: bool,
 ) -> None:
     """Score samples of the run in DIR against its data.
 
@@ -31,7 +45,10 @@ def command(
     """
     from mmgan.run import load_run
 
-    run = load_run(folder, session.plugins, checkpoint, {"device": device} if device else {})
+    changes = {"device": device} if device else {}
+    if data is not None:
+        changes["data"] = absolute(data, session.plugins)
+    run = load_run(folder, session.plugins, checkpoint, changes)
     with preparing() as run.progress:
         scores = run.evaluate(count or 0)
     if as_json:

@@ -23,7 +23,8 @@ def numbered(parent: Path, prefix: str = "") -> Iterator[Path]:
     for number in itertools.count(max(taken, default=0) + 1):
         folder = parent / f"{prefix}{number:03d}"
         with contextlib.suppress(FileExistsError):
-            folder.mkdir()
+            # Another process that gave up may just have taken the parent away.
+            folder.mkdir(parents=True)
             break
     try:
         yield folder

@@ -32,6 +32,9 @@ checkpoint_option = click.option(
     metavar="last|best|STEP",
     help="Which checkpoint to load.",
 )
+moved_data_option = click.option(
+    "--data", metavar="PATH", help="Where the same data lies now; that it is the same is checked."
+)
 #: For :func:`mmgan.cli.settings.sampling_settings`.
 sampling_option = click.option(
     "--set",

@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from mmgan import hookimpl
-from mmgan.cli.options import device_option, folder_argument, json_option, profile_option
+from mmgan.cli.options import (
+    device_option,
+    folder_argument,
+    json_option,
+    moved_data_option,
+    profile_option,
+)
 from mmgan.cli.output import say
-from mmgan.cli.run import _absolute as absolute
+from mmgan.cli.run import absolute
 from mmgan.cli.session import Session
 from mmgan.cli.settings import changed_settings
 from mmgan.cli.training import is_first, play, preparing, profilers
@@ -43,7 +49,7 @@ class KeepSettings:
 @click.command("resume", short_help="Go on with a run, or make it longer.")
 @folder_argument
 @click.option("--steps", type=int, metavar="N", help="A new length of the whole run.")
-@click.option("--data", metavar="PATH", help="Where the same data lies now; that it is the same is checked.")
+@moved_data_option
 @click.option(
     "--set",
     "settings",

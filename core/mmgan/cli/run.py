@@ -136,10 +136,10 @@ def settle(
             raise ConfigError(f"{name} is given twice: --{option} and --set.", hint="Leave one of them out.")
     config_class: type[Config] = plugins.task(plugin).Config
     config = resolve(config_class, plugin, file=file, flags={**assigned, **given})
-    return config.model_copy(update={"data": _absolute(config.data, plugins)})
+    return config.model_copy(update={"data": absolute(config.data, plugins)})
 
 
-def _absolute(data: str, plugins: Plugins) -> str:
+def absolute(data: str, plugins: Plugins) -> str:
     """Make a path absolute, since config.toml must mean the same to a resume from another folder."""
     names = {key.partition("/")[2] for key in plugins.datasets} - {"folder"}
     path = os.path.expanduser(data)
