@@ -95,7 +95,7 @@ def test_data_that_has_moved_is_found_again_and_checked(cli: Any, run: Path, pic
     assert cli("resume", run, "--steps", 5).code == 0, "the new place is kept"
 
 
-@pytest.mark.filterwarnings("always:The data has changed")
+@pytest.mark.filterwarnings("always")
 def test_other_data_is_refused_as_moved_and_taken_as_a_change(cli: Any, run: Path, pictures: Path) -> None:
     Image.new("RGB", (8, 8)).save(pictures / "03.png")
     result = cli("resume", run, "--steps", 4, "--data", pictures)
@@ -106,7 +106,7 @@ def test_other_data_is_refused_as_moved_and_taken_as_a_change(cli: Any, run: Pat
     assert "warning: The data has changed since the run was saved" in result.err
 
 
-@pytest.mark.filterwarnings("always:The data has changed")
+@pytest.mark.filterwarnings("always")
 def test_evaluate_takes_the_data_s_new_place(cli: Any, run: Path, pictures: Path) -> None:
     pictures.rename("elsewhere")
     assert "`mmgan evaluate` takes --data too" in cli("evaluate", run).err
