@@ -1,7 +1,7 @@
 """Where a one-shot begins and ends to be heard.
 
 The methods are those of librosa's ``trim``, ``onset_detect`` and ``onset_backtrack``, with the same results,
-but they go through a sound block by block. librosa would also take 200 MB of memory and seconds to be imported.
+but they go through a sound block by block. librosa would also take 200 MB of memory and seconds to import.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class SoundSource(Protocol):
     """Sounds with labels. ``str(source)`` is what a person calls it.
 
     A source of long sounds may also have ``sound_blocks(index)``, which gives a sound as an iterator of
-    blocks, each (channels, frames) and its rate, and ``labels``, the label of each sound. Then it is asked for
-    these, maybe twice, and no sound need be in memory as a whole. At the end of what is not the whole of a
+    blocks, each (channels, frames) and its rate, and ``labels``, the label of each sound. Then it is asked
+    for these, maybe twice, and no sound has to be in memory as a whole. At the end of what is not a whole
     sound it may raise :class:`~mmgan.data.sound_decoding.CutShortError`.
     """
 
