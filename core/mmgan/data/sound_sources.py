@@ -29,8 +29,8 @@ class SoundSource(Protocol):
 
     A source of long sounds may also have ``sound_blocks(index)``, which gives a sound as an iterator of
     blocks, each (channels, frames) and its rate, and ``labels``, the label of each sound. Then it is asked
-    for these, maybe twice, and no sound need be in memory as a whole. At the end of what is not the whole of
-    a sound it may raise :class:`~mmgan.data.sound_decoding.CutShortError`.
+    for these, maybe twice, and no sound has to be in memory as a whole. At the end of what is not a whole
+    sound it may raise :class:`~mmgan.data.sound_decoding.CutShortError`.
     """
 
     #: How many files were passed over because their names are not those of sounds.

@@ -119,10 +119,9 @@ def _mixed(sound: Iterable[tuple[Waveform, int]], channels: int) -> Iterator[Wav
             raise ValueError("its sample rate or its number of channels changes")
         for block in in_blocks(samples):
             frames += block.shape[1]
-            # Least and greatest value tell of NaN, too, and need no copy.
-            if not max(block.max(), -block.min()) < _HUGE:
+            # Least and greatest value tell of NaN, too.
+            if not heard.add(block) < _HUGE:
                 raise ValueError("samples that are NaN, infinite or huge")
-            heard.add(block)
             yield block if len(block) == channels else block.mean(axis=0, keepdims=True)
     if kind is None or not frames:
         raise ValueError("no samples")
@@ -139,10 +138,13 @@ class _Range:
         self._least: NDArray[np.float32] | None = None
         self._greatest: NDArray[np.float32] | None = None
 
-    def add(self, block: Waveform) -> None:
+    def add(self, block: Waveform) -> float:
+        """Look at a block, and return its greatest absolute value, or NaN where there is any."""
+        block = np.ascontiguousarray(block)  # by far faster where the channels lie side by side
         least, greatest = block.min(axis=1), block.max(axis=1)
         self._least = least if self._least is None else np.minimum(self._least, least)
         self._greatest = greatest if self._greatest is None else np.maximum(self._greatest, greatest)
+        return float(np.maximum(greatest, -least).max())
 
     @property
     def silent(self) -> bool:
