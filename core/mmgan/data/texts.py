@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
+from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -15,7 +18,7 @@ from mmgan.config import Config
 from mmgan.data.dataset import Dataset, Draw
 from mmgan.data.fingerprints import content_of
 from mmgan.data.text_sources import TextFolder, TextSource
-from mmgan.data.token_rows import TokenRows
+from mmgan.data.token_rows import Repeated, TokenRows
 from mmgan.data.tokenizers import Tokenizer, suitable_kind, train_tokenizer
 from mmgan.data.tree import list_others, list_skipped
 from mmgan.errors import DataError
@@ -80,38 +83,41 @@ class TextData(Dataset):
         tokenizer: Tokenizer | None = None,
         progress: Progress | None = None,
     ) -> None:
-        # Equal texts are one object: a file may hold millions of them.
-        known: dict[str, str] = {}
-        every = [known.setdefault(text, text) for text in source.texts()]
+        # A file may hold millions of texts, and most of them more than once: each different one has a number.
+        known: dict[str, int] = {}
+        numbers = np.array(
+            array("i", (known.setdefault(text, len(known)) for text in source.texts())), dtype=np.int32
+        )
         #: The name of each file or part of a file that was skipped, and why.
         self.skipped = list(source.skipped)
         if len(known) < 3:
-            raise _too_few(source, len(every), len(known))
-        held = _held_out(list(known), config)
+            raise _too_few(source, len(numbers), len(known))
+        distinct = list(known)
         del known
-        training = [text for text in every if text not in held]
-        kept = [text for text in every if text in held]
-        del every
+        kept = _held_out(len(distinct), config)[numbers]
+        training = Repeated(distinct, numbers[~kept])
         #: What made the tokens.
         self.tokenizer = tokenizer or train_tokenizer(
             suitable_kind(training) if config.tokenizer == "auto" else config.tokenizer,
             training,
             config.vocabulary,
         )
-        total = len(training) + len(kept)
-
-        def report(done: int) -> None:
-            if progress:
-                progress(done, total)
-
-        self._training = TokenRows(self.tokenizer, training, config.length, report)
-        self._kept = TokenRows(self.tokenizer, kept, config.length, lambda done: report(len(training) + done))
+        self._rows = TokenRows(
+            self.tokenizer,
+            distinct,
+            config.length,
+            lambda done: progress(done, len(distinct)) if progress else None,
+        )
+        # Which different text each one is, to train on and held out.
+        self._training, self._kept = torch.from_numpy(training.numbers), torch.from_numpy(numbers[kept])
         #: How many of the texts to train on were cut.
-        self.cut = self._training.cut
+        self.cut = int(self._rows.cut[self._training].sum())
         self.fingerprint = content_of(source)
         #: The share of UNKNOWN among the tokens that are held out.
-        self.unknown = self._kept.unknown
-        self.description = _describe(self, source, config, self._training.lengths, len(kept))
+        self.unknown = self._rows.unknown(self._kept)
+        self.description = _describe(
+            self, source, config, self._rows.lengths[self._training], len(self._kept)
+        )
 
     @functools.cached_property
     def tokens(self) -> Tensor:
@@ -119,29 +125,33 @@ class TextData(Dataset):
 
         One of exactly ``length`` tokens, or one that was cut, has none.
         """
-        return self._training.rows(torch.arange(len(self._training)))
+        return self._rows.rows(self._training)
 
     @functools.cached_property
     def held_out(self) -> Tensor:
         """Those that are held out, likewise: int64 (texts, length)."""
-        return self._kept.rows(torch.arange(len(self._kept))).long()
+        return self._rows.rows(self._kept).long()
 
     @functools.cached_property
     def texts(self) -> list[str]:
         """The texts to train on, as their tokens tell them: cut, and with U+FFFD for what is unknown."""
-        return self._training.decode(self.tokenizer)
+        return [self._told[number] for number in self._training.tolist()]
 
     @functools.cached_property
     def held_out_texts(self) -> list[str]:
         """Those that are held out, likewise."""
-        return self._kept.decode(self.tokenizer)
+        return [self._told[number] for number in self._kept.tolist()]
+
+    @functools.cached_property
+    def _told(self) -> list[str]:
+        return self._rows.decode()
 
     def __len__(self) -> int:
         return len(self._training)
 
     def batch(self, indices: Tensor, draw: Draw) -> Tensor:
         """Return texts to train on: int64 (batch, length). Nothing is drawn."""
-        return self._training.rows(indices).long()
+        return self._rows.rows(self._training[indices]).long()
 
 
 def open_folder(path: str, config: TextConfig) -> TextSource:
@@ -164,11 +174,17 @@ def open_folder(path: str, config: TextConfig) -> TextSource:
     return TextFolder(Path(path), config.column)
 
 
-def _held_out(distinct: list[str], config: TextConfig) -> set[str]:
-    """Choose the texts that are held out: at least one, and never so many that fewer than two are left."""
-    order = torch.randperm(len(distinct), generator=torch.Generator().manual_seed(config.seed))
-    count = min(max(1, round(config.held_out * len(distinct))), _MOST_HELD_OUT, len(distinct) - 2)
-    return {distinct[number] for number in order[:count].tolist()}
+def _held_out(distinct: int, config: TextConfig) -> NDArray[np.bool_]:
+    """Choose the different texts that are held out: at least one, and so few that two are left.
+
+    Returns:
+        (distinct,): whether each one is.
+    """
+    order = torch.randperm(distinct, generator=torch.Generator().manual_seed(config.seed))
+    count = min(max(1, round(config.held_out * distinct)), _MOST_HELD_OUT, distinct - 2)
+    held = np.zeros(distinct, dtype=np.bool_)
+    held[order[:count].numpy()] = True
+    return held
 
 
 def _missing(source: TextSource) -> str:

@@ -1,13 +1,15 @@
-"""Texts as rows of tokens, without the padding that would take most of the memory."""
+"""Very many texts in little memory: each different one once, and its tokens without padding."""
 
 from __future__ import annotations
 
 import itertools
 from array import array
 from collections.abc import Callable, Sequence
+from typing import overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mmgan.data.tokenizers import BOUNDARY, UNKNOWN, Tokenizer
@@ -16,55 +18,79 @@ from mmgan.data.tokenizers import BOUNDARY, UNKNOWN, Tokenizer
 _BATCH = 4_096
 
 
+class Repeated(Sequence[str]):
+    """Texts, of which many may be equal.
+
+    Args:
+        distinct: The different ones.
+        numbers: int32 (texts,): which of them each text is.
+    """
+
+    def __init__(self, distinct: Sequence[str], numbers: NDArray[np.int32]) -> None:
+        self.distinct = distinct
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Repeated: ...
+    def __getitem__(self, index: int | slice) -> str | Repeated:
+        if isinstance(index, slice):
+            return Repeated(self.distinct, self.numbers[index])
+        return self.distinct[int(self.numbers[index])]
+
+
 class TokenRows:
-    """The tokens of texts, end to end.
+    """The tokens of texts: those of each different one, end to end.
 
     Args:
         tokenizer: What makes them.
-        texts: The texts.
+        distinct: The different texts.
         length: How many tokens a text has at most; longer ones are cut.
         report: Told now and then how many texts are done.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, texts: Sequence[str], length: int, report: Callable[[int], None]
+        self, tokenizer: Tokenizer, distinct: Sequence[str], length: int, report: Callable[[int], None]
     ) -> None:
+        self._tokenizer = tokenizer
         self._length = length
-        #: How many texts were cut.
-        self.cut = 0
-        tokens, lengths = array("i"), array("i")
-        for start in range(0, len(texts), _BATCH):
-            for row in tokenizer.encode_all(texts[start : start + _BATCH]):
-                self.cut += len(row) > length
+        tokens, lengths, cut = array("i"), array("i"), bytearray()
+        for start in range(0, len(distinct), _BATCH):
+            for row in tokenizer.encode_all(distinct[start : start + _BATCH]):
                 tokens.extend(row[:length])
                 lengths.append(min(len(row), length))
-            report(min(start + _BATCH, len(texts)))
+                cut.append(len(row) > length)
+            report(len(lengths))
         self._tokens = torch.from_numpy(np.array(tokens, dtype=np.int32))
-        #: int64 (texts,): how many tokens each one has.
+        #: int64 (different texts,): how many tokens each one has.
         self.lengths = torch.from_numpy(np.array(lengths, dtype=np.int64))
+        #: bool (different texts,): whether it was cut.
+        self.cut = torch.from_numpy(np.array(cut, dtype=bool))
         self._starts = self.lengths.cumsum(0) - self.lengths
 
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    @property
-    def unknown(self) -> float:
-        """The share of UNKNOWN among all tokens."""
-        return float((self._tokens == UNKNOWN).sum() / len(self._tokens))
-
-    def rows(self, indices: Tensor) -> Tensor:
-        """Return texts with these indices, int64 (n,), padded with BOUNDARY: int32 (n, length)."""
+    def rows(self, numbers: Tensor) -> Tensor:
+        """Return texts by their numbers (n,), padded with BOUNDARY: int32 (n, length)."""
         places = torch.arange(self._length)
-        inside = places < self.lengths[indices, None]
-        found = self._tokens[torch.where(inside, self._starts[indices, None] + places, 0)]
+        inside = places < self.lengths[numbers, None]
+        found = self._tokens[torch.where(inside, self._starts[numbers, None] + places, 0)]
         return torch.where(inside, found, BOUNDARY)
 
-    def decode(self, tokenizer: Tokenizer) -> list[str]:
-        """Return the texts as their tokens tell them."""
+    def unknown(self, numbers: Tensor) -> float:
+        """Return the share of UNKNOWN among the tokens of texts with these numbers (n,)."""
+        unknown = torch.zeros(len(self._tokens) + 1, dtype=torch.int64)
+        torch.cumsum(self._tokens == UNKNOWN, 0, out=unknown[1:])
+        of_each = unknown[self._starts + self.lengths] - unknown[self._starts]
+        return float(of_each[numbers].sum() / self.lengths[numbers].sum())
+
+    def decode(self) -> list[str]:
+        """Return the different texts as their tokens tell them."""
         texts: list[str] = []
-        for first in range(0, len(self), _BATCH):
-            lengths = self.lengths[first : first + _BATCH]
-            start = int(self._starts[first])
+        for first in range(0, len(self.lengths), _BATCH):
+            lengths, start = self.lengths[first : first + _BATCH], int(self._starts[first])
             tokens = iter(self._tokens[start : start + int(lengths.sum())].tolist())
-            texts += [tokenizer.decode(itertools.islice(tokens, length)) for length in lengths.tolist()]
+            texts += [self._tokenizer.decode(itertools.islice(tokens, length)) for length in lengths.tolist()]
         return texts
