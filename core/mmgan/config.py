@@ -47,6 +47,8 @@ RESERVED_ENVIRONMENT = {
 FILE_LIMIT = 2**20
 #: The greatest integer that every program reads back from TOML and JSON as it was written.
 LARGEST = 2**53
+#: The greatest number that a network can compute with.
+LARGEST_FLOAT = 3.4e38
 #: Settings that have a lower limit, also where a task declares them anew.
 GREATEST = {"batch_size": 2**20, "workers": 256}
 #: How a text begins that stands for bytes: each that is not ASCII follows as ``%F6``, and % as ``%25``.
@@ -92,6 +94,8 @@ class Config(BaseModel):
             greatest = GREATEST.get(info.field_name or "", LARGEST)
             if not -LARGEST <= checked <= greatest:
                 raise ValueError(f"Input should be at most {greatest:,} and at least -{LARGEST:,}")
+        if isinstance(checked, float) and abs(checked) > LARGEST_FLOAT:
+            raise ValueError(f"Input should be at most {LARGEST_FLOAT} and at least -{LARGEST_FLOAT}")
         if isinstance(checked, str):
             checked = from_text(checked)
             if "\0" in checked:

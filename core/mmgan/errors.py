@@ -118,6 +118,10 @@ _NO_MEMORY = re.compile(
 )
 
 
+#: What torch's optimizers say of a setting out of their range.
+_OPTIMIZER = re.compile("Invalid (beta|learning rate|lr|epsilon|momentum|weight_decay|alpha|rho|dampening)")
+
+
 def foreseen(error: BaseException) -> MmganError | None:
     """Return an error as one of ours: itself, or what the machine ran out of or refused. None for a bug."""
     if isinstance(error, MmganError):
@@ -138,6 +142,8 @@ def foreseen(error: BaseException) -> MmganError | None:
             f"Batch norm can't learn from one value per channel: {text[0].lower()}{text[1:]}.",
             hint="A larger --batch-size, or settings without batch norm, where the plugin has them.",
         )
+    if isinstance(error, ValueError) and _OPTIMIZER.match(text):
+        return ConfigError(f"{text.rstrip('.')}.", hint="`mmgan config NAME` lists the optimizer's settings.")
     if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
         return MmganError(
             f"A process that prepares batches has died. {text}",

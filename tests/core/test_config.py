@@ -53,6 +53,7 @@ def test_text_becomes_the_field_s_type() -> None:
         ({"lr": "nan"}, "lr = nan: Input should be a finite number"),
         ({"seed": "-1"}, "seed = -1: Input should be greater than or equal to 0"),
         ({"lr": "1e400"}, "lr = inf: Input should be a finite number"),
+        ({"lr": "1e300"}, "lr = 1e+300: Input should be at most 3.4e+38"),
         ({"Steps": "3"}, "toy has no setting 'Steps'. Did you mean 'steps'?"),
         ({"convolutions": "TUNE"}, "or 'library'. Did you mean 'tune'?"),
         ({"steps": "9" * 5000}, "Unable to parse input string as an integer, exceeded maximum size"),

@@ -48,6 +48,14 @@ def test_batch_norm_of_one_value() -> None:
     assert "--batch-size" in error.hint
 
 
+def test_an_optimizer_s_setting_out_of_its_range() -> None:
+    with pytest.raises(ValueError, match="Invalid") as caught:
+        torch.optim.Adam([torch.zeros(1)], betas=(2.0, 0.9))
+    error = foreseen(caught.value)
+    assert isinstance(error, ConfigError)
+    assert error.message == "Invalid beta parameter at index 0: 2.0."
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
