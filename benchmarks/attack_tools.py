@@ -58,7 +58,7 @@ def finish(process: subprocess.Popen[str], seconds: float) -> tuple[str, str]:
         return out, f"{err}\nIt hung: no end within {seconds:g} seconds."
 
 
-def run(words: list[str], cache: Path, cwd: Path, seconds: float = 120) -> tuple[int, str, str]:
+def run(words: list[str], cache: Path, cwd: Path, seconds: float = 600) -> tuple[int, str, str]:
     """Run a command to its end, and return its exit code and what it printed."""
     process = start(words, cache, cwd)
     out, err = finish(process, seconds)

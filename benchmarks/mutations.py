@@ -204,7 +204,7 @@ class Workshop:
         places = {"RUN": str(self.run), "OUT": str(self.out), "GAME": game}
         words = [re.sub("RUN|OUT|GAME", lambda match: places[match[0]], word) for word in COMMANDS[command]]
         if own:
-            code, out, err = tools.run(tools.command(*words), self.cache, self.place, self.patience + 30)
+            code, out, err = tools.run(tools.command(*words), self.cache, self.place, 10 * self.patience)
             answer = {"code": None if "It hung" in err else code, "out": out, "err": err, "memory": 0}
         else:
             answer = self._ask(words)

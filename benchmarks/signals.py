@@ -177,7 +177,7 @@ class Attack:
         if trial.phase == "twice":
             time.sleep(rng.uniform(0, 0.1))
             process.send_signal(SIGNALS[trial.name])
-        out, err = tools.finish(process, 60)
+        out, err = tools.finish(process, 300)
         where = f"{trial} + {delay:.2f} s"
         if process.returncode == 0:
             self.counts["ended before the signal came"] += 1

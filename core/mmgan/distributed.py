@@ -42,8 +42,8 @@ T = TypeVar("T")
 TIMEOUT = 600.0
 #: Seconds between two signs of life that a rank gives, and between two questions for what another has told.
 _BEAT, _LOOK = 1.0, 0.1
-#: Seconds that a wait may take longer before it is cut off from outside, so that its own error comes first.
-_GRACE = 2.0
+#: Seconds in which a process that ends can take leave of the others.
+_LEAVE = 10.0
 #: What rank 0 says in :meth:`Ranks.meet` when it wants the others' state; greater than every signal's number.
 _SAVING = 1000
 
@@ -120,13 +120,18 @@ class Group(Ranks):
             self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
             self.local_rank = int(os.environ.get("LOCAL_RANK", self.rank))
             with self._reaching_others():
-                self._store = _aside(connect, self.timeout + _GRACE)
+                # torch gives up by itself, at the latest when it has tried twice; but not where rank 0, in
+                # whose process the store may be, is stopped in the middle of it.
+                self._store = _aside(connect, 3 * self.timeout)
         except ValueError as error:
             raise UsageError(
                 f"RANK and WORLD_SIZE ask for several processes, but: {_line(error)}",
                 hint="Start them by torchrun, or unset WORLD_SIZE to train in one process.",
             ) from None
-        threading.Thread(target=self._beat, daemon=True).start()
+        self._store_answers = True
+        self._ending = threading.Event()
+        self._beating = threading.Thread(target=self._beat, daemon=True)
+        self._beating.start()
         atexit.register(self._end)
 
     # While a run is opened. To decode a large data set may take longer than any wait in training should. So
@@ -207,24 +212,32 @@ class Group(Ranks):
 
     def _ask(self, question: Callable[[], T]) -> T:
         """Ask the store, which may be in the process of a rank that has been stopped and does not answer."""
-        return _aside(question, self.timeout)
+        try:
+            return _aside(question, self.timeout)
+        except TimeoutError:
+            self._store_answers = False
+            raise
 
     def _beat(self) -> None:
-        """Show the others that this process is there, as long as it is."""
-        with contextlib.suppress(RuntimeError):  # The store has gone with its process, or this one ends.
-            while True:
+        """Show the others that this process is there, until it ends."""
+        with contextlib.suppress(RuntimeError):  # The store has gone with its process.
+            while not self._ending.wait(_BEAT):
                 self._store.add(f"mmgan/beats/{self.rank}", 1)
-                time.sleep(_BEAT)
 
     def _end(self) -> None:
-        """Tell the others that this process ends; none of it may hold it up."""
+        """Tell the others that this process ends. What hangs in it is left behind."""
 
         def leave() -> None:
-            self._store.set(f"mmgan/ended/{self.rank}", "")
+            if self._store_answers:
+                # A thread that comes back from torch while Python takes itself apart would crash it.
+                self._beating.join()
+                with contextlib.suppress(RuntimeError):
+                    self._store.set(f"mmgan/ended/{self.rank}", "")
             dist.destroy_process_group()
 
+        self._ending.set()
         with contextlib.suppress(RuntimeError, TimeoutError):
-            _aside(leave, _GRACE)
+            _aside(leave, _LEAVE)
 
     def hooks(self, hook: Any) -> Any:
         """Return the hooks that this rank calls: on rank 0 all."""
@@ -334,8 +347,8 @@ class Group(Ranks):
 
     def _gather(self, state: Any, states: list[Any] | None = None) -> None:
         with self._reaching_others():
-            # Two exchanges, of the lengths and of what is that long.
-            _aside(lambda: dist.gather_object(state, states), 2 * self.timeout + _GRACE)
+            # torch gives up by itself; each of two exchanges, of lengths and of states, may take its time.
+            _aside(lambda: dist.gather_object(state, states), 3 * self.timeout)
 
     def _greatest(self, number: int) -> int:
         word = torch.tensor(number)
