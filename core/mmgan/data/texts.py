@@ -85,17 +85,16 @@ class TextData(Dataset):
     ) -> None:
         # A file may hold millions of texts, and most of them more than once: each different one has a number.
         known: dict[str, int] = {}
-        numbers = np.array(
-            array("i", (known.setdefault(text, len(known)) for text in source.texts())), dtype=np.int32
-        )
+        numbers = array("i", (known.setdefault(text, len(known)) for text in source.texts()))
         #: The name of each file or part of a file that was skipped, and why.
         self.skipped = list(source.skipped)
         if len(known) < 3:
             raise _too_few(source, len(numbers), len(known))
         distinct = list(known)
         del known
-        kept = _held_out(len(distinct), config)[numbers]
-        training = Repeated(distinct, numbers[~kept])
+        held = _held_out(len(distinct), config)
+        every = np.frombuffer(numbers, dtype=np.int32)
+        training = Repeated(distinct, every[~held[every]])
         #: What made the tokens.
         self.tokenizer = tokenizer or train_tokenizer(
             suitable_kind(training) if config.tokenizer == "auto" else config.tokenizer,
@@ -109,15 +108,13 @@ class TextData(Dataset):
             lambda done: progress(done, len(distinct)) if progress else None,
         )
         # Which different text each one is, to train on and held out.
-        self._training, self._kept = torch.from_numpy(training.numbers), torch.from_numpy(numbers[kept])
+        self._training, self._kept = torch.from_numpy(training.numbers), torch.from_numpy(every[held[every]])
         #: How many of the texts to train on were cut.
         self.cut = int(self._rows.cut[self._training].sum())
         self.fingerprint = content_of(source)
         #: The share of UNKNOWN among the tokens that are held out.
         self.unknown = self._rows.unknown(self._kept)
-        self.description = _describe(
-            self, source, config, self._rows.lengths[self._training], len(self._kept)
-        )
+        self.description = _describe(self, source, config, self._rows.lengths[~held], len(self._kept))
 
     @functools.cached_property
     def tokens(self) -> Tensor:

@@ -81,10 +81,9 @@ class TokenRows:
 
     def unknown(self, numbers: Tensor) -> float:
         """Return the share of UNKNOWN among the tokens of texts with these numbers (n,)."""
-        unknown = torch.zeros(len(self._tokens) + 1, dtype=torch.int64)
-        torch.cumsum(self._tokens == UNKNOWN, 0, out=unknown[1:])
-        of_each = unknown[self._starts + self.lengths] - unknown[self._starts]
-        return float(of_each[numbers].sum() / self.lengths[numbers].sum())
+        times = torch.bincount(numbers, minlength=len(self.lengths))
+        unknown = (self._tokens == UNKNOWN) * times.repeat_interleave(self.lengths)
+        return float(unknown.sum() / (self.lengths * times).sum())
 
     def decode(self) -> list[str]:
         """Return the different texts as their tokens tell them."""

@@ -605,7 +605,24 @@ def sounds(folder):
     return data._cached, lambda: AudioData(open_folder(str(folder), config), config)._cached
 
 
+def singles(folder):
+    from mmgan.data.pair_sources import Singles
+    from mmgan.data.pairs import PairConfig, Stored
+    from mmgan.data.sources import ImageFolder
+
+    pictures(folder)
+    config = PairConfig(plugin="test", size=8, derive="edges")
+
+    def again():
+        return Stored(Singles(ImageFolder(folder), config), config).cached
+
+    return again(), again
+
+
 HOSTILE = [
+    (singles, {"skipped": [["a"]]}),
+    (singles, {"skipped": None}),
+    (singles, {"rows": np.zeros((3, 7), dtype=np.uint8)}),
     (pictures, {"labels": None}),
     (pictures, {"labels": [0]}),
     (pictures, {"labels": ["a", "b", "c"]}),
@@ -633,7 +650,7 @@ def test_what_a_data_set_would_stumble_over_is_built_again(make, changes, tmp_pa
     assert fresh.metadata == metadata
 
 
-@pytest.mark.parametrize("make", [pictures, sounds])
+@pytest.mark.parametrize("make", [pictures, sounds, singles])
 def test_what_a_data_set_has_kept_is_not_built_again(make, tmp_path):
     entry, again = make(tmp_path / "data")
     before = entry.path.stat().st_ino
