@@ -6,13 +6,14 @@ PyAV is an extra, ``pip install 'mmgan[audio]'``.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgan.data.sound_bytes import Window
+from mmgan.data.sound_bytes import Window, size_of
 
 #: The suffixes of what is left to PyAV.
 AV_SUFFIXES = {
@@ -25,6 +26,8 @@ _BEGINNING = re.compile(
     rb"#!AMR|MAC |wvpk|TTA1|FLV|RIFF....AVI |\x7f\xfe\x80\x01|\xfe\x7f\x01\x80|\x00\x00\x01\xba",
     re.DOTALL,
 )
+#: What an MP4 or MOV file may begin with.
+_FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"moof", b"sidx")
 #: FFmpeg's names of formats that say how long they are; of others it guesses.
 _TIMED = ("mov", "matroska", "asf", "ape", "wv", "tta", "avi", "flv", "wav", "w64", "aiff", "caf")
 #: All that are opened: those of AV_SUFFIXES, and those in which a codec may be that libsndfile lacks. Some of
@@ -61,6 +64,8 @@ def decode_with_av(file: Window) -> Iterator[tuple[NDArray[np.float32], int]]:
     """
     import av
 
+    _check_index(file)
+    file.seek(0)
     try:
         options = {"format_whitelist": ",".join(_FORMATS)}
         opened: Any = av.open(file, metadata_errors="ignore", options=options)
@@ -85,6 +90,40 @@ def decode_with_av(file: Window) -> Iterator[tuple[NDArray[np.float32], int]]:
                 raise ValueError("truncated")
     except av.error.FFmpegError as error:
         raise ValueError(f"damaged: {error.strerror}") from error
+
+
+def _check_index(file: Window) -> None:
+    """Refuse an MP4 or MOV file whose index tells of more packets than the file can hold.
+
+    FFmpeg makes room for each: of a file of 90 kB it has been seen to take gigabytes.
+    """
+    size = size_of(file)
+    position = told = 0
+    while position < size:
+        length, name = struct.unpack(">I4s", _read(file, position, 8).ljust(8, b"\0"))
+        if length == 1:
+            length = int.from_bytes(_read(file, position + 8, 8), "big")
+        length = length or size - position
+        if length < 8 or (position == 0 and name not in _FIRST_BOXES):
+            return
+        if name in (b"moov", b"moof"):
+            box = _read(file, position, min(length, size - position))
+            # How long each packet is, or 0 where a table follows, and how many there are.
+            for match in re.finditer(rb"stsz.{4}(.{4})(.{4})", box, re.DOTALL):
+                each, count = (int.from_bytes(field, "big") for field in match.groups())
+                told += count * (each or 4)
+            # In fragments a table follows as well, unless all packets are alike.
+            for match in re.finditer(rb"trun..(.).(.{4})", box, re.DOTALL):
+                fields, count = (int.from_bytes(field, "big") for field in match.groups())
+                told += count * max(1, 4 * (fields & 0xF).bit_count())
+        position += length
+    if told > size:
+        raise ValueError("damaged: it tells of more than it holds")
+
+
+def _read(file: Window, position: int, count: int) -> bytes:
+    file.seek(position)
+    return file.read(count) or b""
 
 
 def _said_seconds(container: Any, stream: Any) -> float:

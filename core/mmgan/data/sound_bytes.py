@@ -93,7 +93,7 @@ class Window(io.RawIOBase):
         return count
 
 
-def size_of(file: IO[bytes]) -> int:
+def size_of(file: IO[bytes] | Window) -> int:
     """Return how many bytes a file has."""
     return file.seek(0, io.SEEK_END)
 

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from mmgan.data import waveforms
-from mmgan.data.waveforms import one_shot, onset, to_waveform
+from mmgan.data.blocks import in_blocks
+from mmgan.data.onsets import audible
+from mmgan.data.waveforms import one_shot, onset, resampled, to_waveform
 
 RATE = 16000
 
@@ -48,6 +50,30 @@ def test_nothing_shows_where_pieces_meet(rate, wanted, channels, monkeypatch):
     whole = to_waveform(samples, rate, wanted, channels)
     monkeypatch.setattr(waveforms, "_PIECE", 3000)
     assert np.abs(to_waveform(samples, rate, wanted, channels) - whole).max() < 1e-6
+
+
+@pytest.mark.parametrize(("rate", "wanted"), [(44100, 16000), (22050, 16000), (44100, 48000)])
+def test_no_length_is_lost_by_rounding(rate, wanted):
+    """torchaudio rounds the length to a float32, which was taken for damage once in 70 recordings."""
+    for frames in range(1_040_000, 1_040_000 + 441, 7):
+        waveform = to_waveform(wave(np.sin(np.arange(frames) / 10)), rate, wanted, 1)
+        assert waveform.shape == (1, -(-frames * wanted // rate))
+        assert waveform[0, -3:].any()
+
+
+def test_blocks_of_any_size_give_the_same():
+    samples = noise(3.0, 0.1, 44100).reshape(2, -1).astype(np.float32)
+    whole = to_waveform(samples, 44100, RATE, 1)
+    parts = np.split(samples, [1, 2, 1000, 50_000, 50_001], axis=1)
+    there = resampled([(part, 44100) for part in parts], RATE, 1)
+    assert np.array_equal(np.concatenate(list(there), axis=1), whole)
+
+
+@pytest.mark.parametrize("changed", [(np.ones((1, 100)), 48000), (np.ones((2, 100)), 44100)])
+def test_a_rate_or_channels_that_change_are_refused(changed):
+    sound = [(wave(sine(100, 0.1)), 44100), changed]
+    with pytest.raises(ValueError, match="changes"):
+        list(resampled(sound, RATE, 1))
 
 
 @pytest.mark.parametrize("count", [1, 2, 6])
@@ -146,6 +172,32 @@ def test_stereo_starts_with_its_earlier_channel():
     left, right = wave(np.zeros(800), hit(), np.zeros(1600)), wave(np.zeros(2400), hit())
     assert onset(np.concatenate([left, right]), RATE) in range(720, 801)
     assert onset(np.concatenate([right, left]), RATE) in range(720, 801)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_librosa_finds_the_same(seed):
+    """Its ``trim``, and its ``onset_detect`` and ``onset_backtrack`` on the same envelope."""
+    librosa = pytest.importorskip("librosa")
+    random = np.random.default_rng(seed)
+    rate = int(random.choice([8000, 16000, 22050, 44100]))
+    strength = np.ones(int(random.integers(500, 60_000)))
+    for position in random.integers(0, len(strength), size=3):
+        strength[position:] *= 10 ** random.uniform(-1.5, 1.5)
+    strength *= np.exp(-np.arange(len(strength)) / random.uniform(100, 50_000))
+    sound = (strength * random.standard_normal((2, len(strength)))).astype(np.float32)
+    window = rate // 50
+    start, end = audible(in_blocks(sound), window, 60)
+    expected = librosa.effects.trim(sound, top_db=60, frame_length=window, hop_length=window // 4)[1]
+    assert (start, min(end, len(strength))) == tuple(expected)
+
+    step = rate // 1000
+    level = librosa.feature.rms(y=sound, frame_length=4 * step, hop_length=step).max(axis=0)[0]
+    rises = np.maximum(0, np.diff(level, prepend=0))
+    sudden = librosa.onset.onset_detect(onset_envelope=rises, sr=rate, hop_length=step, delta=0.1)
+    first = min([*sudden[:1], np.flatnonzero(level >= 0.1 * level.max())[0]])
+    quiet = np.flatnonzero(level[:first] < 0.01 * level.max())
+    least = librosa.onset.onset_backtrack(np.array([first]), level)
+    assert onset(sound, rate) == max([*least, *quiet[-1:]]) * step
 
 
 # To one length.
