@@ -366,19 +366,20 @@ class Run:
             UsageError: There is a prompt, and the task takes none.
         """
         self._check_prompt(prompt)
-        task_class = type(self.task) if _has_own_chunks(type(self.task)) else Task
-        chunks = iter(task_class.sample_chunks(self.task, n, prompt))
-        return self._one_by_one(chunks, n, self._side(_SAMPLE_SEED if seed is None else seed))
+        side = self._side(_SAMPLE_SEED if seed is None else seed)
+        if _has_own_chunks(type(self.task)):
+            return self._one_by_one(iter(self.task.sample_chunks(n, prompt)), n, side)
+        return self._one_by_one(Task.sample_chunks(self.task, n, prompt), None, side)
 
-    def _one_by_one(self, chunks: Iterator[Samples], n: int, side: rng.Aside) -> Iterator[Samples]:
-        """Compute each chunk aside, and tell it which of the ``n`` samples it holds."""
+    def _one_by_one(self, chunks: Iterator[Samples], n: int | None, side: rng.Aside) -> Iterator[Samples]:
+        """Compute each chunk aside, and tell it which of the ``n`` samples it holds; None: it holds all."""
         done = 0
         while True:
             with self._apart(side):
                 samples = next(chunks, None)
             if samples is None:
                 return
-            if len(samples) != n:
+            if n is not None:
                 samples.offset, samples.total = done, n
             done += len(samples)
             yield samples

@@ -181,3 +181,10 @@ def test_an_interrupt_while_a_file_is_made_leaves_none(
     with pytest.raises(KeyboardInterrupt):
         ImageSamples(noise(1)).save_each(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_subclass_keeps_its_kind() -> None:
+    class Mine(ImageSamples):
+        suffix = ".mine"
+
+    assert Mine(noise(2)).with_more(Mine(noise(2))).suffix == ".mine"

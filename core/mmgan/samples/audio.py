@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,9 @@ class AudioSamples(Samples):
         room = self._most - len(self)
         if room <= 0:
             return self
-        return AudioSamples(torch.cat([self.waveforms, more.waveforms[:room]]), self.rate, self.real)
+        both = copy.copy(self)
+        both.waveforms = torch.cat([self.waveforms, more.waveforms[:room]])
+        return both
 
     def to_int16(self) -> NDArray[np.int16]:
         """Return the sounds as 16-bit samples, (n, frames, channels)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ class ImageSamples(Samples):
         if images.dtype != torch.uint8:
             self.images = self.images.float().clamp(-1, 1)
         self._asked_columns = columns
-        self.columns = columns or max(1, round(self.shown**0.5))
+        self.columns = columns or self._square()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -61,7 +62,14 @@ class ImageSamples(Samples):
         room = self._most - len(self)
         if room <= 0:
             return self
-        return ImageSamples(torch.cat([_bytes(self.images), _bytes(more.images[:room])]), self._asked_columns)
+        both = copy.copy(self)
+        both.images = torch.cat([_bytes(self.images), _bytes(more.images[:room])])
+        both.columns = self._asked_columns or both._square()
+        return both
+
+    def _square(self) -> int:
+        side: int = round(self.shown**0.5)
+        return max(1, side)
 
     def to_uint8(self) -> Pixels:
         """Return the pictures as bytes, (n, height, width, channels)."""

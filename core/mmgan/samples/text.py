@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,9 @@ class TextSamples(Samples):
     def with_more(self, more: Samples) -> TextSamples:
         """Return these texts and those of the next chunk: texts are small, and all of them are shown."""
         assert isinstance(more, TextSamples)
-        return TextSamples(self.texts + more.texts, more.tradeoff or self.tradeoff)
+        both = copy.copy(self)
+        both.texts, both.tradeoff = self.texts + more.texts, more.tradeoff or self.tradeoff
+        return both
 
     def lines(self) -> list[str]:
         """Return the texts, each as one line: a space in place of each white space or control character."""
