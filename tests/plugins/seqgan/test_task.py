@@ -349,7 +349,9 @@ def test_a_prompt_is_read_as_texts_are(play: Play, tmp_path: Path) -> None:
 
 
 def test_a_temperature_that_is_0_in_float32_is_refused(play: Play) -> None:
-    with pytest.raises(mmgan.ConfigError, match="temperature = 1e-300: Input should be greater than or equal to"):
+    with pytest.raises(
+        mmgan.ConfigError, match="temperature = 1e-300: Input should be greater than or equal to"
+    ):
         play(temperature=1e-300)
     assert len(play(temperature=1e-38).sample(2)) == 2
 
