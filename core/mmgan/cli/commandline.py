@@ -14,7 +14,19 @@ from pathlib import Path
 import click
 
 from mmgan import __version__
-from mmgan.cli import bench, config, doctor, evaluate, failures, new_plugin, plugins, resume, run, sample
+from mmgan.cli import (
+    bench,
+    config,
+    doctor,
+    evaluate,
+    failures,
+    new_plugin,
+    plugins,
+    resume,
+    run,
+    sample,
+    signals,
+)
 from mmgan.cli.output import reserved, say
 from mmgan.cli.session import Session
 from mmgan.cli.training import is_first
@@ -99,7 +111,7 @@ def call(words: list[str]) -> int:
         # Interrupts too: every way out has its exit code and its one line.
         except (Exception, KeyboardInterrupt) as error:
             as_json = "--json" in words and is_first()
-            return failures.report(error, as_json=as_json, verbose=session.verbose)
+            return failures.report(signals.behind(error), as_json=as_json, verbose=session.verbose)
 
 
 def _take_folder(words: Sequence[str]) -> tuple[Path | None, list[str]]:

@@ -25,6 +25,7 @@ from mmgan.cli.options import (
     tune_option,
 )
 from mmgan.cli.session import Session
+from mmgan.cli.signals import raise_swallowed
 from mmgan.cli.training import is_first, play, preparing, profilers
 from mmgan.errors import ConfigError, UsageError
 
@@ -79,6 +80,7 @@ def command(
     from mmgan.config import to_text
     from mmgan.run import new_run
 
+    raise_swallowed()
     if out is not None and to_text(str(out)) != str(out):
         raise UsageError(
             f"The name {str(out)!r} is not UTF-8, and the libraries that write a run's files take no other.",

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from mmgan.cli.output import say
-from mmgan.errors import Terminated
+from mmgan.errors import Terminated, exit_code
 
 if TYPE_CHECKING:
     from mmgan.run import Run
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 #: SIGHUP says that the terminal is gone, as when an SSH session is closed. Windows has no such signal.
 _HANGUP = getattr(signal, "SIGHUP", None)
 _SIGNALS = [signal.SIGINT, signal.SIGTERM, *([_HANGUP] if _HANGUP else [])]
+
+
+#: What a signal has raised in the present :func:`unwinding`.
+_raised: KeyboardInterrupt | None = None
 
 
 @contextlib.contextmanager
@@ -35,12 +39,36 @@ def unwinding(forever: bool = False) -> Iterator[None]:
     """
 
     def act(number: int) -> None:
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+        global _raised
+        _raised = KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
+        raise _raised
 
-    with _handling(act):
-        yield
+    global _raised
+    try:
+        with _handling(act):
+            yield
+    finally:
+        _raised = None
     if forever and _in_main_thread():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def behind(error: BaseException) -> BaseException:
+    """Return what a signal has raised, if one has, since the error comes of it; else the error.
+
+    A library that is being imported may swallow the first, and fail with the second.
+    """
+    return _raised or error
+
+
+def raise_swallowed() -> None:
+    """Raise again what a signal has raised, and a library has swallowed.
+
+    Raises:
+        KeyboardInterrupt: One has.
+    """
+    if _raised is not None:
+        raise _raised
 
 
 @contextlib.contextmanager
@@ -55,6 +83,8 @@ def stopping(run: Run) -> Iterator[None]:
         _say("finishing this step, then saving (again to leave at once)")
 
     with _handling(act):
+        if _raised is not None:
+            act(exit_code(_raised) - 128)
         yield
 
 

@@ -155,3 +155,18 @@ def test_ctrl_c_while_modules_are_imported_is_one_line(cli: Any, install: Any) -
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err.strip()) == (130, "", "error: Interrupted.")
+
+
+@pytest.mark.parametrize("then", ["pass", "raise ValueError('torn')"])
+def test_a_library_that_swallows_a_signal_while_it_is_imported(cli: Any, install: Any, then: str) -> None:
+    source = (
+        "import sys, time\ntry:\n    print('importing', file=sys.stderr, flush=True)\n    time.sleep(60)\n"
+        f"except BaseException:\n    {then}\nfrom fakeplugin import register_tasks\n"
+    )
+    install("slowplugin", source.replace("register_tasks", "task"))
+    process = cli.start(*RUN, **HEARING)
+    until(process, "importing")
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err.strip()) == (143, "", "error: Stopped by SIGTERM.")
+    assert not Path("it").exists()

@@ -350,6 +350,14 @@ def test_a_prompt_is_read_as_texts_are(play: Play, tmp_path: Path) -> None:
         run.sample(1, prompt="\udcff")
 
 
+def test_a_temperature_that_is_0_in_float32_is_refused(play: Play) -> None:
+    with pytest.raises(
+        mmgan.ConfigError, match="temperature = 1e-300: Input should be greater than or equal to"
+    ):
+        play(temperature=1e-300)
+    assert len(play(temperature=1e-38).sample(2)) == 2
+
+
 def test_a_lower_temperature_is_more_certain(play: Play, rhymes: Path) -> None:
     def distinct(temperature: float) -> int:
         run = play(data=str(rhymes), preset="text", tokenizer="char", length=30, temperature=temperature)
