@@ -30,6 +30,7 @@ from mutations import Outcome, Trial
 def run(tmp_path: Path) -> Path:
     """A folder as a run has it, with two checkpoints."""
     folder = tmp_path / "run"
+    folder.mkdir()
     for step in (2, 4):
         state = {"step": step, "list": [1, 2.5, None], "moments": torch.ones(3)}
         checkpoint.save(folder / "checkpoints", step, {"G": {"w": torch.ones(2, 2)}}, state)

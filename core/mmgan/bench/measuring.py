@@ -25,7 +25,7 @@ from mmgan.task import Player, Stage
 #: How many rounds' steps are played while the parts of a step are timed.
 _SPLIT_ROUNDS = 3
 #: More steps than anyone plays: the program says when it is over.
-_ENDLESS = 2**62
+_ENDLESS = 2**52
 
 
 @dataclass

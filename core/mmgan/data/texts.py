@@ -222,7 +222,7 @@ def _describe(data: TextData, source: TextSource, config: TextConfig, lengths: T
     shortest, longest = int(lengths.min()), int(lengths.max())
     span = f"{shortest:,}-{longest:,}" if shortest < longest else f"{longest:,}"
     cut = f"; {data.cut:,} cut to {config.length:,} tokens" if data.cut else ""
-    unknown = f"; {100 * data.unknown:.2g}% of held-out tokens unknown" if data.unknown else ""
+    unknown = f"; {100 * data.unknown:.3g}% of held-out tokens unknown" if data.unknown else ""
     return (
         f"{len(data):,} texts of {span} token{'s' * (longest > 1)}, {data.tokenizer.kind} with "
         f"{len(data.tokenizer):,} tokens; {held_out:,} held out{cut}{unknown}{_missing(source)}"

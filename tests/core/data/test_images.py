@@ -339,7 +339,7 @@ def test_pictures_that_are_not_read_are_named_with_what_to_do(tmp_path, suffix):
     (tmp_path / f"c.{suffix}").write_bytes(b"x")
     with pytest.warns(UserWarning, match=rf"not read: 1 \.{suffix.lower()}\. To use them, \w+"):
         data = load(tmp_path)
-    assert data.description == f"2 pictures at 8x8x3; 1 other files (1 .{suffix.lower()})"
+    assert data.description == f"2 pictures at 8x8x3; 1 other file (1 .{suffix.lower()})"
     for name in "ab":
         (tmp_path / f"{name}.png").unlink()
     with pytest.raises(DataError, match=rf"0 pictures .*: 1 \.{suffix.lower()}"):
@@ -533,7 +533,7 @@ def test_nan_is_skipped(tmp_path):
 def test_too_few_pictures_are_an_error(tmp_path, caplog):
     (tmp_path / "notes.txt").write_text("nothing to see")
     with pytest.raises(
-        DataError, match=r"has no readable picture.*at least 2.*0 found; 1 other files"
+        DataError, match=r"has no readable picture.*at least 2.*0 found; 1 other file"
     ) as caught:
         load(tmp_path)
     assert caught.value.exit_code == 4
@@ -543,7 +543,7 @@ def test_too_few_pictures_are_an_error(tmp_path, caplog):
         load(tmp_path)
     for number in range(7):
         (tmp_path / f"{number}.png").touch()
-    said = r"8 found; 7 skipped: 7 x empty file \(0.png, 1.png, …\) \(-v names them\); 1 other"
+    said = r"8 found; 7 skipped: empty file \(0.png, 1.png, …\) \(-v names them\); 1 other"
     with caplog.at_level("INFO"), pytest.raises(DataError, match=said):
         load(tmp_path)
     assert "skipped: 6.png (empty file)" in caplog.messages

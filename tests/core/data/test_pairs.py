@@ -364,7 +364,7 @@ def test_bad_files_are_skipped_counted_and_named(tmp_path):
         "trainA/1.jpg.png": "trainB: not a picture",
         "trainA/2.jpg.png": "trainB: truncated",
     }
-    assert data.description.endswith("; 1 other files")
+    assert data.description.endswith("; 1 other file")
     unpaired = load(tmp_path, open_unpaired)
     assert reasons(unpaired)["trainB/1.jpg.png"] == "not a picture"
     assert reasons(unpaired)["trainA/0.jpg.png"] == "empty file"

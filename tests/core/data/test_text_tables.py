@@ -134,7 +134,7 @@ def test_a_folder_of_tables(tmp_path):
     data = load(tmp_path)
     assert set(data.texts + data.held_out_texts) >= {"two"} or len(data) == 2
     assert data.description.endswith(
-        '; column "text" of a/1.csv, a/2.jsonl; column "body" of b.json; 1 other files'
+        '; column "text" of a/1.csv, a/2.jsonl; column "body" of b.json; 1 other file (1 .parquet)'
     )
 
 

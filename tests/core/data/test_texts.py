@@ -323,7 +323,7 @@ def test_a_bad_folder_as_a_person_sees_it(tmp_path):
     assert data.description.endswith(
         r"; 2 skipped: empty.txt (empty file), 'line\nbreak.txt' (not UTF-8 in 1 of 1 line; convert it with "
         "iconv)"
-        "; 2 blank lines; 1 other files"
+        "; 2 blank lines; 1 other file (1 .png)"
     )
 
 
@@ -339,7 +339,7 @@ def test_too_few_texts_are_an_error(tmp_path):
     save(tmp_path / "a.txt", ["", "\t", "only"])
     save(tmp_path / "b.txt", b"\xff")
     with pytest.raises(
-        DataError, match=r"has 1 text, .*; 1 skipped: b.txt \(not UTF-8 .*\); 2 blank lines; 1 other files"
+        DataError, match=r"has 1 text, .*; 1 skipped: b.txt \(not UTF-8 .*\); 2 blank lines; 1 other file"
     ):
         load(tmp_path)
     save(tmp_path / "a.txt", ["one", "two", "one", "two"])
@@ -388,7 +388,7 @@ def test_a_file_without_lines(name, kind, tmp_path):
     assert ".jsonl" in caught.value.hint
     # In a folder it is one of the other files.
     save(tmp_path / "a.txt", LINES)
-    assert load(tmp_path).description.endswith("; 1 other files")
+    assert load(tmp_path).description.endswith(f"; 1 other file (1 .{name.lower().rsplit('.', 1)[1]})")
 
 
 # The split.

@@ -275,7 +275,7 @@ def test_nothing_to_translate(translate: Translate) -> None:
     Path("in/a.txt").touch()
     empty, absent = translate(run, "in"), translate(run, write("a.png"), "absent")
     assert (empty.code, absent.code) == (4, 4)
-    assert "There is no picture in 'in'; 1 other files." in empty.err
+    assert "There is no picture in 'in'; 1 other file." in empty.err
     assert "There is no file or folder 'absent'." in absent.err
     assert translate(run).code == 2
     assert not Path("out").exists()
