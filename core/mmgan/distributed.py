@@ -10,16 +10,11 @@ its training begins (``equalize``), after each backward pass (``average``) and b
 from __future__ import annotations
 
 import atexit
-import base64
 import contextlib
 import functools
 import hashlib
 import os
-import pickle
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,7 +25,8 @@ from torch.distributed.rendezvous import rendezvous
 
 from mmgan import rng
 from mmgan.device import Device
-from mmgan.errors import ConfigError, MmganError, PluginError, UsageError, foreseen
+from mmgan.errors import ConfigError, PluginError, UsageError
+from mmgan.rank_store import RankStore, aside, line, reaching_others
 
 if TYPE_CHECKING:
     from mmgan.run import Run
@@ -40,10 +36,10 @@ T = TypeVar("T")
 
 #: Seconds that a rank waits for the others, who may be evaluating, before it gives up.
 TIMEOUT = 600.0
-#: Seconds between two signs of life that a rank gives, and between two questions for what another has told.
-_BEAT, _LOOK = 1.0, 0.1
 #: Seconds in which a process that ends can take leave of the others.
 _LEAVE = 10.0
+#: Seconds of a wait in which no signal is heard.
+_SLICE = 1.0
 #: What rank 0 says in :meth:`Ranks.meet` when it wants the others' state; greater than every signal's number.
 _SAVING = 1000
 
@@ -119,23 +115,29 @@ class Group(Ranks):
         try:
             self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
             self.local_rank = int(os.environ.get("LOCAL_RANK", self.rank))
-            with self._reaching_others():
+            with reaching_others(self.rank, self.world, self.timeout):
                 # torch gives up by itself, at the latest when it has tried twice; but not where rank 0, in
                 # whose process the store may be, is stopped in the middle of it.
-                self._store = _aside(connect, 3 * self.timeout)
+                self._store = RankStore(aside(connect, 3 * self.timeout), self.rank, self.world, self.timeout)
         except ValueError as error:
             raise UsageError(
-                f"RANK and WORLD_SIZE ask for several processes, but: {_line(error)}",
+                f"RANK and WORLD_SIZE ask for several processes, but: {line(error)}",
                 hint="Start them by torchrun, or unset WORLD_SIZE to train in one process.",
             ) from None
-        self._store_answers = True
-        self._ending = threading.Event()
-        self._beating = threading.Thread(target=self._beat, daemon=True)
-        self._beating.start()
         atexit.register(self._end)
 
-    # While a run is opened. To decode a large data set may take longer than any wait in training should. So
-    # the ranks tell each other by the store, and wait as long as the one that works shows signs of life.
+    def _end(self) -> None:
+        """Take leave of the others. What hangs in it is left behind."""
+
+        def leave() -> None:
+            self._store.leave()
+            dist.destroy_process_group()
+
+        with contextlib.suppress(RuntimeError, TimeoutError):
+            aside(leave, _LEAVE)
+
+    # While a run is opened. To decode a large data set may take longer than any wait in training should: the
+    # ranks wait here as long as the one that works shows signs of life.
 
     def share(self, work: Callable[[], T]) -> T:
         """Do something on rank 0 only, and give what it returns, or its error, to every rank.
@@ -145,7 +147,7 @@ class Group(Ranks):
         """
         self._shared += 1
         key = f"mmgan/{self._shared}"
-        result: T = self._hear(0, key) if self.rank else self._tell(key, work)
+        result: T = self._store.hear(0, key) if self.rank else self._store.tell(key, work)
         return result
 
     def in_turn(self, work: Callable[[], T]) -> T:
@@ -165,79 +167,14 @@ class Group(Ranks):
         try:
             if self.rank:
                 # What ends this rank while it waits for the first is told too.
-                self._tell(others[self.rank], follow)
+                self._store.tell(others[self.rank], follow)
             else:
                 self.share(lambda: results.append(work()))
             # Nobody begins to train, where waiting has an end, before the last is ready.
-            self.share(lambda: [self._hear(rank, key) for rank, key in others.items()] and None)
+            self.share(lambda: [self._store.hear(rank, key) for rank, key in others.items()] and None)
         finally:
             self._shared = begin + 2  # On all ranks, wherever it failed.
         return results[0]
-
-    def _tell(self, key: str, work: Callable[[], T]) -> T:
-        """Do something, and tell the others what it returns or that it failed."""
-        try:
-            result = work()
-        except BaseException as error:  # An interrupt too: nobody shall wait for what will not come.
-            told = f"Rank {self.rank} failed: {type(error).__name__}: {_line(error)}".rstrip(": ")
-            with contextlib.suppress(RuntimeError, TimeoutError):
-                self._put(key, (None, foreseen(error) or MmganError(told)))
-            raise
-        with self._reaching_others():
-            self._put(key, (result, None))
-        return result
-
-    def _put(self, key: str, outcome: tuple[Any, MmganError | None]) -> None:
-        text = base64.b64encode(pickle.dumps(outcome)).decode()
-        self._ask(lambda: self._store.set(key, text))
-
-    def _hear(self, rank: int, key: str) -> Any:
-        """Wait for what another rank tells, and return it, or raise its error."""
-        beats, since = -1, time.monotonic()
-        with self._reaching_others():
-            while not self._ask(lambda: self._store.check([key])):
-                latest = self._ask(lambda: self._store.add(f"mmgan/beats/{rank}", 0))
-                if latest != beats:
-                    beats, since = latest, time.monotonic()
-                elif self._ask(lambda: self._store.check([f"mmgan/ended/{rank}"])):
-                    raise RuntimeError(f"rank {rank} has ended")
-                elif time.monotonic() - since > self.timeout:
-                    raise TimeoutError(f"rank {rank} shows no sign of life")
-                time.sleep(_LOOK)
-            text = self._ask(lambda: self._store.get(key))
-        result, error = pickle.loads(base64.b64decode(text))
-        if error is not None:
-            raise error
-        return result
-
-    def _ask(self, question: Callable[[], T]) -> T:
-        """Ask the store, which may be in the process of a rank that has been stopped and does not answer."""
-        try:
-            return _aside(question, self.timeout)
-        except TimeoutError:
-            self._store_answers = False
-            raise
-
-    def _beat(self) -> None:
-        """Show the others that this process is there, until it ends."""
-        with contextlib.suppress(RuntimeError):  # The store has gone with its process.
-            while not self._ending.wait(_BEAT):
-                self._store.add(f"mmgan/beats/{self.rank}", 1)
-
-    def _end(self) -> None:
-        """Tell the others that this process ends. What hangs in it is left behind."""
-
-        def leave() -> None:
-            if self._store_answers:
-                # A thread that comes back from torch while Python takes itself apart would crash it.
-                self._beating.join()
-                with contextlib.suppress(RuntimeError):
-                    self._store.set(f"mmgan/ended/{self.rank}", "")
-            dist.destroy_process_group()
-
-        self._ending.set()
-        with contextlib.suppress(RuntimeError, TimeoutError):
-            _aside(leave, _LEAVE)
 
     def hooks(self, hook: Any) -> Any:
         """Return the hooks that this rank calls: on rank 0 all."""
@@ -346,9 +283,9 @@ class Group(Ranks):
         return states[1:]
 
     def _gather(self, state: Any, states: list[Any] | None = None) -> None:
-        with self._reaching_others():
+        with self._store.reaching_others():
             # torch gives up by itself; each of two exchanges, of lengths and of states, may take its time.
-            _aside(lambda: dist.gather_object(state, states), 3 * self.timeout)
+            aside(lambda: dist.gather_object(state, states), 3 * self.timeout)
 
     def _greatest(self, number: int) -> int:
         word = torch.tensor(number)
@@ -360,9 +297,9 @@ class Group(Ranks):
 
         Not in one wait, inside of which no signal is heard: the second shall leave at once.
         """
-        with self._reaching_others():
+        with self._store.reaching_others():
             work = begin(tensor)
-            waiting = () if tensor.is_cuda else (timedelta(seconds=_BEAT),)
+            waiting = () if tensor.is_cuda else (timedelta(seconds=_SLICE),)
             while True:
                 try:
                     work.wait(*waiting)
@@ -371,18 +308,6 @@ class Group(Ranks):
                         continue
                     raise
                 return
-
-    @contextlib.contextmanager
-    def _reaching_others(self) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, TimeoutError) as error:
-            raise MmganError(
-                f"Rank {self.rank} of {self.world} lost the others: one has ended, or did not answer within "
-                f"{self.timeout:g} seconds ({_line(error)}).",
-                hint="What ended it stands above or below. `mmgan resume` goes on from the last checkpoint; "
-                "MMGAN_RANK_TIMEOUT=3600 lets ranks wait for an hour.",
-            ) from error
 
 
 class _Quiet:
@@ -416,33 +341,6 @@ def _timeout() -> float:
         if float(text) > 0:
             return float(text)
     raise ConfigError(f"MMGAN_RANK_TIMEOUT = {text!r} is no number of seconds greater than 0.")
-
-
-def _aside(work: Callable[[], T], seconds: float) -> T:
-    """Do what may wait for another process, in a thread that is left behind where it takes too long.
-
-    The thread that calls hears signals meanwhile, which it would not inside of torch.
-
-    Raises:
-        TimeoutError: It has taken longer than that many seconds.
-    """
-    outcome: Future[T] = Future()
-
-    def call() -> None:
-        try:
-            outcome.set_result(work())
-        except Exception as error:
-            outcome.set_exception(error)
-
-    threading.Thread(target=call, daemon=True).start()
-    try:
-        return outcome.result(seconds)
-    except TimeoutError as error:
-        raise TimeoutError(_line(error) or f"no answer within {seconds:g} seconds") from None
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 # What differs from rank to rank, and how a checkpoint holds it.

@@ -1,0 +1,157 @@
+"""What ranks tell each other by torch's store while a run is opened, and how they notice that one has gone.
+
+A rank that waits for another has no limit but this: each shows a sign of life every second, as long as its
+process runs, and is given up when there was none for the timeout. It was killed then, or stopped.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import pickle
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from mmgan.errors import MmganError, foreseen
+
+T = TypeVar("T")
+
+#: Seconds between two signs of life that a rank gives, and between two questions for what another has told.
+_BEAT, _LOOK = 1.0, 0.1
+
+
+class RankStore:
+    """What this rank tells the others, and hears from them.
+
+    Args:
+        store: torch's. It may be in the process of a rank that is stopped, and then answers nothing.
+        rank: Of this process.
+        world: How many there are.
+        timeout: Seconds without a sign of life after which a rank is given up.
+    """
+
+    def __init__(self, store: Any, rank: int, world: int, timeout: float) -> None:
+        self.rank, self.world, self.timeout = rank, world, timeout
+        self._store = store
+        self._answers = True
+        self._ending = threading.Event()
+        self._beating = threading.Thread(target=self._beat, daemon=True)
+        self._beating.start()
+
+    def tell(self, key: str, work: Callable[[], T]) -> T:
+        """Do something, and tell the others what it returns, or that it failed.
+
+        Raises:
+            MmganError: The store has gone. What ``work`` raises passes through.
+        """
+        try:
+            result = work()
+        except BaseException as error:  # An interrupt too: nobody shall wait for what will not come.
+            told = f"Rank {self.rank} failed: {type(error).__name__}: {line(error)}".rstrip(": ")
+            with contextlib.suppress(RuntimeError, TimeoutError):
+                self._put(key, (None, foreseen(error) or MmganError(told)))
+            raise
+        with self.reaching_others():
+            self._put(key, (result, None))
+        return result
+
+    def hear(self, rank: int, key: str) -> Any:
+        """Wait for what another rank tells, and return it.
+
+        Raises:
+            MmganError: What the other failed with; or it has ended, or shows no sign of life.
+        """
+        beats, since = -1, time.monotonic()
+        with self.reaching_others():
+            while not self._ask(lambda: self._store.check([key])):
+                latest = self._ask(lambda: self._store.add(f"mmgan/beats/{rank}", 0))
+                if latest != beats:
+                    beats, since = latest, time.monotonic()
+                elif self._ask(lambda: self._store.check([f"mmgan/ended/{rank}"])):
+                    raise RuntimeError(f"rank {rank} has ended")
+                elif time.monotonic() - since > self.timeout:
+                    raise TimeoutError(f"rank {rank} shows no sign of life")
+                time.sleep(_LOOK)
+            text = self._ask(lambda: self._store.get(key))
+        result, error = pickle.loads(base64.b64decode(text))
+        if error is not None:
+            raise error
+        return result
+
+    def leave(self) -> None:
+        """Tell the others that this process ends. To be called at its end, in :func:`aside`."""
+        self._ending.set()
+        if self._answers:
+            # A thread that comes back from torch while Python takes itself apart would crash it.
+            self._beating.join()
+            with contextlib.suppress(RuntimeError):
+                self._store.set(f"mmgan/ended/{self.rank}", "")
+
+    def reaching_others(self) -> contextlib.AbstractContextManager[None]:
+        """Explain what goes wrong inside, as :func:`reaching_others` does."""
+        return reaching_others(self.rank, self.world, self.timeout)
+
+    def _put(self, key: str, outcome: tuple[Any, MmganError | None]) -> None:
+        text = base64.b64encode(pickle.dumps(outcome)).decode()
+        self._ask(lambda: self._store.set(key, text))
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        try:
+            return aside(question, self.timeout)
+        except TimeoutError:
+            self._answers = False
+            raise
+
+    def _beat(self) -> None:
+        with contextlib.suppress(RuntimeError):  # The store has gone with its process.
+            while not self._ending.wait(_BEAT):
+                self._store.add(f"mmgan/beats/{self.rank}", 1)
+
+
+@contextlib.contextmanager
+def reaching_others(rank: int, world: int, timeout: float) -> Iterator[None]:
+    """Turn what torch raises where another rank has gone into an error that a person can act on.
+
+    Raises:
+        MmganError: Another rank has ended or does not answer.
+    """
+    try:
+        yield
+    except (RuntimeError, TimeoutError) as error:
+        raise MmganError(
+            f"Rank {rank} of {world} lost the others: one has ended, or did not answer within "
+            f"{timeout:g} seconds ({line(error)}).",
+            hint="What ended it stands above or below. `mmgan resume` goes on from the last checkpoint; "
+            "MMGAN_RANK_TIMEOUT=3600 lets ranks wait for an hour.",
+        ) from error
+
+
+def aside(work: Callable[[], T], seconds: float) -> T:
+    """Do what may wait for another process, in a thread that is left behind where it takes too long.
+
+    The thread that calls hears signals meanwhile, which it would not inside of torch.
+
+    Raises:
+        TimeoutError: It has taken longer than that many seconds.
+    """
+    outcome: Future[T] = Future()
+
+    def call() -> None:
+        try:
+            outcome.set_result(work())
+        except Exception as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        return outcome.result(seconds)
+    except TimeoutError as error:
+        raise TimeoutError(line(error) or f"no answer within {seconds:g} seconds") from None
+
+
+def line(error: BaseException) -> str:
+    """Return an error's text in one line."""
+    return " ".join(str(error).split())
