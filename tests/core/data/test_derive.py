@@ -83,7 +83,8 @@ def test_outlines_are_dark_where_it_changes_and_white_elsewhere():
     step = constant(-1.0)
     step[..., 16:] = 1
     outlines, _ = made("edges").derive(step, draw(1))
-    assert (outlines[..., 15:17] == -1).all()
+    # Some processors round along a line.
+    assert outlines[..., 15:17].max() < -0.9999
     assert outlines[..., :13].min() > 0.9999
     assert outlines[..., 19:].min() > 0.9999
     # Lines are as dark in a pale picture, and faint noise draws none.
