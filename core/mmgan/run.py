@@ -678,7 +678,7 @@ def load_run(
         progress: Told (done, total) while the data is being prepared.
 
     Raises:
-        CheckpointError: This is no run's folder, or it holds no whole checkpoint.
+        CheckpointError: This is not a run's folder, or it holds no whole checkpoint.
     """
     plugins = plugins or Plugins()
     task_class, values = read_settings(folder, plugins)

@@ -120,7 +120,7 @@ def test_files_as_windows_writes_them(tmp_path: Path, data: bytes, settings: dic
         (rb'data = "C:\Users\x"', "Invalid hex value", "stands in single quotes"),
         (b"steps = " + b"9" * 5000, "is not TOML: Exceeds the limit", ""),
         (b"x = " + b"[" * 10_000, "too many brackets in each other", ""),
-        (b"#" * (2**20 + 1), "1,048,577 bytes; at most 1,048,576 are read", ""),
+        (b"#" * (2**20 + 1), "1,048,577 bytes, and at most 1,048,576 are read", ""),
     ],
 )
 def test_a_file_that_is_no_settings(tmp_path: Path, data: bytes, message: str, hint: str) -> None:

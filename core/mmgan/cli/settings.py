@@ -15,7 +15,7 @@ def sampling_settings(folder: Path, plugins: Plugins, assignments: tuple[str, ..
     """Read what ``--set`` gives for the run in a folder, to be the ``changes`` of :func:`mmgan.load_run`.
 
     Raises:
-        CheckpointError: This is no run's folder.
+        CheckpointError: This is not a run's folder.
         ConfigError: A setting is another than sampling alone reads, or an item has no ``=``.
     """
     from mmgan.config import parse_assignments, parse_value

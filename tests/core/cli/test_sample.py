@@ -73,7 +73,7 @@ def test_checkpoints(cli: Any, trained: Path) -> None:
 def test_no_run(cli: Any, command: str) -> None:
     result = cli(command, "absent")
     assert (result.code, result.out) == (5, "")
-    assert "no run's folder" in result.err
+    assert "not a run's folder" in result.err
     assert not Path("absent").exists()
 
 
