@@ -196,7 +196,7 @@ class Workshop:
         if file == "config.toml":
             command = rng.choice(possible)
         elif file.endswith("best.json"):
-            command = rng.choice(["best", "resume"])
+            command = rng.choice(["best", "resume"] if allowed(game, "best") else ["resume"])
         return Trial(kind, number, game, command, file, what, signed, wrong)
 
     def call(self, game: str, command: str, own: bool = False) -> Outcome:
@@ -451,7 +451,9 @@ def attack(place: Path, trials: list[tuple[str, int]], options: argparse.Namespa
         f"{verdicts['accepted']} accepted, {verdicts['failure']} failed. One again: --only KIND:K --seed "
         f"{options.seed}"
     )
-    return 1 if verdicts["failure"] else 0
+    if missed := len(trials) - sum(verdicts.values()):
+        print(f"{missed} trials were not made: a thread ended before them.")
+    return 1 if verdicts["failure"] or missed else 0
 
 
 if __name__ == "__main__":
