@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -46,6 +47,22 @@ def _aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MMGAN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _hearing_all_signals() -> Iterator[None]:
+    """Let processes hear SIGHUP where these tests were started by `nohup`, which they would inherit."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ignored()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def ignored() -> list[int]:
+    """Return the signals of a user that are ignored here."""
+    names = ("SIGHUP", "SIGTERM")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    return [number for number in numbers if signal.getsignal(number) == signal.SIG_IGN]
 
 
 @pytest.fixture
