@@ -249,7 +249,7 @@ class Grammar:
             return self.random.choice(WORDS)
         if annotation in (int, float):
             return self.number(name)
-        return self.random.choice(WORDS)
+        return self.random.choice([word for word in WORDS if word.startswith("[")])
 
     def hostile(self, kind: str) -> str:
         """Return a value that is hardly ever right."""
