@@ -135,6 +135,8 @@ def foreseen(error: BaseException) -> MmganError | None:
             "run up from its last checkpoint.",
         )
     if isinstance(error, OSError) and error.strerror:
+        if type(error).__name__ == "UnsafeFileError":
+            return unsafe(error)
         where = f": {str(error.filename)!r}" if error.filename else ""
         return MmganError(f"{error.strerror}{where}.")
     if isinstance(error, ValueError) and text.startswith("Expected more than 1 value per channel"):
@@ -154,6 +156,14 @@ def foreseen(error: BaseException) -> MmganError | None:
             "The system gives this process no more threads.", hint="`ulimit -u` tells how many there may be."
         )
     return None
+
+
+def unsafe(error: OSError) -> CheckpointError:
+    """Say that a run's folder holds a link, a pipe or the like where an ordinary file belongs."""
+    return CheckpointError(
+        f"{str(error.filename)!r}: {str(error.strerror)[:1].lower()}{str(error.strerror)[1:]}.",
+        hint="A run's folder holds ordinary files of its own only. Put one in its place, or take it away.",
+    )
 
 
 def _asks_too_much(error: BaseException) -> bool:

@@ -83,7 +83,11 @@ def check_weights(name: str, module: nn.Module, optimizer: torch.optim.Optimizer
     """
     tensors = list(module.state_dict().items())
     if optimizer is not None:
-        tensors += [(f"the optimizer's {key}", v) for s in optimizer.state.values() for key, v in s.items()]
+        for parameter, state in optimizer.state.items():
+            # A plugin's own optimizer may keep other things, which are its own matter.
+            if isinstance(parameter, Tensor) and isinstance(state, dict):
+                kept = [(key, value) for key, value in state.items() if isinstance(value, Tensor)]
+                tensors += [(f"the optimizer's {k}", v) for k, v in kept if v.shape == parameter.shape]
     for key, value in tensors:
         if isinstance(value, Tensor) and not is_finite(value):
             raise DivergedError(

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mmgan import checkpoint, distributed, finite, rng
-from mmgan.config import Config, check, to_json, to_toml
+from mmgan.config import GREATEST, Config, check, to_json, to_toml
 from mmgan.data.loader import Loader
 from mmgan.device import Device
 from mmgan.errors import (
@@ -31,6 +31,7 @@ from mmgan.errors import (
     did_you_mean,
     line,
 )
+from mmgan.guard import shown
 from mmgan.listeners import default_listeners
 from mmgan.plugins import Plugins
 from mmgan.precision import DTYPES, Precision, differentiate
@@ -543,6 +544,9 @@ class Run:
             saved = records.State.model_validate(document)
             if checkpoint.path_of(path.parent, saved.step).name != path.name:
                 raise ValueError(f"its state is of step {saved.step}")
+            size = saved.settings.get("batch_size", 1)
+            if not isinstance(size, int) or not 1 <= size <= GREATEST["batch_size"]:
+                raise ValueError(f"it was made with batch_size = {shown(size)}")
             self.changed = changing.find(saved.settings, self.config)
             changing.check(self.changed, self.task.fixed_settings, saved.step)
             self._saved_by = 1 + len(saved.ranks)
@@ -581,6 +585,8 @@ class Run:
             player.updates = own.updates
             fitting.load_optimizer(name, player.optimizer, own.optimizer)
             changing.apply_options(player.optimizer, own.options, self._options[name])
+            # An option may ask for more than was kept, as momentum does.
+            fitting.check_state(name, player.optimizer)
 
     def _rescaled(self, data: dict[str, Any]) -> dict[str, Any]:
         """Return the data's position in batches of the present size."""
@@ -604,6 +610,13 @@ class Run:
 
     def _would_fit(self, key: str, weights: Mapping[str, Mapping[str, Tensor]]) -> bool:
         """Whether networks built with this one of the changed settings have the shapes of a checkpoint's."""
+        try:
+            return self._builds_alike(key, weights)
+        except Exception:
+            # This one alone makes no game, or the plugin can't build it: it may be the reason or not.
+            return True
+
+    def _builds_alike(self, key: str, weights: Mapping[str, Mapping[str, Tensor]]) -> bool:
         before = {name: old for name, (old, _) in self.changed.items() if name != key}
         config = check(type(self.config), {**to_json(self.config), **before})
         task = type(self.task)(config)
@@ -674,7 +687,7 @@ def load_run(
         folder: The run's folder.
         plugins: By default all that are installed.
         which: ``last``, ``best``, or a step.
-        changes: Settings that may change: ``steps``, ``device``, and the task's ``sample_settings``.
+        changes: Settings to go on with, as ``--set`` gives them; kept in the folder once it trains.
         progress: Told (done, total) while the data is being prepared.
 
     Raises:
@@ -684,7 +697,7 @@ def load_run(
     task_class, values = read_settings(folder, plugins)
     config = check(task_class.Config, {**values, **_only_new_runs(task_class.Config), **(changes or {})})
     plugins.detach()
-    plugins.attach(default_listeners(config))
+    plugins.attach(default_listeners(config, changed=bool(changes)))
     path, loaded = _read_checkpoint(folder / "checkpoints", which)
     task_state = loaded[1].get("task") if isinstance(loaded[1], dict) else None
     try:
@@ -715,11 +728,12 @@ def _read_checkpoint(folder: Path, which: str) -> tuple[Path, checkpoint.Loaded]
     """Find a checkpoint and read it. Where a run that trains has taken it away meanwhile, take the next."""
     ranks = distributed.ranks()
     for _ in range(_TRIES):
-        path = ranks.share(lambda: find_checkpoint(folder, which))
+        present = checkpoint.steps(folder)
         try:
+            path = ranks.share(lambda: find_checkpoint(folder, which))
             return path, checkpoint.load(path)
         except CheckpointError:
-            if path.exists() or ranks.world > 1 or which not in ("last", "best"):
+            if checkpoint.steps(folder) == present or ranks.world > 1 or which not in ("last", "best"):
                 raise
     raise CheckpointError(
         f"The checkpoints in {str(folder)!r} are taken away faster than they can be read.",

@@ -18,7 +18,7 @@ def numbered(parent: Path, prefix: str = "") -> Iterator[Path]:
     Two processes never get the same: making the folder is what takes the number.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    matches = (re.fullmatch(rf"{re.escape(prefix)}(\d+)", path.name) for path in parent.iterdir())
+    matches = (re.fullmatch(rf"{re.escape(prefix)}([0-9]{{1,9}})", path.name) for path in parent.iterdir())
     taken = (int(match[1]) for match in matches if match)
     for number in itertools.count(max(taken, default=0) + 1):
         folder = parent / f"{prefix}{number:03d}"

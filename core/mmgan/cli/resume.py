@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmgan import hookimpl
 from mmgan.cli.options import (
     device_option,
     folder_argument,
@@ -26,24 +25,7 @@ from mmgan.cli.training import is_first, play, preparing, profilers
 from mmgan.errors import UsageError
 
 if TYPE_CHECKING:
-    from mmgan.run import Run
     from mmgan.storage.lock import FolderLock
-
-
-class KeepSettings:
-    """A listener that stores the settings a run is resumed with."""
-
-    # Not before: only now does it train by them.
-    @hookimpl
-    def before_run(self, run: Run) -> None:
-        """Store them."""
-        from mmgan.config import to_toml
-        from mmgan.listeners.common import writing
-        from mmgan.storage.files import write_text
-        from mmgan.storage.folder import CONFIG
-
-        with writing(run) as folder:
-            write_text(folder / CONFIG, to_toml(run.config))
 
 
 @click.command("resume", short_help="Go on with a run, or make it longer.")
@@ -98,8 +80,7 @@ def command(
             say(f"changed at step {run.step}: {changing.describe(run.changed)}")
         with preparing() as run.progress:
             run.ranks.in_turn(lambda: run.loader)
-        listeners = [*([KeepSettings()] if changes else []), *profilers(profile)]
-        context.exit(play(run, folder, as_json, *listeners))
+        context.exit(play(run, folder, as_json, *profilers(profile)))
 
 
 @contextlib.contextmanager

@@ -49,6 +49,7 @@ def changed_settings(
         CheckpointError: This is not a run's folder.
         ConfigError: An item has no ``=``, or a setting is given twice.
     """
+    from mmgan.cli.run import absolute
     from mmgan.config import parse_assignments, parse_value
     from mmgan.run import read_settings
 
@@ -56,5 +57,7 @@ def changed_settings(
     for name in assigned.keys() & {*given, "plugin"}:
         where = "a run can't change" if name == "plugin" else f"is given twice: --{name} and --set"
         raise ConfigError(f"{name} {where}.", hint="Leave it out of --set.")
+    if isinstance(assigned.get("data"), str):
+        assigned["data"] = absolute(assigned["data"], plugins)
     task_class, _ = read_settings(folder, plugins)
     return {key: parse_value(task_class.Config, key, value) for key, value in assigned.items()} | given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -157,7 +158,6 @@ def summary(run: Run, folder: Path, report: Report, metrics: dict[str, Any]) -> 
 
 def newest_sample(folder: Path) -> Path | None:
     """Return the sample file of the latest step, not the picture beside it, or None where there is none."""
-    files = [path for path in folder.glob("samples/step-*") if path.stem.removeprefix("step-").isdigit()]
-    return max(
-        files, key=lambda path: (int(path.stem.removeprefix("step-")), path.suffix != ".png"), default=None
-    )
+    matches = {path: re.fullmatch(r"step-([0-9]{6,16})", path.stem) for path in folder.glob("samples/step-*")}
+    steps = {path: int(match[1]) for path, match in matches.items() if match}
+    return max(steps, key=lambda path: (steps[path], path.suffix != ".png"), default=None)

@@ -10,8 +10,12 @@ from typing import Any
 from mmgan.config import Config
 
 
-def default_listeners(config: Config) -> list[Any]:
+def default_listeners(config: Config, changed: bool = False) -> list[Any]:
     """Return the listeners of a run that keeps its results in a folder.
+
+    Args:
+        config: The run's settings.
+        changed: Whether they are others than the folder has.
 
     Where one must come before or after the others, its hooks say so; this list's order means nothing.
     """
@@ -21,6 +25,10 @@ def default_listeners(config: Config) -> list[Any]:
     from mmgan.listeners.status_file import StatusFile
 
     listeners: list[Any] = [SampleWriter(), MetricsFile(), Checkpointer(), StatusFile()]
+    if changed:
+        from mmgan.listeners.settings_file import SettingsFile
+
+        listeners.append(SettingsFile())
     if config.tensorboard:
         from mmgan.listeners.tensorboard import TensorBoard
 

@@ -58,20 +58,22 @@ class Checkpointer:
         best = self._best.get("step") == step
         if best or (run.config.checkpoint_every and step % run.config.checkpoint_every == 0):
             self._save(run)
-        if best:
-            with writing(run):
-                files.write_text(run.checkpoints / "best.json", json.dumps(self._best) + "\n")
+            if best:
+                with writing(run):
+                    files.write_text(run.checkpoints / "best.json", json.dumps(self._best) + "\n")
+            # Only now: whoever reads beside us finds a best one at any time.
+            self._prune(run)
 
     @hookimpl
     def after_run(self, run: Run) -> None:
         """Save where the run ended, so that it can go on from there."""
         self._save(run)
+        self._prune(run)
 
     def _save(self, run: Run) -> None:
         if self._saved != run.step:
             run.save()
             self._saved = run.step
-            self._prune(run)
 
     def _prune(self, run: Run) -> None:
         """Remove all but the newest and the best.

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgan.engine import METER
-from mmgan.errors import MmganError, UsageError
+from mmgan.errors import MmganError, UsageError, unsafe
+from mmgan.storage import files
 
 if TYPE_CHECKING:
     from mmgan.run import Run
@@ -26,6 +27,8 @@ def writing(run: Run) -> Iterator[Path]:
         raise UsageError("This run has no folder to write in.", hint="new_run(…, folder=…)")
     try:
         yield run.folder
+    except files.UnsafeFileError as error:
+        raise unsafe(error) from error
     except OSError as error:
         if not run.folder.is_dir():
             raise MmganError(

@@ -36,7 +36,9 @@ class MetricsFile:
             seconds = _keep(path, run.step) if os.path.lexists(path) else 0.0
         run.seconds = max(run.seconds, seconds)
         if run.changed:
-            told = {key: {"from": before, "to": now} for key, (before, now) in run.changed.items()}
+            told = {
+                key: {"from": _json(before), "to": _json(now)} for key, (before, now) in run.changed.items()
+            }
             _append(run, {"step": run.step, "seconds": run.seconds, "settings": told})
 
     @hookimpl
@@ -65,7 +67,9 @@ def _keep(path: Path, step: int) -> float:
                 record = records.Line.model_validate_json(line)
             except ValueError:
                 continue
-            if record.step <= step and line.endswith(b"\n"):
+            # A resume that was killed before its first checkpoint changed nothing.
+            undone = record.step == step and "settings" in (record.model_extra or {})
+            if record.step <= step and line.endswith(b"\n") and not undone:
                 kept.write(line)
                 seconds = record.seconds
     return seconds
@@ -75,6 +79,11 @@ def _append(run: Run, record: Mapping[str, Any]) -> None:
     # Opened for each line: nothing is left to flush or to close, however the run ends.
     with writing(run) as folder:
         files.append_text(folder / _NAME, json.dumps(record) + "\n")
+
+
+def _json(value: Any) -> Any:
+    """Return a setting as JSON has it, which knows no NaN and no infinity."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(values: Mapping[str, float]) -> dict[str, float | None]:

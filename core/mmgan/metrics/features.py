@@ -8,6 +8,7 @@ downloaded; here it is one choice of three, and each score carries the name of t
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,10 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, interpolate, leaky_relu, linear
 
 from mmgan.errors import ConfigError, UsageError
+from mmgan.storage.files import open_to_read
+
+#: Bytes that a file of Inception's weights may have; torchvision's has 109 million.
+_WEIGHTS = 1 << 29
 
 
 class Features(nn.Module, ABC):
@@ -127,7 +132,8 @@ class Inception(Features):
         with torch.device("meta"):
             self.network = inception_v3(weights=None, init_weights=False)
         try:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
+            with open_to_read(Path(os.path.realpath(path)), _WEIGHTS) as file:
+                weights = torch.load(file, map_location="cpu", weights_only=True)
             self.network.load_state_dict(weights, assign=True)
         except Exception as error:  # a file of another kind can fail to load in any way
             problem = "there is no such file" if isinstance(error, FileNotFoundError) else _first_line(error)

@@ -9,6 +9,7 @@ import torch
 
 from mmgan.config import Config, to_json
 from mmgan.errors import ConfigError
+from mmgan.guard import shown
 
 #: Settings that do not decide what a step learns. Checkpoints do not hold them, and they are free to change.
 #: The data is known by its content, and not by where it lies.
@@ -30,8 +31,12 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 def find(before: Mapping[str, Any], config: Config) -> Changes:
     """Return the settings that differ from a checkpoint's. One that it does not know is not a change."""
+    if not before:
+        return {}
     now = settings_of(config)
-    return {key: (before[key], value) for key, value in now.items() if key in before and before[key] != value}
+    known = before.keys() & type(config).model_fields.keys() - FREE
+    # What is None is left out on either side.
+    return {key: (before[key], now.get(key)) for key in sorted(known) if before[key] != now.get(key)}
 
 
 def check(changes: Changes, fixed: frozenset[str], step: int) -> None:
@@ -49,14 +54,15 @@ def check(changes: Changes, fixed: frozenset[str], step: int) -> None:
         if key in FIXED | fixed:
             before, after = changes[key]
             raise ConfigError(
-                f"{key} can't change from {before!r} to {after!r} in a run that has done {step} steps.",
-                hint=f"Set {key} = {before!r} again in its config.toml, or begin a new run.",
+                f"{key} can't change from {shown(before)} to {shown(after)} in a run that has done "
+                f"{step} steps.",
+                hint=f"Set {key} = {shown(before)} again in its config.toml, or begin a new run.",
             )
 
 
 def describe(changes: Changes) -> str:
     """Write ``"lr 0.0002 -> 0.0001, loss 'hinge' -> 'wgan'"``."""
-    return ", ".join(f"{key} {before!r} -> {after!r}" for key, (before, after) in changes.items())
+    return ", ".join(f"{key} {shown(before)} -> {shown(after)}" for key, (before, after) in changes.items())
 
 
 def options_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:

@@ -58,32 +58,59 @@ def load_weights(name: str, module: nn.Module, weights: Mapping[str, Tensor]) ->
 def load_optimizer(name: str, optimizer: torch.optim.Optimizer, saved: OptimizerState) -> None:
     """Load an optimizer's state, each tensor in its weight's memory format: fused kernels rely on that.
 
+    What torch's own optimizers hold is known, and checked in full. A plugin's own may keep anything.
+
     Raises:
         ValueError: It is that of another optimizer, or is not finite.
     """
     fresh = optimizer.state_dict()["param_groups"]
     if [group.get("params") for group in saved.param_groups] != [group["params"] for group in fresh]:
         raise ValueError(f"{name}'s optimizer has other weights")
-    for group, own in zip(saved.param_groups, fresh, strict=True):
-        if missing := own.keys() - group.keys():
-            raise ValueError(f"{name}'s optimizer lacks {min(missing)}")
-        for key, value in group.items():
-            if not _same_kind(value, own.get(key, 0.0)):
-                raise ValueError(f"{name}'s optimizer has {key} = {str(value)[:40]}")
     count = sum(len(group["params"]) for group in fresh)
-    if any(not 0 <= number < count for number in saved.state):
+    if any(isinstance(number, int) and not 0 <= number < count for number in saved.state):
         raise ValueError(f"{name}'s optimizer keeps a state for weights that it does not have")
-    optimizer.load_state_dict(
-        {**(saved.model_extra or {}), "state": saved.state, "param_groups": saved.param_groups}
-    )
-    for group in optimizer.param_groups:
-        expected = _state_of(optimizer, group) if isinstance(optimizer, _ELEMENTWISE) else None
-        for parameter in group["params"]:
-            _check_state(name, parameter, optimizer.state.get(parameter) or {}, expected)
-    for parameter, values in optimizer.state.items():
+    if is_known(optimizer):
+        for group, own in zip(saved.param_groups, fresh, strict=True):
+            for key, value in own.items():
+                if key in group and not _same_kind(group[key], value):
+                    raise ValueError(f"{name}'s optimizer has {key} = {str(group[key])[:40]}")
+    # An older torch may have had fewer options: the present one's are as they were built.
+    groups = [{**own, **group} for group, own in zip(saved.param_groups, fresh, strict=True)]
+    optimizer.load_state_dict({**(saved.model_extra or {}), "state": saved.state, "param_groups": groups})
+    check_state(name, optimizer)
+    for parameter, values in _states(optimizer):
         for key, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape and value.ndim > 0:
                 values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def check_state(name: str, optimizer: torch.optim.Optimizer) -> None:
+    """Raise where what an optimizer keeps for a weight is not finite, or not what its options need.
+
+    Raises:
+        ValueError: It is not; the message says whose it is and what.
+    """
+    for parameter, values in _states(optimizer):
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and not is_finite(value):
+                raise ValueError(f"{name}'s optimizer has a {key} that is NaN or infinite")
+    if is_known(optimizer):
+        for group in optimizer.param_groups:
+            expected = _state_of(optimizer, group)
+            for parameter in group["params"]:
+                if state := optimizer.state.get(parameter):
+                    _check_shapes(name, parameter, state, expected)
+
+
+def is_known(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it is one of torch's own whose state for a weight is numbers and tensors of its shape."""
+    return type(optimizer) in _ELEMENTWISE
+
+
+def _states(optimizer: torch.optim.Optimizer) -> list[tuple[Tensor, dict[str, Any]]]:
+    """Return what is kept for each weight. A plugin's optimizer may keep other things beside."""
+    items = optimizer.state.items()
+    return [(key, value) for key, value in items if isinstance(key, Tensor) and isinstance(value, dict)]
 
 
 def _state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,30 +125,24 @@ def _state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dic
     return dict(trial.state[weight])
 
 
-def _check_state(
-    name: str, parameter: Tensor, state: Mapping[str, Any], expected: Mapping[str, Any] | None
+def _check_shapes(
+    name: str, parameter: Tensor, state: Mapping[str, Any], expected: Mapping[str, Any]
 ) -> None:
-    """Raise ValueError where one weight's state is not finite, or does not look as expected."""
-    for key, value in state.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{name}'s optimizer has {key} = {value}")
-        if isinstance(value, Tensor) and not is_finite(value):
-            raise ValueError(f"{name}'s optimizer has a {key} that is NaN or infinite")
-    if not state or expected is None:
-        return
+    """Raise ValueError where one weight's state does not look as expected."""
     if state.keys() != expected.keys():
-        raise ValueError(f"{name}'s optimizer keeps {', '.join(sorted(state))[:80]} for a weight")
+        kept, needed = (", ".join(sorted(map(str, keys)))[:80] for keys in (state, expected))
+        raise ValueError(f"{name}'s optimizer keeps {kept} for a weight, and needs {needed}")
     for key, own in expected.items():
         value = state[key]
         if isinstance(own, Tensor):
             shape = own.shape if own.ndim == 0 else parameter.shape
             fits = isinstance(value, Tensor) and value.shape == shape and value.dtype == own.dtype
+            fits = fits and is_finite(value)
         else:
             fits = _same_kind(value, own)
         if not fits:
-            raise ValueError(
-                f"{name}'s optimizer has {key} = {_look(value)} for a weight of {_look(parameter)}"
-            )
+            found, weight = _look(value), _look(parameter)
+            raise ValueError(f"{name}'s optimizer has {key} = {found} for a weight of {weight}")
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
@@ -130,7 +151,7 @@ def _alike(one: Tensor, other: Tensor) -> bool:
 
 def _same_kind(value: Any, own: Any) -> bool:
     """Whether a value may stand where ``own`` stands: a finite number for a number, a flag for a flag."""
-    if isinstance(own, bool) or own is None:
+    if own is None or isinstance(own, bool):
         return value is None or isinstance(value, bool)
     if isinstance(own, int | float):
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

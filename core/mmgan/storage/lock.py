@@ -31,7 +31,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         path = folder / NAME
         while True:
-            self._descriptor: int | None = open_regular(path, os.O_RDWR | os.O_CREAT)
+            self._descriptor: int | None = open_regular(_own(path), os.O_RDWR | os.O_CREAT)
             if not _lock(self._descriptor):
                 holder = _holder(self._descriptor)
                 self.release()
@@ -57,6 +57,19 @@ class FolderLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _own(path: Path) -> Path:
+    """Take away a lock's file that has another name too, as in a copy by hard links, and return its path."""
+    with contextlib.suppress(OSError):
+        if path.lstat().st_nlink > 1:
+            descriptor = open_regular(path)
+            try:
+                if _lock(descriptor):
+                    path.unlink()
+            finally:
+                os.close(descriptor)
+    return path
 
 
 def _lock(descriptor: int) -> bool:

