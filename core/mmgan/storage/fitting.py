@@ -98,7 +98,10 @@ def check_state(name: str, optimizer: torch.optim.Optimizer) -> None:
         for group in optimizer.param_groups:
             expected = _state_of(optimizer, group)
             for parameter in group["params"]:
-                if state := optimizer.state.get(parameter):
+                state = optimizer.state.get(parameter, {})
+                if not isinstance(state, dict):
+                    raise ValueError(f"{name}'s optimizer keeps a {type(state).__name__} for a weight")
+                if state:
                     _check_shapes(name, parameter, state, expected)
 
 

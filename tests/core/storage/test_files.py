@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -128,6 +128,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize("model", [records.Manifest, records.Best, records.Line])
+@settings(derandomize=True)
 @given(data=st.binary() | JSON.map(lambda value: repr(value).encode()))
 def test_any_bytes_are_a_record_or_a_value_error(model: type[BaseModel], data: bytes) -> None:
     try:

@@ -93,6 +93,9 @@ STATES: dict[str, Callable[[dict[str, Any]], object]] = {
     "an optimizer that lacks a part": lambda state: state["players"]["G"]["optimizer"]["state"]["$items"][0][
         1
     ].pop("exp_avg"),
+    "a list for what it keeps": lambda state: state["players"]["G"]["optimizer"]["state"]["$items"][
+        1
+    ].__setitem__(1, []),
     "a generator's place outside": lambda state: state["rng"]["numpy"].update(position=500_000_000),
     "a count of examples that is none": lambda state: state["data"].update(examples=None),
     "a batch of text": lambda state: state["settings"].update(batch_size="a"),
@@ -257,7 +260,12 @@ def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_any_value_anywhere_in_a_state_loads_or_is_an_error_of_ours(
     made: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
