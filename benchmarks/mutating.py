@@ -278,7 +278,7 @@ def _tensors(path: Path, rng: random.Random) -> str:
     elif way == "one more":
         tensors[name] = torch.cat([tensor.reshape(-1), tensor.reshape(-1)[:1]])
     elif way == "transposed":
-        tensors[name] = tensor.reshape(*tensor.shape[::-1]).clone()
+        tensors[name] = tensor.reshape(tensor.shape[::-1]).clone()
     elif way == "empty":
         tensors[name] = torch.zeros(0, dtype=tensor.dtype)
     elif way == "huge":
