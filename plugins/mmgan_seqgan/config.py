@@ -100,7 +100,9 @@ class SeqGANConfig(TextConfig):
         "none", description="rewards as they are, or by their rank in the batch"
     )
     temperature: float = Field(
-        1.0, ge=1e-38, description="divides the logits when samples are drawn; below 1 safer, above 1 more varied"
+        1.0,
+        ge=1e-38,
+        description="divides the logits when samples are drawn; below 1 safer, above 1 more varied",
     )
 
     @model_validator(mode="before")
