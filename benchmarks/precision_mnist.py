@@ -36,12 +36,12 @@ from matplotlib.ticker import LogFormatter
 
 import mmgan
 from mmgan.bench import machine
-from mmgan.checkpoint import write_atomically
 from mmgan.cli.memory import keep_freed_memory
 from mmgan.config import check
 from mmgan.listeners.progress import Progress
 from mmgan.plugins import Plugins
 from mmgan.samples.drawing import new_figure
+from mmgan.storage.files import write_text as write_atomically
 from mmgan.testing.bench import play
 
 SETTINGS: dict[str, Any] = {"plugin": "dcgan", "data": "torchvision:MNIST", "width": 32, "device": "cpu"}

@@ -48,7 +48,7 @@ class TextConfig(Config):
         "auto: char for scripts without spaces, else sentencepiece",
     )
     vocabulary: int = Field(2000, ge=4, description="most tokens that a tokenizer makes")
-    length: int = Field(32, ge=2, description="tokens in a text; longer texts are cut")
+    length: int = Field(32, ge=2, le=65_536, description="tokens in a text; longer texts are cut")
     column: str = Field(
         "",
         description="column of the texts in .csv, .tsv, .jsonl, .ndjson and .json files; empty: the one "

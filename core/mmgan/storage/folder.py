@@ -15,6 +15,7 @@ import shlex
 import shutil
 import sys
 import tomllib
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from mmgan import checkpoint
 from mmgan.errors import CheckpointError, UsageError
 from mmgan.storage import files, lock, records
+from mmgan.storage.files import PARTIAL
 from mmgan.storage.lock import FolderLock
 
 if TYPE_CHECKING:
@@ -45,8 +47,7 @@ def claimed(folder: Path) -> Iterator[Path]:
     """
     hint = "Choose another --out."
     try:
-        made = _make(folder)
-        held = FolderLock(folder)
+        made, held = _take(folder)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"Can't use {str(folder)!r} as a folder: {reason}.", hint=hint) from None
@@ -61,12 +62,30 @@ def claimed(folder: Path) -> Iterator[Path]:
         try:
             yield folder
         except BaseException:
-            clear(folder)
             if made:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
+            else:
+                clear(folder)
             raise
     finally:
         held.release()
+
+
+def _take(folder: Path) -> tuple[bool, FolderLock]:
+    """Make a folder where there is none, and lock it. Returns whether it was made here, too."""
+    while True:
+        made = _make(folder)
+        # Whoever had it before may take it away between the two.
+        with contextlib.suppress(FileNotFoundError):
+            return made, FolderLock(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that was made here. It is renamed first, so that nobody can lock it meanwhile."""
+    with contextlib.suppress(OSError):
+        gone = folder.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _make(folder: Path) -> bool:
