@@ -41,7 +41,7 @@ from mmgan.config import check
 from mmgan.listeners.progress import Progress
 from mmgan.plugins import Plugins
 from mmgan.samples.drawing import new_figure
-from mmgan.storage.files import write_text as write_atomically
+from mmgan.storage.files import write_text
 from mmgan.testing.bench import play
 
 SETTINGS: dict[str, Any] = {"plugin": "dcgan", "data": "torchvision:MNIST", "width": 32, "device": "cpu"}
@@ -231,7 +231,7 @@ def read(path: Path) -> dict[str, Any]:
 def write(path: Path, results: dict[str, Any]) -> None:
     """Write the results, whole at any time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(results, indent=1) + "\n")
+    write_text(path, json.dumps(results, indent=1) + "\n")
 
 
 def ascending(text: str) -> list[int]:

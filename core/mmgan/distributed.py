@@ -25,8 +25,8 @@ from torch.distributed.rendezvous import rendezvous
 
 from mmgan import rng
 from mmgan.device import Device
-from mmgan.errors import ConfigError, PluginError, UsageError
-from mmgan.rank_store import RankStore, aside, line, reaching_others
+from mmgan.errors import ConfigError, PluginError, UsageError, line
+from mmgan.rank_store import RankStore, aside, reaching_others
 
 if TYPE_CHECKING:
     from mmgan.run import Run

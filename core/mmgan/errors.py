@@ -126,7 +126,7 @@ def foreseen(error: BaseException) -> MmganError | None:
     """Return an error as one of ours: itself, or what the machine ran out of or refused. None for a bug."""
     if isinstance(error, MmganError):
         return error
-    text = " ".join(str(error).split())
+    text = line(error)
     # By its name, since torch's class is no MemoryError, and importing torch only to ask would be slow.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _asks_too_much(error):
         return MmganError(

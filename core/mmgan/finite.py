@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -83,17 +85,27 @@ def check_weights(name: str, module: nn.Module, optimizer: torch.optim.Optimizer
     """
     tensors = list(module.state_dict().items())
     if optimizer is not None:
-        for parameter, state in optimizer.state.items():
-            # A plugin's own optimizer may keep other things, which are its own matter.
-            if isinstance(parameter, Tensor) and isinstance(state, dict):
-                kept = [(key, value) for key, value in state.items() if isinstance(value, Tensor)]
-                tensors += [(f"the optimizer's {k}", v) for k, v in kept if v.shape == parameter.shape]
+        tensors += [(f"the optimizer's {key}", state[key]) for _, state, key in moments(optimizer)]
     for key, value in tensors:
         if isinstance(value, Tensor) and not is_finite(value):
             raise DivergedError(
                 f"{key!r} of player {name!r} is NaN or infinite; no checkpoint was written.",
                 hint="A lower learning rate, another --set loss=…, or --precision fp32 may help.",
             )
+
+
+def moments(optimizer: torch.optim.Optimizer) -> list[tuple[Tensor, dict[str, Any], str]]:
+    """List what an optimizer keeps in a weight's own shape: the weight, its state, and the key in there.
+
+    A plugin's own optimizer may keep other things beside, which are its own matter.
+    """
+    return [
+        (parameter, state, key)
+        for parameter, state in optimizer.state.items()
+        if isinstance(parameter, Tensor) and isinstance(state, dict)
+        for key, value in state.items()
+        if isinstance(value, Tensor) and value.shape == parameter.shape
+    ]
 
 
 def is_finite(value: Tensor) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pluggy
 
-from mmgan.errors import MmganError, PluginError
+from mmgan.errors import MmganError, PluginError, line
 
 #: What a selection hook must return, if not None.
 RESULTS = {"select_device": "mmgan.device:Device", "make_precision": "mmgan.precision:Precision"}
@@ -103,7 +103,7 @@ def failure(plugin: str, where: str, error: BaseException) -> PluginError:
 
 def reason(error: BaseException) -> str:
     """Return a one-line reason."""
-    text = " ".join(str(error).split())
+    text = line(error)
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 

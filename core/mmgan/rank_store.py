@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from mmgan.errors import MmganError, foreseen
+from mmgan.errors import MmganError, foreseen, line
 
 T = TypeVar("T")
 
@@ -150,8 +150,3 @@ def aside(work: Callable[[], T], seconds: float) -> T:
         return outcome.result(seconds)
     except TimeoutError as error:
         raise TimeoutError(line(error) or f"no answer within {seconds:g} seconds") from None
-
-
-def line(error: BaseException) -> str:
-    """Return an error's text in one line."""
-    return " ".join(str(error).split())

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import click
 
 from mmgan.cli.output import emit, say
-from mmgan.errors import MmganError, UsageError, exit_code, foreseen
+from mmgan.errors import MmganError, UsageError, exit_code, foreseen, line
 
 
 class Failure(NamedTuple):
@@ -71,13 +71,9 @@ def explain(error: BaseException) -> Failure:
         return Failure("interrupted", str(error) or "Interrupted.", "", exit_code(error))
     if isinstance(error, click.Abort):
         return Failure(MmganError.code, "Aborted.", "", MmganError.exit_code)
-    message = _short(f"internal bug: {type(error).__name__}: {_line(error)}".rstrip(": "))
+    message = _short(f"internal bug: {type(error).__name__}: {line(error)}".rstrip(": "))
     hint = "Run again with -v (`mmgan -v …`, or MMGAN_DEBUG=1) for the traceback, and report it."
     return Failure("internal", message, hint, exit_code(error))
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _short(text: str) -> str:

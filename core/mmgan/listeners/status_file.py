@@ -16,7 +16,7 @@ from mmgan import __version__, hookimpl
 from mmgan.errors import MmganError, exit_code, foreseen
 from mmgan.listeners.common import writing
 from mmgan.storage import files
-from mmgan.storage.files import write_text as write_atomically
+from mmgan.storage.files import write_text
 from mmgan.storage.lock import FolderLock
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class StatusFile:
             },
         }
         with writing(run) as folder:
-            write_atomically(folder / "status.json", json.dumps(status, indent=1) + "\n")
+            write_text(folder / "status.json", json.dumps(status, indent=1) + "\n")
         self._next = time.monotonic() + self.interval
 
     def _release(self, run: Run) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmgan.finite import is_finite
+from mmgan.finite import is_finite, moments
 from mmgan.storage.records import OptimizerState
 
 #: Optimizers whose state for a weight is numbers and tensors of the weight's own shape.
@@ -58,10 +58,11 @@ def load_weights(name: str, module: nn.Module, weights: Mapping[str, Tensor]) ->
 def load_optimizer(name: str, optimizer: torch.optim.Optimizer, saved: OptimizerState) -> None:
     """Load an optimizer's state, each tensor in its weight's memory format: fused kernels rely on that.
 
-    What torch's own optimizers hold is known, and checked in full. A plugin's own may keep anything.
+    Options of torch's own optimizers are checked here, and what they keep by :func:`check_state`, once their
+    options are what the run goes on with. A plugin's own optimizer may keep anything.
 
     Raises:
-        ValueError: It is that of another optimizer, or is not finite.
+        ValueError: It is that of another optimizer, or an option is not finite.
     """
     fresh = optimizer.state_dict()["param_groups"]
     if [group.get("params") for group in saved.param_groups] != [group["params"] for group in fresh]:
@@ -77,11 +78,9 @@ def load_optimizer(name: str, optimizer: torch.optim.Optimizer, saved: Optimizer
     # An older torch may have had fewer options: the present one's are as they were built.
     groups = [{**own, **group} for group, own in zip(saved.param_groups, fresh, strict=True)]
     optimizer.load_state_dict({**(saved.model_extra or {}), "state": saved.state, "param_groups": groups})
-    check_state(name, optimizer)
-    for parameter, values in _states(optimizer):
-        for key, value in values.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.ndim > 0:
-                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+    for parameter, state, key in moments(optimizer):
+        if parameter.ndim > 0:
+            state[key] = torch.empty_like(parameter, dtype=state[key].dtype).copy_(state[key])
 
 
 def check_state(name: str, optimizer: torch.optim.Optimizer) -> None:
@@ -90,10 +89,9 @@ def check_state(name: str, optimizer: torch.optim.Optimizer) -> None:
     Raises:
         ValueError: It is not; the message says whose it is and what.
     """
-    for parameter, values in _states(optimizer):
-        for key, value in values.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and not is_finite(value):
-                raise ValueError(f"{name}'s optimizer has a {key} that is NaN or infinite")
+    for _, state, key in moments(optimizer):
+        if not is_finite(state[key]):
+            raise ValueError(f"{name}'s optimizer has a {key} that is NaN or infinite")
     if is_known(optimizer):
         for group in optimizer.param_groups:
             expected = _state_of(optimizer, group)
@@ -108,12 +106,6 @@ def check_state(name: str, optimizer: torch.optim.Optimizer) -> None:
 def is_known(optimizer: torch.optim.Optimizer) -> bool:
     """Whether it is one of torch's own whose state for a weight is numbers and tensors of its shape."""
     return type(optimizer) in _ELEMENTWISE
-
-
-def _states(optimizer: torch.optim.Optimizer) -> list[tuple[Tensor, dict[str, Any]]]:
-    """Return what is kept for each weight. A plugin's optimizer may keep other things beside."""
-    items = optimizer.state.items()
-    return [(key, value) for key, value in items if isinstance(key, Tensor) and isinstance(value, dict)]
 
 
 def _state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ No link is followed in there, neither to read nor to write.
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import shutil
 import sys
@@ -72,12 +73,36 @@ def claimed(folder: Path) -> Iterator[Path]:
 
 
 def _take(folder: Path) -> tuple[bool, FolderLock]:
-    """Make a folder where there is none, and lock it. Returns whether it was made here, too."""
+    """Lock a folder, and make it first where there is none. Returns whether it was made here, too."""
     while True:
-        made = _make(folder)
-        # Whoever had it before may take it away between the two.
-        with contextlib.suppress(FileNotFoundError):
-            return made, FolderLock(folder)
+        if os.path.lexists(folder):
+            try:
+                return False, FolderLock(folder)
+            except FileNotFoundError:
+                # Unless it is a link to nowhere, whoever had it took it away after we had seen it.
+                if folder.is_symlink():
+                    raise
+        elif held := _make(folder):
+            return True, held
+
+
+def _make(folder: Path) -> FolderLock | None:
+    """Make a folder that is locked before others can see it. None: another process was first."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    hidden = folder.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
+    hidden.mkdir()
+    held = None
+    try:
+        held = FolderLock(hidden)
+        hidden.rename(folder)
+    except BaseException as error:
+        if held:
+            held.release()
+        shutil.rmtree(hidden, ignore_errors=True)
+        if isinstance(error, OSError) and os.path.lexists(folder):
+            return None
+        raise
+    return held
 
 
 def _remove(folder: Path) -> None:
@@ -86,18 +111,6 @@ def _remove(folder: Path) -> None:
         gone = folder.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
-
-
-def _make(folder: Path) -> bool:
-    """Make a folder where there is none, and return whether it was made here."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        if not folder.is_dir():
-            raise
-        return False
-    return True
 
 
 def clear(folder: Path) -> None:

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from torch import Tensor
 
+from mmgan.config import LARGEST
+
 #: Bytes that a small file (a config, a manifest, a score) can honestly have.
 SMALL = 1 << 20
 #: Bytes that ``state.json`` can honestly have: a vocabulary is in it, tensors are not.
 LARGE = 1 << 28
-#: Counts (steps, examples) stay below this, up to which every program reads JSON's numbers exactly.
-MOST = 2**53
 
-Count = Annotated[int, Field(ge=0, lt=MOST)]
+Count = Annotated[int, Field(ge=0, lt=LARGEST)]
 #: A file's name, and not a path to elsewhere.
 FileName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$", max_length=200)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -114,8 +114,8 @@ class ScalerState(Record):
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     growth_factor: Annotated[float, Field(gt=1, allow_inf_nan=False)]
     backoff_factor: Annotated[float, Field(gt=0, lt=1)]
-    growth_interval: Annotated[int, Field(ge=1, lt=MOST)]
-    growth_tracker: Annotated[int, Field(ge=0, lt=MOST, alias="_growth_tracker")]
+    growth_interval: Annotated[int, Field(ge=1, lt=LARGEST)]
+    growth_tracker: Annotated[int, Field(ge=0, lt=LARGEST, alias="_growth_tracker")]
 
 
 class DataPosition(Record):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 import mmgan
-from mmgan.errors import PluginError
+from mmgan.errors import PluginError, line
 
 if TYPE_CHECKING:
     from mmgan.testing.bench import Bench
@@ -144,5 +144,5 @@ def told(error: BaseException) -> str:
     theirs = [frame for frame in frames if not frame.filename.startswith(OURS)]
     last = (theirs or frames)[-1:]
     where = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in last)
-    text = " ".join(str(error).split())
+    text = line(error)
     return f"{type(error).__name__}: {text}".rstrip(": ") + where

@@ -133,24 +133,6 @@ def test_a_folder_train_alone_is_a_folder_like_any(tmp_path):
         (("trainA", "trainB"), ("testA", "testB")),
         (("trainA", "trainB"), None),
         (("A", "B"), None),
-    ],
-)
-@pytest.mark.parametrize("how", [open_pairs, open_unpaired])
-def test_two_folders(tmp_path, how, names, validation):
-    two_folders(tmp_path, *names)
-    if validation:
-        two_folders(tmp_path, *validation, count=3)
-    data = load(tmp_path, how)
-    assert (len(data), data.validation_count) == ((6, 3) if validation else (5, 1))
-    assert data.skipped == []
-    if how is open_pairs:
-        assert is_negative(*data.training(everything(len(data))))
-        assert is_negative(*data.validation(everything(data.validation_count)))
-
-
-@pytest.mark.parametrize(
-    ("names", "validation"),
-    [
         (("TrainA", "TrainB"), ("TestA", "TestB")),
         (("TRAIN_A", "TRAIN_B"), ("val_a", "val_b")),
         (("trainA", "TRAINB"), ("valA", "valB")),
@@ -165,7 +147,7 @@ def test_two_folders(tmp_path, how, names, validation):
     ],
 )
 @pytest.mark.parametrize("how", [open_pairs, open_unpaired])
-def test_two_folders_of_other_names(tmp_path, how, names, validation):
+def test_two_folders(tmp_path, how, names, validation):
     two_folders(tmp_path, *names)
     if validation:
         two_folders(tmp_path, *validation, count=3)
@@ -174,6 +156,7 @@ def test_two_folders_of_other_names(tmp_path, how, names, validation):
     assert data.skipped == []
     if how is open_pairs:
         assert is_negative(*data.training(everything(len(data))))
+        assert is_negative(*data.validation(everything(data.validation_count)))
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_running_and_finished(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None
 def test_it_is_not_written_at_every_step(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     writes = []
     monkeypatch.setattr(
-        "mmgan.listeners.status_file.write_atomically", lambda path, text: writes.append(json.loads(text))
+        "mmgan.listeners.status_file.write_text", lambda path, text: writes.append(json.loads(text))
     )
     train(kit.new(steps=40))
     assert writes[0]["state"] == "running"
