@@ -64,7 +64,13 @@ def save(
         tensors = {}
         document = _encode(state, tensors, "")
         _write_tensors(temporary / "state.safetensors", tensors)
-        _write_text(temporary / "state.json", json.dumps(document, indent=1))
+        text = json.dumps(document, indent=1)
+        if len(text) > records.LARGE:
+            raise CheckpointError(
+                f"The state has {len(text):,} bytes beside its tensors, and at most {records.LARGE:,} fit.",
+                hint="What Task.state_dict gives should be tensors wherever it is many numbers.",
+            )
+        _write_text(temporary / "state.json", text)
         digests = {path.name: _digest(path) for path in sorted(temporary.iterdir())}
         manifest = {"format": FORMAT, "step": step, "weights": list(weights), "files": digests}
         _write_text(temporary / "manifest.json", json.dumps(manifest, indent=1))

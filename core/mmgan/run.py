@@ -701,7 +701,8 @@ def load_run(
     path, loaded = _read_checkpoint(folder / "checkpoints", which)
     task_state = loaded[1].get("task") if isinstance(loaded[1], dict) else None
     try:
-        run = Run(task_class, config, plugins, folder, task_state, progress)
+        with fitting.of_size(loaded[0]):
+            run = Run(task_class, config, plugins, folder, task_state, progress)
     except MmganError:
         raise
     # A task builds its networks by a state that may be a stranger's: anything may come of it.
@@ -709,7 +710,7 @@ def load_run(
         raise CheckpointError(
             f"The networks of {config.plugin} can't be built by {str(folder / CONFIG)!r} and the checkpoint "
             f"{path.name}: {type(error).__name__}: {line(error)}".rstrip(": "),
-            hint="-v shows the traceback.",
+            hint="Settings must be those of when the checkpoint was written. -v: the traceback.",
         ) from error
     run.load(path, loaded)
     return run

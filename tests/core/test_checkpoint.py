@@ -19,6 +19,7 @@ from toys import reload, toy_run
 
 from mmgan import CheckpointError, ConfigError, MmganError, checkpoint
 from mmgan.run import find_checkpoint
+from mmgan.storage import records
 
 STATE = {
     "step": 12,
@@ -114,6 +115,12 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(
     assert "passed over" in captured.err
     with pytest.raises(CheckpointError):
         find_checkpoint(tmp_path, "12")
+
+
+def test_a_state_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="beside its tensors"):
+        checkpoint.save(tmp_path / "run", 1, {}, {"many": "x" * records.LARGE})
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_a_later_format_is_refused(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ Tensors of a wrong shape must not reach a fused kernel, nor weights that are not
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from mmgan.finite import is_finite, moments
 from mmgan.storage.records import OptimizerState
@@ -29,6 +31,35 @@ _ELEMENTWISE = (
     torch.optim.Rprop,
     torch.optim.SGD,
 )
+
+#: Numbers that networks may have beside those in a checkpoint: a task may use one that is not trained.
+_BESIDE = 1 << 28
+
+
+@contextlib.contextmanager
+def of_size(weights: Mapping[str, Mapping[str, Tensor]]) -> Iterator[None]:
+    """Refuse to build networks in here that are far larger than those of a checkpoint.
+
+    Sizes in a stranger's ``config.toml`` would else take all memory before a shape can be compared. A layer
+    tells of its weights when they are reserved, and before they are filled: nothing was taken yet.
+
+    Raises:
+        ValueError: They have four times as many numbers, and 2²⁸ more.
+    """
+    allowed = 4 * sum(value.numel() for tensors in weights.values() for value in tensors.values()) + _BESIDE
+    count = 0
+
+    def add(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        nonlocal count
+        count += parameter.numel() if isinstance(parameter, Tensor) else 0
+        if count > allowed:
+            raise ValueError("their sizes are far beyond those of the weights in the checkpoint")
+
+    hook = register_module_parameter_registration_hook(add)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def load_weights(name: str, module: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -12,7 +12,7 @@ from mmgan.config import LARGEST
 #: Bytes that a small file (a config, a manifest, a score) can honestly have.
 SMALL = 1 << 20
 #: Bytes that ``state.json`` can honestly have: a vocabulary is in it, tensors are not.
-LARGE = 1 << 28
+LARGE = 1 << 25
 
 Count = Annotated[int, Field(ge=0, lt=LARGEST)]
 #: A file's name, and not a path to elsewhere.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +151,11 @@ def test_files_of_other_names_among_the_samples_are_no_samples(cli: Any, run: Pa
     (run / "samples").mkdir()
     (run / "samples" / "step-\u00b2.png").touch()
     assert cli("resume", run, "--steps", 3).code == 0
+
+
+@pytest.mark.parametrize("command", ["sample", "resume"])
+def test_networks_far_larger_than_the_checkpoint_s_are_not_built(cli: Any, run: Path, command: str) -> None:
+    config = run / "config.toml"
+    config.write_text(re.sub(r"(?m)^width = .*", "width = 1000", config.read_text()))
+    result = cli(command, run)
+    assert (result.code, "far beyond those of the weights" in result.err) == (5, True), result.err

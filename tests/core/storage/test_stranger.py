@@ -7,6 +7,7 @@ import copy
 import hashlib
 import json
 import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +18,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from torch import nn
 from toys import reload, toy_run
 
 from mmgan import CheckpointError, MmganError, checkpoint, train
+from mmgan.storage import fitting
 
 
 @pytest.fixture(scope="module")
@@ -285,3 +288,16 @@ def test_any_value_anywhere_in_a_state_loads_or_is_an_error_of_ours(
     # Anything but an error of ours would come out here.
     with contextlib.suppress(MmganError):
         train(reload(folder, steps=5))
+
+
+def test_large_layers_are_refused_before_they_take_memory() -> None:
+    weights = {"G": {"weight": torch.zeros(10, 10)}}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="far beyond"), fitting.of_size(weights):
+        nn.Linear(20_000, 20_000)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, (
+        "1.6 GB would be 1,600,000 kB"
+    )
+    with fitting.of_size(weights):
+        nn.Linear(1_000, 1_000)
+    nn.Linear(2, 2)
