@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mmgan import checkpoint, distributed, finite, rng
 from mmgan.config import GREATEST, Config, check, to_json, to_toml
+from mmgan.counting import counted
 from mmgan.data.loader import Loader
 from mmgan.device import Device
 from mmgan.errors import (
@@ -287,7 +288,7 @@ class Run:
         counts = self._position.get("examples", len(dataset)), len(dataset)
         if before == now if before and now else counts[0] == counts[1]:
             return
-        found = f"{counts[0]:,} examples then, {counts[1]:,} now"
+        found = f"{counted(counts[0], 'example')} then, {counts[1]:,} now"
         if self.data_moved:
             raise DataError(
                 f"{self.config.data!r} is not the data that this run was trained on ({found}).",

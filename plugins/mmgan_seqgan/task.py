@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.optim import Adam
 
 from mmgan import Phase, Player, Samples, Stage, Task, TextSamples, UsageError
+from mmgan.counting import counted
 from mmgan.data.texts import TextData
 from mmgan.data.tokenizers import UNKNOWN, tokenizer_from_state
 from mmgan.samples import Tradeoff
@@ -217,7 +218,8 @@ class SeqGAN(Task):
             )
         if len(tokens) >= self.config.length:
             raise UsageError(
-                f"The prompt has {len(tokens)} tokens, and the run's texts at most {self.config.length}.",
+                f"The prompt has {counted(len(tokens), 'token')}, "
+                f"and the run's texts at most {self.config.length}.",
                 hint="A shorter --prompt leaves something to write.",
             )
         return tokens

@@ -17,7 +17,7 @@ from mmgan import __version__
 from mmgan.cli.options import json_option
 from mmgan.cli.output import emit, emit_json, table
 from mmgan.cli.session import Session
-from mmgan.errors import MmganError
+from mmgan.errors import MmganError, line
 
 if TYPE_CHECKING:
     from mmgan.plugins import Plugins
@@ -69,7 +69,7 @@ def imported(problems: list[str]) -> bool:
             importlib.import_module(name)
         except Exception as error:
             failed.add(name)
-            problems.append(f"{name} can't be imported: {' '.join(str(error).split())}")
+            problems.append(f"{name} can't be imported: {line(error)}")
     return "torch" not in failed
 
 

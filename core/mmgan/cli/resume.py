@@ -22,6 +22,7 @@ from mmgan.cli.run import absolute
 from mmgan.cli.session import Session
 from mmgan.cli.settings import changed_settings
 from mmgan.cli.training import is_first, play, preparing, profilers
+from mmgan.counting import counted
 from mmgan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def command(
         if run.step >= run.config.steps:
             asked = "" if steps is None else f", and --steps {steps} asks for no more"
             raise UsageError(
-                f"The run in {str(folder)!r} has done {run.step} steps already{asked}.",
+                f"The run in {str(folder)!r} has done {counted(run.step, 'step')} already{asked}.",
                 hint=f"To train on: mmgan resume {shlex.quote(str(folder))} --steps {2 * run.step}",
             )
         if run.changed and is_first():

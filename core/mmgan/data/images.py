@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from mmgan.config import Config
+from mmgan.counting import counted
 from mmgan.data.cache import CachedArray, are_integers, are_skipped, cache_key, cached_array
 from mmgan.data.dataset import Dataset, Draw
 
@@ -219,7 +220,8 @@ def _describe(data: ImageData, source: ImageSource, shape: tuple[int, ...]) -> s
     classes = len(set(data.labels.tolist()))
     in_classes = f" in {classes:,} classes" if classes > 1 else ""
     size = f"{width}x{height}x{channels}"
-    return f"{count:,} pictures{in_classes} at {size}{list_skipped(data.skipped)}{list_others(source)}"
+    pictures = counted(count, "picture")
+    return f"{pictures}{in_classes} at {size}{list_skipped(data.skipped)}{list_others(source)}"
 
 
 def to_float(pixels: NDArray[np.uint8]) -> Tensor:

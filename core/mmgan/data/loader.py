@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from mmgan.counting import counted
 from mmgan.data.dataset import Dataset, Draw
 from mmgan.errors import CheckpointError, DataError
 
@@ -115,7 +116,7 @@ class Loader(Iterator[Any]):
         self.position = position
         if before != len(self.dataset):
             warnings.warn(
-                f"The data had {before:,} examples when the run was saved, and now has "
+                f"The data had {counted(before, 'example')} when the run was saved, and now has "
                 f"{len(self.dataset):,}: the run goes on, but not as if it had never stopped.",
                 stacklevel=2,
             )

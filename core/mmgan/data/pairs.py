@@ -16,6 +16,7 @@ from PIL import ImageColor
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
+from mmgan.counting import counted
 from mmgan.data.cache import CachedArray, are_skipped, cache_key, cached_array
 from mmgan.data.dataset import Dataset, Draw
 from mmgan.data.derive import Derivation, derivation
@@ -337,7 +338,7 @@ def open_pairs(
     parts = single_parts(open_data(), config) if made else pair_parts(open_data(), config)
     training, validation = _open(parts, config, progress)
     kind = f"{config.derive} from single pictures" if made else parts[0].what.removeprefix("pair ")
-    counts = f"{len(training):,} pairs ({kind}) and {len(validation):,} to validate on"
+    counts = f"{counted(len(training), 'pair')} ({kind}) and {len(validation):,} to validate on"
     return PairData(training, validation, made, _describe(counts, config, training, validation))
 
 
@@ -370,7 +371,7 @@ def open_unpaired(
         a, validation_a = _open(parts_a, config, progress)
         b, validation_b = _open(parts_b, config, progress)
     counts = (
-        f"{len(a):,} pictures of A and {len(b):,} of B"
+        f"{counted(len(a), 'picture')} of A and {len(b):,} of B"
         f"{f' ({config.derive} from single pictures)' if made else ''}, "
         f"{len(validation_a):,} and {len(validation_b):,} to validate on"
     )

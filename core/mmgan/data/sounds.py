@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmgan.config import Config
+from mmgan.counting import counted
 from mmgan.data.av_decoding import has_av
 from mmgan.data.blocks import Blocks, Waveform, pieces
 from mmgan.data.cache import CachedArray, are_integers, are_skipped, cache_key, cached_array
@@ -285,7 +286,7 @@ def _describe(data: AudioData, source: SoundSource, config: AudioConfig, frames:
     recordings = f"{len(frames):,} recording{'s' * (len(frames) > 1)}"
     whole = f" from {recordings} of {frames.sum() / config.sample_rate:,.1f} s in all"
     return (
-        f"{len(data):,} sounds{whole if config.slice == 'crops' else ''}{in_classes}, "
+        f"{counted(len(data), 'sound')}{whole if config.slice == 'crops' else ''}{in_classes}, "
         f"{config.length / config.sample_rate:.3g} s each, {config.sample_rate:,} Hz, "
         f"{'mono' if config.channels == 1 else 'stereo'}"
         f"{list_skipped(data.cut_short, 'cut short')}{list_skipped(data.skipped)}{list_others(source)}"

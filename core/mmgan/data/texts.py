@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmgan.config import Config
+from mmgan.counting import counted
 from mmgan.data.dataset import Dataset, Draw
 from mmgan.data.fingerprints import content_of
 from mmgan.data.text_sources import TextFolder, TextSource
@@ -224,6 +225,6 @@ def _describe(data: TextData, source: TextSource, config: TextConfig, lengths: T
     cut = f"; {data.cut:,} cut to {config.length:,} tokens" if data.cut else ""
     unknown = f"; {100 * data.unknown:.3g}% of held-out tokens unknown" if data.unknown else ""
     return (
-        f"{len(data):,} texts of {span} token{'s' * (longest > 1)}, {data.tokenizer.kind} with "
+        f"{counted(len(data), 'text')} of {span} token{'s' * (longest > 1)}, {data.tokenizer.kind} with "
         f"{len(data.tokenizer):,} tokens; {held_out:,} held out{cut}{unknown}{_missing(source)}"
     )

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
-from mmgan.errors import CheckpointError, DataError
+from mmgan.counting import counted
+from mmgan.errors import CheckpointError, DataError, line
 
 #: The token that a sequence begins after, ends with, and is padded with.
 BOUNDARY = 0
@@ -202,8 +203,8 @@ class SentencePieceTokenizer(Tokenizer):
             )
         except RuntimeError as error:
             raise DataError(
-                f"sentencepiece can't train a tokenizer of {vocabulary:,} tokens on {len(texts):,} texts: "
-                f"{' '.join(str(error).split())}",
+                f"sentencepiece can't train a tokenizer of {vocabulary:,} tokens on "
+                f"{counted(len(texts), 'text')}: {line(error)}",
                 hint="Use --set tokenizer=char, which needs no training, or give --data more text.",
             ) from error
         return cls(model.getvalue())
@@ -252,7 +253,7 @@ def train_tokenizer(kind: str, texts: Sequence[str], vocabulary: int) -> Tokeniz
         )
     if not any(text and not text.isspace() for text in texts):
         raise DataError(
-            f"A tokenizer can't be trained on {len(texts):,} texts that are all empty.",
+            "A tokenizer can't be trained on texts that are all empty.",
             hint="Give --data a text file with one text a line.",
         )
     match kind:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgan.audio_library import torchaudio
+from mmgan.counting import counted
 from mmgan.data.blocks import Blocks, Waveform, in_blocks, pieces
 from mmgan.data.onsets import audible, first_onset
 
@@ -126,7 +127,7 @@ def _mixed(sound: Iterable[tuple[Waveform, int]], channels: int) -> Iterator[Wav
     if kind is None or not frames:
         raise ValueError("no samples")
     if frames < kind[0] * _SHORTEST:
-        raise ValueError(f"too short: {frames} samples")
+        raise ValueError(f"too short: {counted(frames, 'sample')}")
     if heard.silent:
         raise ValueError("silent")
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from mmgan.config import Config, to_json
+from mmgan.counting import counted
 from mmgan.errors import ConfigError
 from mmgan.guard import shown
 
@@ -55,7 +56,7 @@ def check(changes: Changes, fixed: frozenset[str], step: int) -> None:
             before, after = changes[key]
             raise ConfigError(
                 f"{key} can't change from {shown(before)} to {shown(after)} in a run that has done "
-                f"{step} steps.",
+                f"{counted(step, 'step')}.",
                 hint=f"Set {key} = {shown(before)} again in its config.toml, or begin a new run.",
             )
 

@@ -165,7 +165,7 @@ def test_the_vocabulary_is_kept(kind):
 
 @pytest.mark.parametrize("texts", [[], [""], ["", "  "]])
 def test_no_text_at_all(kind, texts):
-    with pytest.raises(DataError, match=f"{len(texts)} texts that are all empty") as caught:
+    with pytest.raises(DataError, match="texts that are all empty") as caught:
         make(kind, texts)
     assert caught.value.hint
 
