@@ -23,7 +23,7 @@ from torch import Tensor
 import mmgan
 from mmgan import Plugins, resolve
 from mmgan.config import parse_assignments
-from mmgan.data.derive import Recolor
+from mmgan.data.pairs.degradations import Recolor
 from mmgan.listeners.progress import Progress
 
 #: 32 pixels, two residual blocks, width 16: the digits' defaults, on MNIST.

@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.datasets import MNIST
 
-from mmgan.data.pixels import to_pixels
+from mmgan.data.image.pixels import to_pixels
 from mmgan.metrics.distances import frechet_distance
 
 SIZE = 32

@@ -33,8 +33,8 @@ from cases import CASES, Case
 from report import fraction_of_ceiling, markdown, replaced
 
 from mmgan import __version__
+from mmgan.backend.precision import DTYPES
 from mmgan.bench import machine
-from mmgan.precision import DTYPES
 
 
 def tell(text: str) -> None:

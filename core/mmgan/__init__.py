@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from mmgan import moved
+
 __version__ = "0.1.0"
 
 #: The version of the plugin interface: the hooks, the public names below, and what is called on a plugin's
@@ -20,6 +22,8 @@ __version__ = "0.1.0"
 #: changes its meaning. A plugin that says ``mmgan_interface = 1`` is told clearly by an mmgan that is too old
 #: for it; one that says nothing is taken to be written for the version that is there.
 INTERFACE = 1
+
+moved.install()
 
 #: Marks a function of a plugin as the implementation of a hook.
 hookimpl = pluggy.HookimplMarker("mmgan")
@@ -31,7 +35,7 @@ _PUBLIC = {
     "ConfigError": "mmgan.errors",
     "DataError": "mmgan.errors",
     "Dataset": "mmgan.data.dataset",
-    "Device": "mmgan.device",
+    "Device": "mmgan.backend.device",
     "DivergedError": "mmgan.errors",
     "Draw": "mmgan.data.dataset",
     "ImageSamples": "mmgan.samples",
@@ -41,7 +45,7 @@ _PUBLIC = {
     "PluginError": "mmgan.errors",
     "Plugins": "mmgan.plugins",
     "PointSamples": "mmgan.samples",
-    "Precision": "mmgan.precision",
+    "Precision": "mmgan.backend.precision",
     "Report": "mmgan.engine",
     "Run": "mmgan.run",
     "Samples": "mmgan.samples",
@@ -59,11 +63,12 @@ __all__ = sorted([*_PUBLIC, "INTERFACE", "__version__", "hookimpl"])
 
 # Each under its own name twice: that is how a type checker knows that a stranger may import it from here.
 if TYPE_CHECKING:
+    from mmgan.backend.device import Device as Device
+    from mmgan.backend.precision import Precision as Precision
     from mmgan.config import Config as Config
     from mmgan.config import resolve as resolve
     from mmgan.data.dataset import Dataset as Dataset
     from mmgan.data.dataset import Draw as Draw
-    from mmgan.device import Device as Device
     from mmgan.engine import Report as Report
     from mmgan.engine import train as train
     from mmgan.errors import CheckpointError as CheckpointError
@@ -74,7 +79,6 @@ if TYPE_CHECKING:
     from mmgan.errors import PluginError as PluginError
     from mmgan.errors import UsageError as UsageError
     from mmgan.plugins import Plugins as Plugins
-    from mmgan.precision import Precision as Precision
     from mmgan.run import Run as Run
     from mmgan.run import load_run as load_run
     from mmgan.run import new_run as new_run

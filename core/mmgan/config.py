@@ -29,8 +29,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from mmgan.errors import ConfigError, did_you_mean
-from mmgan.guard import shown
+from mmgan.errors import ConfigError, did_you_mean, shown
 from mmgan.storage import files
 
 #: Environment variables that steer the program itself and are no settings of a run.

@@ -21,6 +21,7 @@ import difflib
 import re
 import signal
 from collections.abc import Iterable
+from typing import Any
 
 
 class MmganError(Exception):
@@ -195,6 +196,23 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     return f"Did you mean {names[near[0]]!r}?" if near else ""
 
 
+def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> ConfigError:
+    """Say that there is no loss, penalty or the like of this name, and which there are."""
+    names = list(allowed)
+    return ConfigError(
+        f"There is no {kind} {name!r}; allowed are {', '.join(names)}.", hint=did_you_mean(name, names)
+    )
+
+
 def line(error: BaseException) -> str:
     """Return an error's message in one line."""
     return " ".join(str(error).split())
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: short, and whatever its own ``repr`` does."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import click
     from torch import Tensor, nn
 
+    from mmgan.backend.device import Device
+    from mmgan.backend.precision import Precision
     from mmgan.config import Config
-    from mmgan.device import Device
     from mmgan.engine import Report
-    from mmgan.precision import Precision
     from mmgan.run import Run
     from mmgan.samples import Samples
     from mmgan.task import Stage

@@ -17,11 +17,12 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from mmgan import checkpoint, distributed, finite, rng
+from mmgan.backend import distributed, nonfinite, randomness
+from mmgan.backend.device import Device
+from mmgan.backend.precision import DTYPES, Precision, differentiate
 from mmgan.config import GREATEST, Config, check, to_json, to_toml
 from mmgan.counting import counted
 from mmgan.data.loader import Loader
-from mmgan.device import Device
 from mmgan.errors import (
     CheckpointError,
     ConfigError,
@@ -31,13 +32,12 @@ from mmgan.errors import (
     UsageError,
     did_you_mean,
     line,
+    shown,
 )
-from mmgan.guard import shown
 from mmgan.listeners import default_listeners
 from mmgan.plugins import Plugins
-from mmgan.precision import DTYPES, Precision, differentiate
 from mmgan.samples import Samples
-from mmgan.storage import changing, files, fitting, records
+from mmgan.storage import changing, checkpoint, files, fitting, records
 from mmgan.storage.folder import CONFIG, claimed, find_checkpoint, read_best, read_settings
 from mmgan.storage.lock import FolderLock
 from mmgan.task import Player, Task, stage_at
@@ -101,10 +101,10 @@ class Run:
         #: The lock on the folder, while this process trains in it.
         self.lock: FolderLock | None = None
 
-        rng.seed_everything(config.seed)
+        randomness.seed_everything(config.seed)
         self.device = self.ranks.place(self._choose_device())
         self.precision = self._choose_precision()
-        self.finite = finite.FiniteWatch(self.device.torch, self.precision.scales)
+        self.finite = nonfinite.FiniteWatch(self.device.torch, self.precision.scales)
         torch.use_deterministic_algorithms(config.deterministic)
         if config.deterministic:
             # What cuBLAS needs to repeat itself; it reads this when it is first used. Not run here.
@@ -146,10 +146,10 @@ class Run:
         self._options = {name: changing.options_of(player.optimizer) for name, player in self.players.items()}
         self._loader: Loader | None = None
         self._position: dict[str, Any] = {}
-        self._randomness = rng.get_state(self.device.torch)
+        self._randomness = randomness.get_state(self.device.torch)
         if self.ranks.rank:
             # The networks began alike on all ranks; from here on each draws latents of its own.
-            self._randomness = distributed.randomness(config.seed, 0, self.ranks.rank, self.device.torch)
+            self._randomness = distributed.rank_randomness(config.seed, 0, self.ranks.rank, self.device.torch)
         self._playing = False
         self._saved_by = self.ranks.world
 
@@ -262,7 +262,7 @@ class Run:
         """The endless stream of batches."""
         if self._loader is None:
             # Aside, since the data may be opened in the middle of training, after a resume.
-            with rng.isolated(self.config.seed, self.device.torch):
+            with randomness.isolated(self.config.seed, self.device.torch):
                 dataset = self.task.data()
             self._loader = Loader(
                 dataset,
@@ -310,7 +310,7 @@ class Run:
         self.finite.check()
         if self.precision.scales:
             for name in self.players:
-                finite.check_scale(name, self.precision.scaler(name).get_scale())
+                nonfinite.check_scale(name, self.precision.scaler(name).get_scale())
 
     def next_batch(self) -> Any:
         """Return the next batch, on the device, and count the time that was waited for it."""
@@ -331,7 +331,7 @@ class Run:
             )
         averages = [player.average for player in self.players.values() if player.average is not None]
         self.ranks.equalize([*(player.module for player in self.players.values()), *averages])
-        rng.set_state(self._randomness, self.device.torch)
+        randomness.set_state(self._randomness, self.device.torch)
         self._playing = True
         try:
             yield
@@ -339,7 +339,7 @@ class Run:
             self.ranks.meet(self)
         finally:
             self._playing = False
-            self._randomness = rng.get_state(self.device.torch)
+            self._randomness = randomness.get_state(self.device.torch)
 
     def sample(self, n: int, seed: int | None = None, prompt: str = "") -> Samples:
         """Generate ``n`` samples. The same seed gives the same latents; training is not disturbed.
@@ -373,7 +373,9 @@ class Run:
             return self._one_by_one(iter(self.task.sample_chunks(n, prompt)), n, side)
         return self._one_by_one(Task.sample_chunks(self.task, n, prompt), None, side)
 
-    def _one_by_one(self, chunks: Iterator[Samples], n: int | None, side: rng.Aside) -> Iterator[Samples]:
+    def _one_by_one(
+        self, chunks: Iterator[Samples], n: int | None, side: randomness.Aside
+    ) -> Iterator[Samples]:
         """Compute each chunk aside, and tell it which of the ``n`` samples it holds; None: it holds all."""
         done = 0
         while True:
@@ -440,14 +442,14 @@ class Run:
         with self._apart(self._side(seed)):
             return work()
 
-    def _side(self, seed: int) -> rng.Aside:
+    def _side(self, seed: int) -> randomness.Aside:
         # Hashed, so that no seed asked for repeats the randomness of training.
         text = f"{seed}/{self.config.seed}".encode()
         own = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
-        return rng.Aside(own, self.device.torch)
+        return randomness.Aside(own, self.device.torch)
 
     @contextmanager
-    def _apart(self, side: rng.Aside) -> Iterator[None]:
+    def _apart(self, side: randomness.Aside) -> Iterator[None]:
         modes = [(m, m.training) for p in self.players.values() for m in p.module.modules()]
         try:
             for module, _ in modes:
@@ -486,9 +488,9 @@ class Run:
             )
         self.check_finite()
         for name, player in self.players.items():
-            finite.check_weights(name, player.module, player.optimizer)
+            nonfinite.check_weights(name, player.module, player.optimizer)
             if player.average is not None:
-                finite.check_weights(f"{name}.average", player.average)
+                nonfinite.check_weights(f"{name}.average", player.average)
         state = self.state_dict() | {"settings": changing.settings_of(self.config)}
         if self.ranks.world > 1:
             own = self.own_state()
@@ -521,7 +523,7 @@ class Run:
             "scalers": self.precision.state_dict(),
             "data": self._loader.state_dict() if self._loader else self._position,
             "task": self.task.state_dict(),
-            "rng": rng.get_state(self.device.torch) if self._playing else self._randomness,
+            "rng": randomness.get_state(self.device.torch) if self._playing else self._randomness,
         }
 
     def own_state(self) -> dict[str, Any]:
@@ -552,7 +554,7 @@ class Run:
             changing.check(self.changed, self.task.fixed_settings, saved.step)
             self._saved_by = 1 + len(saved.ranks)
             state = distributed.own_part(document, self.ranks, self.config.seed, self.device.torch)
-            rng.check_state(state["rng"], self.device.torch)
+            randomness.check_state(state["rng"], self.device.torch)
             self._load_players(weights, saved)
             self.precision.load_state_dict(state["scalers"])
             self.task.load_state_dict(state["task"])
@@ -622,7 +624,7 @@ class Run:
         config = check(type(self.config), {**to_json(self.config), **before})
         task = type(self.task)(config)
         task.run = self
-        with rng.isolated(config.seed, self.device.torch):
+        with randomness.isolated(config.seed, self.device.torch):
             players = task.build()
         return all(
             {k: v.shape for k, v in player.module.state_dict().items()}

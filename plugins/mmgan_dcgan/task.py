@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mmgan import Player, Stage
-from mmgan.image_task import ImageTask, ImageTaskConfig
-from mmgan.objective import Objective, ObjectiveConfig
+from mmgan.losses import Objective, ObjectiveConfig
+from mmgan.tasks.image import ImageTask, ImageTaskConfig
 from mmgan_dcgan.networks import Discriminator, Generator
 
 #: Data sets of pictures no larger than 32 pixels, and the channels that they have.

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from mmgan.image_task import ImageTaskConfig
-from mmgan.objective import ObjectiveConfig
+from mmgan.losses import ObjectiveConfig
+from mmgan.tasks.image import ImageTaskConfig
 
 #: Data sets of points, and the defaults that go with them: those of Lin et al. 2018 (PacGAN).
 POINTS = ("ring", "grid")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mmgan import Dataset, Player, PointSamples, Samples, Stage, Task
-from mmgan.image_task import ImageTask
-from mmgan.objective import Objective
+from mmgan.losses import Objective
+from mmgan.tasks.image import ImageTask
 from mmgan_gan import networks
 from mmgan_gan.config import GANConfig
 from mmgan_gan.points import Mixture

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mmgan.data.texts import TextConfig
+from mmgan.data.text.dataset import TextConfig
 
 #: Parts of a transformer's width that attend on their own.
 HEADS = 4

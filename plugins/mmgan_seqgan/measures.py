@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mmgan.data.tokenizers import UNKNOWN
+from mmgan.data.text.tokenizers import UNKNOWN
 from mmgan.metrics.scores import Scores
 from mmgan.metrics.text import References, bleu, self_bleu, text_scores
 from mmgan.samples import Tradeoff

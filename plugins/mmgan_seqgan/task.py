@@ -14,8 +14,8 @@ from torch.optim import Adam
 
 from mmgan import Phase, Player, Samples, Stage, Task, TextSamples, UsageError
 from mmgan.counting import counted
-from mmgan.data.texts import TextData
-from mmgan.data.tokenizers import UNKNOWN, tokenizer_from_state
+from mmgan.data.text.dataset import TextData
+from mmgan.data.text.tokenizers import UNKNOWN, tokenizer_from_state
 from mmgan.samples import Tradeoff
 from mmgan_seqgan.config import SeqGANConfig
 from mmgan_seqgan.measures import decoded, scores, tradeoff, write, write_in_parts

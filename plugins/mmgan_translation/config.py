@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from mmgan.data.pairs import PairConfig
-from mmgan.objective import ObjectiveConfig
+from mmgan.losses import ObjectiveConfig
 from mmgan_translation.patch import PatchDiscriminator, PixelDiscriminator
 from mmgan_translation.resnet import ResNet
 from mmgan_translation.unet import UNet

@@ -13,10 +13,10 @@ from torch.nn.functional import l1_loss
 
 from mmgan import ImageSamples, Phase, Player, Samples, Stage, Task
 from mmgan.data.pairs import UnpairedData, open_unpaired
+from mmgan.losses import Objective
 from mmgan.metrics.features import RandomFeatures
 from mmgan.metrics.image import image_scores
 from mmgan.metrics.scores import Scores, check_best
-from mmgan.objective import Objective
 from mmgan_translation.config import CycleGANConfig
 from mmgan_translation.game import CHUNK, TranslationTask, per_picture, some, strips
 from mmgan_translation.pool import ReplayPool

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmgan import ImageSamples, Player, Samples, Task
 from mmgan.counting import counted
-from mmgan.data.derive import Derivation, derivation
+from mmgan.data.pairs.degradations import Derivation, derivation
 from mmgan_translation.schedule import over_a_run
 
 #: Pictures that are translated at once, where the network is the same for one and for many.

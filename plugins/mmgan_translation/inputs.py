@@ -13,9 +13,9 @@ from PIL import Image
 
 from mmgan import DataError
 from mmgan.counting import counted
-from mmgan.data.images import reason
-from mmgan.data.sources import ImageFolder
-from mmgan.data.squares import whole_picture
+from mmgan.data.image.dataset import reason
+from mmgan.data.image.sources import ImageFolder
+from mmgan.data.image.squares import whole_picture
 
 
 @dataclass(frozen=True)

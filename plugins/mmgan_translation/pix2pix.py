@@ -10,7 +10,7 @@ from torch.nn.functional import l1_loss
 
 from mmgan import ImageSamples, Player, Stage
 from mmgan.data.pairs import PairData, open_pairs
-from mmgan.objective import Objective
+from mmgan.losses import Objective
 from mmgan_translation.config import Pix2PixConfig
 from mmgan_translation.game import CHUNK, TranslationTask, per_picture, some, strips
 from mmgan_translation.scores import WithoutLearning, means, pair_scores

@@ -13,13 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from mmgan import Run, UsageError
-from mmgan.data.images import reason, strict_pillow
-from mmgan.data.squares import whole_picture
+from mmgan.data.image.dataset import reason, strict_pillow
+from mmgan.data.image.squares import whole_picture
 from mmgan_translation import tiles
 from mmgan_translation.inputs import Item, Masks
 
 if TYPE_CHECKING:
-    from mmgan.data.derive import Derivation
+    from mmgan.data.pairs.degradations import Derivation
 
 #: The least side of the largest tile, in pixels, where the person gives none.
 _TILE = 512

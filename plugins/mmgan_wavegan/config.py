@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mmgan.audio_task import AudioTaskConfig
-from mmgan.objective import ObjectiveConfig
+from mmgan.losses import ObjectiveConfig
+from mmgan.tasks.audio import AudioTaskConfig
 
 #: A network that learns the synthesised drums in minutes, where the paper's takes a GPU and days. So small
 #: a one bears six times the paper's learning rate.

@@ -17,7 +17,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from mmgan import DataError
-from mmgan.data.waveforms import without_rumble
+from mmgan.data.audio.waveforms import without_rumble
 from mmgan_wavegan.config import WaveGANConfig
 
 Signal = NDArray[np.float64]

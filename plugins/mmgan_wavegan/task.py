@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from mmgan import AudioSamples, Player, Stage
-from mmgan.audio_task import AudioTask
-from mmgan.objective import Objective
+from mmgan.losses import Objective
+from mmgan.tasks.audio import AudioTask
 from mmgan_wavegan.config import WaveGANConfig
 from mmgan_wavegan.minimal_filtering import evaluated_once
 from mmgan_wavegan.networks import Critic, Generator

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mmgan import checkpoint
+from mmgan.storage import checkpoint
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 

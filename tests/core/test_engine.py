@@ -32,12 +32,12 @@ def test_a_step_is_the_loop_that_one_would_write_by_hand() -> None:
     train(run)
 
     # The same game, written out: seeds as the run's, networks and batches in the same order.
-    mmgan.rng.seed_everything(0)
+    mmgan.backend.randomness.seed_everything(0)
     g, d = mlp(4, 2, norm=True), mlp(2, 1)
     opt_g = torch.optim.Adam(g.parameters(), 1e-2, fused=True)
     opt_d = torch.optim.Adam(d.parameters(), 1e-2, fused=True)
     batches = toy_run(steps=30).loader
-    mmgan.rng.seed_everything(0)
+    mmgan.backend.randomness.seed_everything(0)
     mlp(4, 2, norm=True), mlp(2, 1)
     bce = nn.functional.binary_cross_entropy_with_logits
     for _ in range(30):

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import mmgan
-from mmgan import audio_task, image_task
 from mmgan.config import check
 from mmgan.plugins import Plugins
+from mmgan.tasks import audio as audio_task
+from mmgan.tasks import image as image_task
 from mmgan_seqgan import rollouts
 from mmgan_translation import game
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mmgan import __version__
-from mmgan.device import Device
+from mmgan.backend.device import Device
 from mmgan.run import Run
 
 #: Which of a processor's features say how fast it computes, as Linux calls them.

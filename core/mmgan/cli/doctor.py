@@ -77,8 +77,8 @@ def computing(plugins: Plugins, problems: list[str]) -> dict[str, Any]:
     """Return the devices here, and what a run would choose of itself."""
     import torch
 
+    from mmgan.backend.precision import native_bf16
     from mmgan.config import Config
-    from mmgan.precision import native_bf16
 
     found: dict[str, Any] = {
         "devices": [

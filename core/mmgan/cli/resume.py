@@ -91,7 +91,7 @@ def held(folder: Path) -> Iterator[FolderLock | None]:
     Raises:
         UsageError: Another process trains in it.
     """
-    from mmgan.distributed import ranks
+    from mmgan.backend.distributed import ranks
     from mmgan.storage.folder import CONFIG
     from mmgan.storage.lock import FolderLock
 

@@ -138,7 +138,7 @@ def conclude(run: Run, folder: Path, report: Report) -> None:
 
 def summary(run: Run, folder: Path, report: Report, metrics: dict[str, Any]) -> dict[str, Any]:
     """Return what ``--json`` prints."""
-    from mmgan import checkpoint
+    from mmgan.storage import checkpoint
 
     steps = checkpoint.steps(run.checkpoints)
     newest = newest_sample(folder)

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mmgan import checkpoint, hookimpl
+from mmgan import hookimpl
 from mmgan.listeners.common import writing
-from mmgan.storage import files
+from mmgan.storage import checkpoint, files
 from mmgan.storage.folder import read_best
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mmgan.audio_library import torchaudio
+from mmgan.data.audio.library import torchaudio
 from mmgan.errors import DivergedError, UsageError
 from mmgan.metrics.distances import METRICS, Metric
 from mmgan.metrics.reservoir import Reservoir

@@ -9,8 +9,7 @@ import torch
 
 from mmgan.config import Config, to_json
 from mmgan.counting import counted
-from mmgan.errors import ConfigError
-from mmgan.guard import shown
+from mmgan.errors import ConfigError, shown
 
 #: Settings that do not decide what a step learns. Checkpoints do not hold them, and they are free to change.
 #: The data is known by its content, and not by where it lies.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from mmgan.finite import is_finite, moments
+from mmgan.backend.nonfinite import is_finite, moments
 from mmgan.storage.records import OptimizerState
 
 #: Optimizers whose state for a weight is numbers and tensors of the weight's own shape.

@@ -2,7 +2,7 @@
 
     config.toml                 the settings
     status.json, metrics.jsonl  how far it is, and what it measured
-    checkpoints/step-000500/    see :mod:`mmgan.checkpoint`
+    checkpoints/step-000500/    see :mod:`mmgan.storage.checkpoint`
     samples/, tensorboard/, generated/, profile/
 
 No link is followed in there, neither to read nor to write.
@@ -21,9 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgan import checkpoint
 from mmgan.errors import CheckpointError, UsageError
-from mmgan.storage import files, lock, records
+from mmgan.storage import checkpoint, files, lock, records
 from mmgan.storage.files import PARTIAL
 from mmgan.storage.lock import FolderLock
 
@@ -192,6 +191,10 @@ def find_checkpoint(folder: Path, which: str = "last") -> Path:
         checkpoint.verify(path)
         return path
     reasons = []
+    for name in checkpoint.misnamed(folder):
+        print(
+            f"warning: {str(folder / name)!r} is not a checkpoint's name. It is passed over.", file=sys.stderr
+        )
     for step in reversed(present):
         path = checkpoint.path_of(folder, step)
         try:

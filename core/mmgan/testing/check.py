@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mmgan import rng
+from mmgan.backend import randomness
 from mmgan.config import resolve
 from mmgan.errors import UsageError, did_you_mean
 from mmgan.plugins import Entry, Plugins
@@ -106,7 +106,7 @@ def report(
     config = resolve(plugins.task(name).Config, name, flags={**SMALL, **settings}, environment={})
     # A run seeds the process's generators, which are not ours.
     with (
-        rng.isolated(config.seed, torch.device("cpu")),
+        randomness.isolated(config.seed, torch.device("cpu")),
         tempfile.TemporaryDirectory(prefix="mmgan-check-") as folder,
     ):
         bench = Bench(name, plugins, config, Path(folder), tuple(unused), prompt, ranks)

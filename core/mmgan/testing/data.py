@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from mmgan import rng
+from mmgan.backend import randomness
 from mmgan.data.loader import Loader
 from mmgan.testing.bench import Bench
 from mmgan.testing.compare import differences
@@ -35,7 +35,7 @@ def data(bench: Bench) -> Iterator[str]:
     batches = [next(loader) for _ in range(BATCHES)]
     # As a worker would: the copy, every other batch, and randomness of its own.
     worker = Loader(copy, config.batch_size, config.seed)
-    with rng.isolated(config.seed + 1, torch.device("cpu")):
+    with randomness.isolated(config.seed + 1, torch.device("cpu")):
         for number in range(BATCHES - 1, -1, -2):
             worker.position = number
             if list(differences(batches[number], next(worker))):

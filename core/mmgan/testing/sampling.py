@@ -11,7 +11,7 @@ from unittest.mock import MagicMock
 
 import torch
 
-from mmgan import rng
+from mmgan.backend import randomness
 from mmgan.counting import counted
 from mmgan.errors import DataError, UsageError
 from mmgan.samples import Samples
@@ -144,7 +144,7 @@ def aside(bench: Bench, name: str, work: Callable[[], T]) -> T:
     """Sample or evaluate, and note what that changes of the run."""
 
     def whole() -> Any:
-        process = {"the process": rng.get_state(bench.run.device.torch)}
+        process = {"the process": randomness.get_state(bench.run.device.torch)}
         return copied({**process, **state(bench.run), **modes(bench.run)})
 
     before = whole()

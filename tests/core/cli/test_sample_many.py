@@ -14,8 +14,9 @@ import pytest
 import soundfile
 from PIL import Image
 
-from mmgan import audio_task, image_task
 from mmgan.samples import audio, images
+from mmgan.tasks import audio as audio_task
+from mmgan.tasks import image as image_task
 
 #: Sample few, then many, and print by how many bytes the most memory grew meanwhile.
 GROWTH = """

@@ -580,7 +580,7 @@ def keep(data, **changes):
 def pictures(folder):
     from PIL import Image
 
-    from mmgan.data.images import ImageConfig, ImageData, open_folder
+    from mmgan.data.image.dataset import ImageConfig, ImageData, open_folder
 
     folder.mkdir(exist_ok=True)
     for number in range(3):
@@ -593,7 +593,7 @@ def pictures(folder):
 def sounds(folder):
     import soundfile
 
-    from mmgan.data.sounds import AudioConfig, AudioData, open_folder
+    from mmgan.data.audio.dataset import AudioConfig, AudioData, open_folder
 
     folder.mkdir(exist_ok=True)
     for number in range(3):
@@ -606,9 +606,9 @@ def sounds(folder):
 
 
 def singles(folder):
-    from mmgan.data.pair_sources import Singles
-    from mmgan.data.pairs import PairConfig, Stored
-    from mmgan.data.sources import ImageFolder
+    from mmgan.data.image.sources import ImageFolder
+    from mmgan.data.pairs.dataset import PairConfig, Stored
+    from mmgan.data.pairs.sources import Singles
 
     pictures(folder)
     config = PairConfig(plugin="test", size=8, derive="edges")

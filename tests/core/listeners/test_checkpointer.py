@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from mmgan import CheckpointError, DivergedError, Run, checkpoint, hookimpl, train
+from mmgan import CheckpointError, DivergedError, Run, hookimpl, train
 from mmgan.run import find_checkpoint, read_best
+from mmgan.storage import checkpoint
 
 
 class Saves:

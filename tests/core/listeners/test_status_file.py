@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import mmgan
-from mmgan import DivergedError, Run, UsageError, checkpoint, hookimpl, train
+from mmgan import DivergedError, Run, UsageError, hookimpl, train
+from mmgan.storage import checkpoint
 from mmgan.storage.lock import FolderLock
 
 

@@ -10,7 +10,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from mmgan.audio_library import torchaudio
+from mmgan.data.audio.library import torchaudio
 from mmgan.errors import DivergedError, UsageError
 from mmgan.metrics import audio
 from mmgan.metrics.audio import LogMel, audio_scores, centroids, envelopes

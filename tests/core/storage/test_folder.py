@@ -16,7 +16,8 @@ import torch
 from toys import reload, toy_run
 
 import mmgan
-from mmgan import CheckpointError, UsageError, checkpoint, train
+from mmgan import CheckpointError, UsageError, train
+from mmgan.storage import checkpoint
 from mmgan.storage.folder import claimed, find_checkpoint, read_best
 from mmgan.storage.lock import FolderLock
 
@@ -215,3 +216,16 @@ def test_a_manifest_must_cover_every_file_and_tell_its_own_step(tmp_path: Path) 
     refused("weights", weights=["../G"])
     refused("files", files=manifest["files"] | {"../../x": "0" * 64})
     refused("has format", format=[[1]])
+
+
+@pytest.mark.parametrize("name", ["step-0000004", "step-000004 (copy)", "step-٤٤٤٤٤٤", "step-4"])
+def test_a_checkpoint_that_was_renamed_is_passed_over_with_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    run = toy_run(folder=tmp_path / "run")
+    for run.step in (2, 4):
+        run.save()
+    (run.checkpoints / "step-000004").rename(run.checkpoints / name)
+    assert checkpoint.steps(run.checkpoints) == [2]
+    assert find_checkpoint(run.checkpoints).name == "step-000002"
+    assert f"{name}' is not a checkpoint's name. It is passed over." in capsys.readouterr().err

@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from toys import reload, toy_run
 
-from mmgan import CheckpointError, MmganError, checkpoint, train
-from mmgan.storage import fitting
+from mmgan import CheckpointError, MmganError, train
+from mmgan.storage import checkpoint, fitting
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from torch import nn
 import mmgan
 from mmgan.config import check, resolve
 from mmgan.engine import play_step, train
-from mmgan.latents import slerp
 from mmgan.plugins import Plugins
+from mmgan.tasks.walks import slerp
 from mmgan_dcgan.networks import Discriminator, Generator
 from mmgan_dcgan.task import DCGANConfig
 

@@ -23,8 +23,8 @@ from toys import Dots, Toy
 import mmgan
 from mmgan import Player, hookimpl
 from mmgan.cli import failures
-from mmgan.data.derive import Derivation, Inpaint, Superres
-from mmgan.data.images import ImageConfig
+from mmgan.data.image.dataset import ImageConfig
+from mmgan.data.pairs.degradations import Derivation, Inpaint, Superres
 from mmgan.plugins import Plugins
 from mmgan_translation import command, tiles
 

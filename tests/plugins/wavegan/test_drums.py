@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 
 import mmgan
 from mmgan.config import check
-from mmgan.data.sounds import AudioData
+from mmgan.data.audio.dataset import AudioData
 from mmgan.metrics.audio import LogMel, centroids
 from mmgan_wavegan.config import WaveGANConfig
 from mmgan_wavegan.drums import INSTRUMENTS, DrumMachine, open_drums

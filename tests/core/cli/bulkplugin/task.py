@@ -5,8 +5,8 @@ from pydantic import Field
 from torch import nn
 
 from mmgan import Player
-from mmgan.audio_task import AudioTask, AudioTaskConfig
-from mmgan.image_task import ImageTask, ImageTaskConfig
+from mmgan.tasks.audio import AudioTask, AudioTaskConfig
+from mmgan.tasks.image import ImageTask, ImageTaskConfig
 
 
 class Stretched(nn.Module):

@@ -1,0 +1,394 @@
+"""The processes that train one run together, as ``torchrun`` starts them: each takes a share of every batch.
+
+Rank 0 is the run: it alone has listeners, and so writes, samples and evaluates. The others compute. All hold
+the same weights, since they begin alike and every update follows from the mean of their gradients.
+
+They speak to each other at four moments and at no other: while a run is opened (``share``, ``in_turn``), when
+its training begins (``equalize``), after each backward pass (``average``) and before each step (``meet``).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
+
+from mmgan.backend import randomness
+from mmgan.backend.device import Device
+from mmgan.backend.rank_store import RankStore, aside, reaching_others
+from mmgan.errors import ConfigError, PluginError, UsageError, line
+
+if TYPE_CHECKING:
+    from mmgan.run import Run
+    from mmgan.task import Player
+
+T = TypeVar("T")
+
+#: Seconds that a rank waits for the others, who may be evaluating, before it gives up.
+TIMEOUT = 600.0
+#: Seconds in which a process that ends can take leave of the others.
+_LEAVE = 10.0
+#: Seconds of a wait in which no signal is heard.
+_SLICE = 1.0
+#: What rank 0 says in :meth:`Ranks.meet` when it wants the others' state; greater than every signal's number.
+_SAVING = 1000
+
+
+class Ranks:
+    """The processes of a run where there is one: nothing to agree on. ``run.ranks``.
+
+    Attributes:
+        rank: Which of them this process is; 0 is the one that writes.
+        world: How many there are.
+    """
+
+    rank = 0
+    world = 1
+
+    def share(self, work: Callable[[], T]) -> T:
+        """Do something on rank 0 only, and give what it returns, or its error, to every rank."""
+        return work()
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """Do something on rank 0 and then on the others, who find in the cache what rank 0 put there."""
+        return work()
+
+    def hooks(self, hook: Any) -> Any:
+        """Return the hooks that this rank calls."""
+        return hook
+
+    def place(self, device: Device) -> Device:
+        """Return the device of this rank, given the one that was chosen for the run."""
+        return device
+
+    def synchronize_batch_norm(self, player: Player, device: Device) -> None:
+        """Let batch norm see the batches of all ranks as one; the batch of one process is one already."""
+
+    def equalize(self, modules: Iterable[nn.Module]) -> None:
+        """Give every rank the weights and buffers of rank 0."""
+
+    def average(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
+        """Replace the gradients of parameters by their mean over the ranks, and return the mean loss."""
+        return loss
+
+    def meet(self, run: Run) -> int:
+        """Wait between two steps for all ranks, and return the greatest stop signal among them, or 0."""
+        return run.stop_signal
+
+    def gather(self, state: Any) -> list[Any]:
+        """Return what the other ranks gave as their :meth:`Run.own_state`, in the order of their ranks."""
+        return []
+
+
+class Group(Ranks):
+    """The processes of a run where ``torchrun`` has started several. Made once in a process: :func:`ranks`.
+
+    Raises:
+        UsageError: The environment does not say how to reach the others.
+        MmganError: They could not be reached.
+    """
+
+    def __init__(self) -> None:
+        self.timeout = _timeout()
+        self._shared = 0
+        # Tensors on a GPU are added up by NCCL, and all else, as the words of `meet`, by gloo on the CPU.
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        patience = timedelta(seconds=self.timeout)
+
+        def connect() -> Any:
+            store, _, _ = next(rendezvous("env://", timeout=patience))
+            dist.init_process_group(
+                backend, store=store, rank=self.rank, world_size=self.world, timeout=patience
+            )
+            return store
+
+        try:
+            self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+            self.local_rank = int(os.environ.get("LOCAL_RANK", self.rank))
+            with reaching_others(self.rank, self.world, self.timeout):
+                # torch gives up by itself, at the latest when it has tried twice; but not where rank 0, in
+                # whose process the store may be, is stopped in the middle of it.
+                self._store = RankStore(aside(connect, 3 * self.timeout), self.rank, self.world, self.timeout)
+        except ValueError as error:
+            raise UsageError(
+                f"RANK and WORLD_SIZE ask for several processes, but: {line(error)}",
+                hint="Start them by torchrun, or unset WORLD_SIZE to train in one process.",
+            ) from None
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        """Take leave of the others. What hangs in it is left behind."""
+
+        def leave() -> None:
+            self._store.leave()
+            dist.destroy_process_group()
+
+        with contextlib.suppress(RuntimeError, TimeoutError):
+            aside(leave, _LEAVE)
+
+    # While a run is opened. To decode a large data set may take longer than any wait in training should: the
+    # ranks wait here as long as the one that works shows signs of life.
+
+    def share(self, work: Callable[[], T]) -> T:
+        """Do something on rank 0 only, and give what it returns, or its error, to every rank.
+
+        Raises:
+            MmganError: Rank 0 failed, has ended, or shows no sign of life.
+        """
+        self._shared += 1
+        key = f"mmgan/{self._shared}"
+        result: T = self._store.hear(0, key) if self.rank else self._store.tell(key, work)
+        return result
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """Do something on rank 0 and then on the others, who find in the cache what rank 0 put there.
+
+        Raises:
+            MmganError: Another rank failed, has ended, or shows no sign of life.
+        """
+        begin = self._shared
+        others = {rank: f"mmgan/{begin + 1}/{rank}" for rank in range(1, self.world)}
+        results: list[T] = []
+
+        def follow() -> None:
+            self.share(lambda: None)
+            results.append(work())
+
+        try:
+            if self.rank:
+                # What ends this rank while it waits for the first is told too.
+                self._store.tell(others[self.rank], follow)
+            else:
+                self.share(lambda: results.append(work()))
+            # Nobody begins to train, where waiting has an end, before the last is ready.
+            self.share(lambda: [self._store.hear(rank, key) for rank, key in others.items()] and None)
+        finally:
+            self._shared = begin + 2  # On all ranks, wherever it failed.
+        return results[0]
+
+    def hooks(self, hook: Any) -> Any:
+        """Return the hooks that this rank calls: on rank 0 all."""
+        return _Quiet(hook) if self.rank else hook
+
+    def place(self, device: Device) -> Device:
+        """Return the device of this rank: the CPU, or the GPU that LOCAL_RANK numbers.
+
+        Raises:
+            ConfigError: There is no GPU for this rank, or the kind of device has no way to add up gradients.
+        """
+        if device.type == "cpu":
+            return device
+        asked = f"device = {str(device.torch)!r}: {self.world} processes train"
+        if device.type != "cuda":
+            raise ConfigError(f"{asked} on cpu or on cuda only.", hint="--device cpu")
+        if device.torch.index is not None:
+            raise ConfigError(f"{asked}, each on a GPU of its own.", hint="--device cuda")
+        count = torch.cuda.device_count()
+        if self.local_rank >= count:
+            raise ConfigError(
+                f"{asked}, but this machine has no GPU for local rank {self.local_rank}: it has {count}.",
+                hint=f"torchrun --nproc-per-node {count}",
+            )
+        device.torch = torch.device("cuda", self.local_rank)
+        torch.cuda.set_device(device.torch)
+        return device
+
+    def synchronize_batch_norm(self, player: Player, device: Device) -> None:
+        """Let batch norm see the batches of all ranks as one.
+
+        Raises:
+            ConfigError: The run is on a CPU.
+        """
+        if device.type != "cuda":
+            raise ConfigError(
+                f"sync_batch_norm = true: torch has it on GPUs only, and this run is on {device.type!r}.",
+                hint="Leave it out: each rank then normalises its own share of the batch.",
+            )
+        player.module = nn.SyncBatchNorm.convert_sync_batchnorm(player.module)  # type: ignore[no-untyped-call]
+
+    # While it is trained.
+
+    def equalize(self, modules: Iterable[nn.Module]) -> None:
+        """Give every rank the weights and buffers of rank 0. They should be equal already: seeds and files
+        are. But an older library on another node, or a network that is made without the seed, is no reason
+        to train two networks in silence.
+        """
+        for module in modules:
+            for tensor in module.state_dict().values():
+                # gloo wants it contiguous, which channels-last weights are not.
+                values = tensor.detach().contiguous()
+                self._exchange(values, lambda tensor: dist.broadcast(tensor, 0, async_op=True))
+                tensor.detach().copy_(values)
+
+    @torch.no_grad()
+    def average(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
+        """Replace the gradients of parameters by their mean over the ranks, and return the mean loss.
+
+        All go in one flat tensor: one exchange for each update. A parameter that has a gradient on some ranks
+        only counts as zeros on the others; where none has one it keeps none, since an optimizer tells the two
+        apart. The loss goes with them, so that one that is NaN somewhere is NaN everywhere.
+
+        Args:
+            parameters: Those that a player trains, the same on all ranks.
+            loss: What was gone backward from, a scalar.
+
+        Raises:
+            PluginError: A gradient is sparse.
+            MmganError: Another rank has ended or does not answer.
+        """
+        if any(p.grad is not None and p.grad.is_sparse for p in parameters):
+            raise PluginError(
+                f"A network has sparse gradients, which {self.world} processes can't add up.",
+                hint="Embedding(…, sparse=False), or train in one process.",
+            )
+        present = [p.grad is not None for p in parameters]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flags = torch.tensor(present, dtype=torch.float32).to(loss.device, non_blocking=True)
+        flat = torch.cat([loss.detach().reshape(1), flags, *(g.flatten() for g in gradients)])
+        self._exchange(flat, lambda tensor: dist.all_reduce(tensor, async_op=True))
+        flat /= self.world
+        head, *parts = torch.split(flat, [1 + len(present), *(g.numel() for g in gradients)])
+        views = [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
+        torch._foreach_copy_(gradients, views)
+        # A GPU is waited for only where something is missing here.
+        if not all(present):
+            for parameter, gradient, anywhere in zip(parameters, gradients, head[1:].tolist(), strict=True):
+                parameter.grad = gradient if anywhere else None
+        return head[0]
+
+    def meet(self, run: Run) -> int:
+        """Wait between two steps for all ranks, and return the greatest stop signal among them, or 0.
+
+        Here the others are while rank 0 samples, evaluates and saves, and here it asks them for their state.
+        """
+        while (word := self._greatest(run.stop_signal)) == _SAVING:
+            self._gather(run.own_state())
+        return word
+
+    def gather(self, state: Any) -> list[Any]:
+        """Return what the other ranks, who are in :meth:`meet`, give as their :meth:`Run.own_state`."""
+        self._greatest(_SAVING)
+        states: list[Any] = [None] * self.world
+        self._gather(state, states)
+        return states[1:]
+
+    def _gather(self, state: Any, states: list[Any] | None = None) -> None:
+        with self._store.reaching_others():
+            # torch gives up by itself; each of two exchanges, of lengths and of states, may take its time.
+            aside(lambda: dist.gather_object(state, states), 3 * self.timeout)
+
+    def _greatest(self, number: int) -> int:
+        word = torch.tensor(number)
+        self._exchange(word, lambda tensor: dist.all_reduce(tensor, dist.ReduceOp.MAX, async_op=True))
+        return int(word)
+
+    def _exchange(self, tensor: Tensor, begin: Callable[[Tensor], Any]) -> None:
+        """Begin an exchange of a tensor with all ranks and wait for its end; on a GPU, until it is queued.
+
+        Not in one wait, inside of which no signal is heard: the second shall leave at once.
+        """
+        with self._store.reaching_others():
+            work = begin(tensor)
+            waiting = () if tensor.is_cuda else (timedelta(seconds=_SLICE),)
+            while True:
+                try:
+                    work.wait(*waiting)
+                except RuntimeError:
+                    if waiting and not work.is_completed():
+                        continue
+                    raise
+                return
+
+
+class _Quiet:
+    """The hooks of a rank that has no listeners: those that choose or change what is trained."""
+
+    def __init__(self, hook: Any) -> None:
+        self.select_device = hook.select_device
+        self.make_precision = hook.make_precision
+        self.configure_module = hook.configure_module
+        self.after_load = hook.after_load
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda **_: None
+
+
+def ranks() -> Ranks:
+    """Return the processes that train together, by the environment that ``torchrun`` sets."""
+    if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        return _group()
+    return Ranks()
+
+
+@functools.cache  # As torch's own group is: one for the process.
+def _group() -> Group:
+    return Group()
+
+
+def _timeout() -> float:
+    text = os.environ.get("MMGAN_RANK_TIMEOUT", str(TIMEOUT))
+    with contextlib.suppress(ValueError):
+        if float(text) > 0:
+            return float(text)
+    raise ConfigError(f"MMGAN_RANK_TIMEOUT = {text!r} is no number of seconds greater than 0.")
+
+
+# What differs from rank to rank, and how a checkpoint holds it.
+
+
+def rank_randomness(seed: int, step: int, rank: int, device: torch.device) -> dict[str, Any]:
+    """Return the generators with which a rank begins, or goes on where no checkpoint knows them.
+
+    Those of rank 0 are, after the networks were made, just what they are in a run of one process; this is for
+    the others, whose latents must be others.
+    """
+    digest = hashlib.blake2b(f"rank/{seed}/{step}/{rank}".encode(), digest_size=4).digest()
+    with randomness.isolated(int.from_bytes(digest, "little"), device):
+        return randomness.get_state(device)
+
+
+def difference(state: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those items of a task's state that another rank does not have just so."""
+    return {key: value for key, value in state.items() if key not in other or not _same(value, other[key])}
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, Mapping):
+        return isinstance(other, Mapping) and one.keys() == other.keys() and not difference(one, other)
+    if isinstance(one, list | tuple):
+        return isinstance(other, list | tuple) and len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def own_part(state: dict[str, Any], ranks: Ranks, seed: int, device: torch.device) -> dict[str, Any]:
+    """Return a checkpoint's state as this rank goes on from it.
+
+    Args:
+        state: What ``Run.save`` wrote; ``state["ranks"]`` is what other ranks than 0 have of their own.
+        ranks: Those that go on.
+        seed: The run's.
+        device: Where it computes.
+    """
+    others = state.get("ranks", [])
+    before = 1 + len(others)
+    if before == ranks.world:
+        own = others[ranks.rank - 1] if ranks.rank else {"rng": state["rng"], "task": {}}
+        return {**state, "rng": own["rng"], "task": {**state["task"], **own["task"]}}
+    # The data goes on where it was: a batch of all ranks has another size now.
+    data = dict(state["data"])
+    if data:
+        data["position"] = data["position"] * before // ranks.world
+    own_rng = rank_randomness(seed, state["step"], ranks.rank, device) if ranks.rank else state["rng"]
+    return {**state, "data": data, "rng": own_rng}

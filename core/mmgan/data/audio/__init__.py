@@ -1,0 +1,1 @@
+"""Data that is sounds: finding files, decoding them, and batches of them."""

@@ -1,0 +1,1 @@
+"""Data that is pictures: finding files, decoding them, and batches of them."""

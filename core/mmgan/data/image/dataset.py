@@ -1,0 +1,233 @@
+"""Pictures as training data: their settings, what ``--data`` may name, and the data set itself."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import PIL
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from mmgan.config import Config
+from mmgan.counting import counted
+from mmgan.data.cache import CachedArray, are_integers, are_skipped, cache_key, cached_array
+from mmgan.data.dataset import Dataset, Draw
+
+# Under these names plugins know them.
+from mmgan.data.decoding import Progress as Progress
+from mmgan.data.decoding import Source as Source
+from mmgan.data.decoding import decode_all as decode_all
+from mmgan.data.decoding import reason as reason
+from mmgan.data.decoding import strict_pillow as strict_pillow
+from mmgan.data.fingerprints import content_of
+from mmgan.data.foreign_formats import FOREIGN_PICTURES, advise
+from mmgan.data.image.sources import Digits, ImageFolder, ImageSource, TorchvisionImages
+from mmgan.data.image.squares import VERSION, Decoder, Look, usual_bits
+from mmgan.data.tree import list_others, list_skipped
+from mmgan.errors import DataError, did_you_mean
+
+
+class ImageConfig(Config):
+    """The settings of a task that trains on pictures."""
+
+    size: int = Field(32, ge=1, description="side of the square pictures, in pixels")
+    channels: Literal[1, 3] = Field(3, description="1: grey, 3: RGB")
+    crop: Literal["center", "pad"] = Field(
+        "center", description="how a picture becomes square: cut to its centre, or padded with the background"
+    )
+    background: str = Field(
+        "white", description="colour behind transparent pictures and padding: a name or #rrggbb"
+    )
+    flip: bool = Field(False, description="mirror each picture from left to right, half of the times")
+    data_root: str = Field("data", description="the folder in which torchvision keeps its data sets")
+    # Never taken from a run's folder: a stranger would choose what is fetched, and where it is put.
+    download: bool = Field(
+        False,
+        description="let torchvision download a data set that is missing",
+        json_schema_extra={"only_new_runs": True},
+    )
+
+    @field_validator("data_root")
+    @classmethod
+    def _wherever_it_is_resumed(cls, value: str) -> str:
+        return str(Path(os.path.expanduser(value)).absolute())
+
+    @field_validator("background")
+    @classmethod
+    def _opaque_colour(cls, value: str) -> str:
+        try:
+            colour = ImageColor.getrgb(value)
+        except ValueError:
+            suggestion = did_you_mean(value, ImageColor.colormap)
+            raise ValueError(
+                f"Not a colour: give a name such as white, or #rrggbb. {suggestion}".rstrip()
+            ) from None
+        if len(colour) == 4:
+            raise ValueError("A background can't be transparent: give a name such as white, or #rrggbb")
+        return value
+
+
+class ImageData(Dataset):
+    """Square pictures of one size, decoded once into the cache.
+
+    A picture that can't be read (torn, empty, too large, no picture at all) is skipped, counted and named.
+
+    Args:
+        source: Where the pictures come from.
+        config: Their size and the like.
+        progress: Called now and then while pictures are decoded, which only happens the first time.
+
+    Raises:
+        DataError: Fewer than two pictures can be read.
+    """
+
+    def __init__(self, source: ImageSource, config: ImageConfig, progress: Progress | None = None) -> None:
+        check_foreign(source)
+        look = (config.size, config.channels, config.crop, ImageColor.getrgb(config.background))
+        self._cached = cached_array(
+            cache_key("images", VERSION, PIL.__version__, source.fingerprint, *look),
+            lambda metadata: _rows(source, config, progress, metadata),
+            lambda entry: _fits(entry, config),
+        )
+        self._flip = config.flip
+        #: int64 (pictures,): the class of each one, from 0.
+        self.labels = torch.tensor(self._cached.metadata["labels"], dtype=torch.int64)
+        #: The name of each picture that was skipped, and why.
+        self.skipped = [(str(name), str(reason)) for name, reason in self._cached.metadata["skipped"]]
+        self.fingerprint = self._cached.metadata["content"]
+        self.description = _describe(self, source, self._cached.array.shape)
+
+    def __len__(self) -> int:
+        return len(self._cached.array)
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """Return pictures as they are in the cache: uint8 (batch, channels, size, size)."""
+        return torch.from_numpy(self._cached.array[indices.numpy()])
+
+    def pictures(self, indices: Tensor) -> Tensor:
+        """Return pictures without augmentation: float32 (batch, channels, size, size) in [-1, 1]."""
+        return to_float(self._cached.array[indices.numpy()])
+
+    def batch(self, indices: Tensor, draw: Draw) -> Tensor:
+        """Return pictures, mirrored if the config and ``draw`` say so, otherwise like :meth:`pictures`."""
+        pixels = self._cached.array[indices.numpy()]
+        if self._flip:
+            mirrored = draw.uniform("flip").numpy() < 0.5
+            pixels[mirrored] = pixels[mirrored, ..., ::-1]
+        return to_float(pixels)
+
+
+def open_folder(path: str, config: ImageConfig) -> ImageSource:
+    """Open a folder of pictures (or one picture, which is too few to train on, and says so).
+
+    Raises:
+        DataError: There is no such folder or file.
+    """
+    if not Path(path).exists():
+        raise DataError(f"There is no folder or file {path!r}.", hint="Give --data a folder of pictures.")
+    return ImageFolder(Path(path))
+
+
+def open_digits(argument: str, config: ImageConfig) -> ImageSource:
+    """Open scikit-learn's digits.
+
+    Raises:
+        DataError: There is an argument: digits takes none.
+    """
+    if argument:
+        raise DataError(
+            f"The data set digits takes no argument, not {argument!r}.", hint="Try: --data digits"
+        )
+    return Digits()
+
+
+def open_torchvision(name: str, config: ImageConfig) -> ImageSource:
+    """Open one of torchvision's data sets below ``config.data_root``.
+
+    Raises:
+        DataError: The name is unknown, or the data is missing.
+    """
+    return TorchvisionImages(name, config.data_root, config.download)
+
+
+def _fits(entry: CachedArray, config: ImageConfig) -> bool:
+    """Whether an entry of the cache holds what :func:`_rows` makes."""
+    labels, skipped, content = (entry.metadata.get(name) for name in ("labels", "skipped", "content"))
+    return (
+        entry.array.dtype == np.uint8
+        and entry.array.shape[1:] == (config.channels, config.size, config.size)
+        and (are_integers(labels) and len(labels) == len(entry.array))
+        and (are_skipped(skipped) and isinstance(content, str))
+    )
+
+
+def _rows(
+    source: ImageSource, config: ImageConfig, progress: Progress | None, metadata: dict[str, Any]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the pixels of every readable picture; the metadata are the labels and what was skipped."""
+    look = Look((config.size,), config.channels, config.crop, config.background)
+    labels: list[int] = metadata.setdefault("labels", [])
+    skipped: list[tuple[str, str]] = metadata.setdefault("skipped", [])
+    metadata["content"] = content_of(source)
+    with Decoder(look) as decoder:
+        usual = usual_bits(source)
+
+        def convert(item: tuple[Image.Image, int]) -> tuple[NDArray[np.uint8], int]:
+            image, label = item
+            with image:
+                return decoder(image, usual).pixels[0], label
+
+        for pixels, label in decode_all(source, convert, progress, skipped):
+            labels.append(label)
+            yield pixels
+
+
+def check_foreign(source: ImageSource) -> None:
+    """Say what to do about files that look like pictures to train on, and that are not read: by a warning.
+
+    Args:
+        source: Only a folder has such files.
+
+    Raises:
+        DataError: There are more of them than there are pictures that are read, so that a run would learn
+            from something else than was meant.
+    """
+    foreign: Counter[str] = source.foreign() if isinstance(source, ImageFolder) else Counter()
+    if not foreign:
+        return
+    listed = ", ".join(f"{count:,} {suffix}" for suffix, count in foreign.most_common())
+    steps = advise(suffix for suffix, _ in foreign.most_common())
+    pictures = sum(count for suffix, count in foreign.items() if suffix in FOREIGN_PICTURES)
+    if pictures > len(source) or not len(source):
+        raise DataError(
+            f"{source} has {len(source):,} pictures that are read, and more files that are not: {listed}.",
+            hint=f"{steps[0].upper()}{steps[1:]}; or move them to another folder.",
+        )
+    warnings.warn(f"{source} has files that are not read: {listed}. To use them, {steps}.", stacklevel=2)
+
+
+def _describe(data: ImageData, source: ImageSource, shape: tuple[int, ...]) -> str:
+    count, channels, height, width = shape
+    classes = len(set(data.labels.tolist()))
+    in_classes = f" in {classes:,} classes" if classes > 1 else ""
+    size = f"{width}x{height}x{channels}"
+    pictures = counted(count, "picture")
+    return f"{pictures}{in_classes} at {size}{list_skipped(data.skipped)}{list_others(source)}"
+
+
+def to_float(pixels: NDArray[np.uint8]) -> Tensor:
+    """Scale bytes to float32 in [-1, 1], of the same shape.
+
+    NumPy's one thread takes 0.1 ms, and needn't wait for a core that others use.
+    """
+    values = np.divide(pixels, np.float32(127.5), dtype=np.float32)
+    return torch.from_numpy(np.subtract(values, np.float32(1.0), out=values))

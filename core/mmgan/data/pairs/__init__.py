@@ -1,0 +1,7 @@
+"""Data that is pairs of pictures, or two sides of pictures without pairs."""
+
+from __future__ import annotations
+
+from mmgan.data.pairs.dataset import PairConfig, PairData, UnpairedData, open_pairs, open_unpaired
+
+__all__ = ["PairConfig", "PairData", "UnpairedData", "open_pairs", "open_unpaired"]

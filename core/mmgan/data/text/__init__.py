@@ -1,0 +1,1 @@
+"""Data that is texts: finding them in files, tokens, and batches of them."""

@@ -1,0 +1,28 @@
+"""What discriminators and generators minimise: adversarial losses, penalties, and both as settings."""
+
+from __future__ import annotations
+
+from mmgan.losses.adversarial import LOSSES, AdversarialLoss, adversarial_loss
+from mmgan.losses.objective import Objective, ObjectiveConfig
+from mmgan.losses.penalties import (
+    PENALTIES,
+    Differentiator,
+    gradient_penalty,
+    interpolate,
+    penalty,
+    r1_penalty,
+)
+
+__all__ = [
+    "LOSSES",
+    "PENALTIES",
+    "AdversarialLoss",
+    "Differentiator",
+    "Objective",
+    "ObjectiveConfig",
+    "adversarial_loss",
+    "gradient_penalty",
+    "interpolate",
+    "penalty",
+    "r1_penalty",
+]

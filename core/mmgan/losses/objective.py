@@ -1,0 +1,95 @@
+"""What the two players minimise, chosen by config: an adversarial loss, a penalty, and what holds D back.
+
+Every built-in game with one generator and one discriminator has these settings, and so may a stranger's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from mmgan.config import Config
+from mmgan.losses.adversarial import adversarial_loss
+from mmgan.losses.penalties import Differentiator, penalty
+from mmgan.task import Phase, Stage
+
+Critic = Callable[[Tensor], Tensor]
+
+
+class ObjectiveConfig(Config):
+    """Settings of the losses. A task's config inherits them beside its own."""
+
+    loss: Literal["minimax", "nonsaturating", "lsgan", "hinge", "wgan", "ragan"] = Field(
+        "nonsaturating", description="the adversarial loss; wgan needs a penalty or clip_weights"
+    )
+    smoothing: float = Field(
+        0.0, ge=0, lt=1, description="one-sided label smoothing: real's target is 1 - this"
+    )
+    penalty: Literal["none", "wgan-gp", "r1", "r2", "zero-gp"] = Field(
+        "none", description="gradient penalty on D"
+    )
+    penalty_weight: float = Field(10.0, ge=0, description="weight of the penalty (lambda or gamma)")
+    critic_steps: int = Field(1, ge=1, description="updates of D for each of G")
+    clip_weights: float = Field(
+        0.0, ge=0, description="greatest absolute weight of D (WGAN: 0.01); 0: no limit"
+    )
+
+    @model_validator(mode="after")
+    def _has_targets_to_smooth(self) -> ObjectiveConfig:
+        if self.smoothing and self.loss in ("hinge", "wgan"):
+            raise ValueError(f"smoothing = {self.smoothing}: the loss {self.loss} has no targets to smooth")
+        return self
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage: D, as often as ``critic_steps`` says, then G."""
+        return (Stage("train", (Phase("D", "D", repeat=self.critic_steps), Phase("G", "G"))),)
+
+
+class Objective:
+    """The losses that a config chooses.
+
+    Args:
+        config: The settings.
+        run: Computes the penalty's gradient: ``task.run``.
+    """
+
+    def __init__(self, config: ObjectiveConfig, run: Differentiator) -> None:
+        self.config = config
+        self.run = run
+        self.adversarial = adversarial_loss(config.loss)
+        if config.loss == "wgan" and config.penalty == "none" and not config.clip_weights:
+            warnings.warn(
+                "loss = wgan: nothing holds the critic back, so its scores may grow without end. "
+                "Set penalty=wgan-gp or clip_weights=0.01.",
+                stacklevel=2,
+            )
+
+    def discriminator(
+        self, critic: Critic, real: Tensor, fake: Tensor, scores: Sequence[Tensor] = ()
+    ) -> dict[str, Tensor]:
+        """Return D's loss: ``D/adv``, and ``D/penalty`` where there is one.
+
+        Args:
+            critic: From examples (batch, ...) to raw scores.
+            real: Examples of the data.
+            fake: Generated ones; no gradient reaches the generator.
+            scores: Those of real and fake, where they are known. By default both pass through the critic, one
+                after the other, so that batch norm sees each for itself.
+        """
+        fake = fake.detach()
+        on_real, on_fake = scores or (critic(real), critic(fake))
+        losses = {"D/adv": self.adversarial.discriminator(on_real, on_fake, self.config.smoothing)}
+        if self.config.penalty != "none":
+            value = penalty(self.config.penalty, self.run, critic, real, fake)
+            losses["D/penalty"] = self.config.penalty_weight * value
+        return losses
+
+    def generator(self, critic: Critic, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Return G's loss, ``G/adv``. The real examples are scored only where the loss is relativistic."""
+        scores = critic(real) if self.adversarial.needs_real else None
+        return {"G/adv": self.adversarial.generator(critic(fake), scores)}

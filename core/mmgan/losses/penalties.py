@@ -1,0 +1,120 @@
+"""Gradient penalties on a discriminator, each with its paper and its formula.
+
+E is the mean over the samples of a batch. Everything is computed in float32 at least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mmgan.errors import UsageError, unknown_name
+from mmgan.losses.adversarial import wide
+
+PENALTIES = ("none", "wgan-gp", "r1", "r2", "zero-gp")
+
+
+class Differentiator(Protocol):
+    """What a penalty needs of a run: the gradient of a critic at its inputs, safe under mixed precision."""
+
+    def grad(self, critic: Callable[[Tensor], Tensor], inputs: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Return ``critic(inputs)`` and d(its sum)/d(inputs), itself differentiable; inputs require grad."""
+        ...
+
+
+def penalty(
+    name: str, run: Differentiator, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor
+) -> Tensor:
+    """Return a critic's gradient penalty, before the caller's weight (λ, or gamma for r1 and r2).
+
+    | name      | g = ∇critic at   | penalty         | paper                                    |
+    |-----------|------------------|-----------------|------------------------------------------|
+    | `none`    | nowhere          | 0               |                                          |
+    | `wgan-gp` | ``interpolate``  | E[(‖g‖ - 1)²]   | Gulrajani et al. 2017, λ = 10            |
+    | `zero-gp` | ``interpolate``  | E[‖g‖²]         | Thanh-Tung et al. 2019                   |
+    | `r1`      | real data        | E[‖g‖²] / 2     | Mescheder et al. 2018                    |
+    | `r2`      | fake data        | E[‖g‖²] / 2     | Mescheder et al. 2018                    |
+
+    Args:
+        name: One of ``PENALTIES``.
+        run: Computes the gradient.
+        critic: Maps data to scores, each from its own sample alone: batch norm breaks the norm per sample.
+        real: Real data, (batch, ...).
+        fake: Fake data, of real's shape. No gradient reaches what made it.
+
+    Returns:
+        A scalar of float32 (float64 for a float64 gradient), differentiable in the critic's weights.
+
+    Raises:
+        ConfigError: There is no such penalty; the message lists those that there are.
+        UsageError: Real and fake data differ in shape, and the penalty interpolates between them.
+    """
+    match name:
+        case "none":
+            return real.new_zeros((), dtype=torch.float32)
+        case "wgan-gp":
+            return gradient_penalty(run.grad(critic, interpolate(real, fake))[1])
+        case "zero-gp":
+            return gradient_penalty(run.grad(critic, interpolate(real, fake))[1], target=0.0)
+        case "r1":
+            return r1_penalty(run.grad(critic, real.detach().requires_grad_())[1])
+        case "r2":
+            return r1_penalty(run.grad(critic, fake.detach().requires_grad_())[1])
+        case _:
+            raise unknown_name("penalty", name, PENALTIES)
+
+
+def gradient_penalty(gradient: Tensor, target: float = 1.0) -> Tensor:
+    """Return E[(‖g‖ - target)²] over the samples: WGAN-GP (Gulrajani et al. 2017), zero-centred at target 0.
+
+    Args:
+        gradient: A critic's gradient at its inputs, (batch, ...). The norm is Euclidean, of a whole sample.
+        target: The norm to aim at, at least 0.
+
+    Returns:
+        A scalar of float32 (float64 for a float64 gradient). Where ‖g‖ is 0 its gradient is 0, not NaN.
+    """
+    # vector_norm defines its gradient at 0; the square root of a sum of squares would give NaN there.
+    norms: Tensor = torch.linalg.vector_norm(_per_sample(gradient), dim=1)
+    return (norms - target).square().mean()
+
+
+def r1_penalty(gradient: Tensor) -> Tensor:
+    """Return E[‖g‖²] / 2 over the samples: R1 at real data, R2 at fake data (Mescheder et al. 2018).
+
+    Args:
+        gradient: A critic's gradient at its inputs, (batch, ...). The norm is Euclidean, of a whole sample.
+
+    Returns:
+        A scalar of float32 (float64 for a float64 gradient), to be multiplied by gamma.
+    """
+    return _per_sample(gradient).square().sum(dim=1).mean() / 2
+
+
+def interpolate(real: Tensor, fake: Tensor) -> Tensor:
+    """Return a·real + (1 - a)·fake with one a ~ U(0, 1) for each **sample** (Gulrajani et al. 2017).
+
+    Args:
+        real: Real data, (batch, ...).
+        fake: Fake data, of real's shape.
+
+    Returns:
+        A leaf that requires grad, of real's shape; a comes from torch's default generator, on real's device.
+
+    Raises:
+        UsageError: Real and fake data differ in shape (broadcasting would hide it).
+    """
+    if real.shape != fake.shape:
+        raise UsageError(
+            f"Can't interpolate: real data has the shape {tuple(real.shape)}, fake data {tuple(fake.shape)}."
+        )
+    alpha = torch.rand(len(real), *[1] * (real.ndim - 1), dtype=real.dtype, device=real.device)
+    return (alpha * real + (1 - alpha) * fake).detach().requires_grad_()
+
+
+def _per_sample(gradient: Tensor) -> Tensor:
+    """Return the gradient as (batch, elements of a sample), widened before anything is squared."""
+    return wide(gradient).reshape(len(gradient), -1)

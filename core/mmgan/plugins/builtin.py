@@ -1,0 +1,67 @@
+"""What the core brings itself, through the same hooks as any plugin: defaults, data sets, metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmgan import hookimpl
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mmgan.backend.device import Device
+    from mmgan.backend.precision import Precision
+    from mmgan.config import Config
+    from mmgan.hookspecs import RegisterKind
+    from mmgan.run import Run
+
+
+@hookimpl
+def register_datasets(register: RegisterKind) -> None:
+    """Register pictures (a folder, scikit-learn's digits, torchvision's data sets), sounds and texts."""
+    register("folder", "mmgan.data.image.dataset:open_folder", kind="images")
+    register("digits", "mmgan.data.image.dataset:open_digits", kind="images")
+    register("torchvision", "mmgan.data.image.dataset:open_torchvision", kind="images")
+    register("folder", "mmgan.data.audio.dataset:open_folder", kind="sounds")
+    register("folder", "mmgan.data.text.dataset:open_folder", kind="texts")
+
+
+@hookimpl
+def register_metrics(register: RegisterKind) -> None:
+    """Register the distances and the coverage measures, on features of pictures and of sounds."""
+    for kind in ("images", "sounds"):
+        register("frechet", "mmgan.metrics.distances:frechet_distance", kind=kind)
+        register("kernel", "mmgan.metrics.distances:kernel_distance", kind=kind)
+        register("precision", "mmgan.metrics.distances:precision", kind=kind)
+        register("recall", "mmgan.metrics.distances:recall", kind=kind)
+        register("density", "mmgan.metrics.distances:density", kind=kind)
+        register("coverage", "mmgan.metrics.distances:coverage", kind=kind)
+
+
+@hookimpl(trylast=True)
+def select_device(config: Config) -> Device:
+    """Choose one of torch's devices; a plugin's, registered by name, was looked for before."""
+    from mmgan.backend.device import choose_device
+
+    return choose_device(config.device)
+
+
+@hookimpl(trylast=True)
+def make_precision(device: Device, config: Config) -> Precision:
+    """Choose one of fp32, bf16 and fp16; a plugin's, registered by name, was looked for before."""
+    from mmgan.backend.precision import choose_precision
+
+    return choose_precision(device, config.precision)
+
+
+@hookimpl
+def configure_module(run: Run, name: str, module: nn.Module) -> None:
+    """Compile a network in place where ``--compile`` asks for it and its player allows it."""
+    from torch import nn
+
+    if run.config.compile and run.players[name].compile:
+        from mmgan.backend.compiling import compile_network
+
+        # A dict of networks is never called itself.
+        for network in module.values() if isinstance(module, nn.ModuleDict) else [module]:
+            compile_network(name, network)

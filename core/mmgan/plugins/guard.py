@@ -1,0 +1,125 @@
+"""What a plugin's hooks may do to a run: an error in one names its plugin and itself, and so does a result of
+a wrong type.
+
+Hooks are wrapped once, when their plugin is loaded; a call of one then costs a tenth of a microsecond more.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pluggy
+
+from mmgan.errors import MmganError, PluginError, line, shown
+
+#: What a selection hook must return, if not None.
+RESULTS = {
+    "select_device": "mmgan.backend.device:Device",
+    "make_precision": "mmgan.backend.precision:Precision",
+}
+#: Hooks that change what is trained. A run without them would be another one, so they are never optional.
+DECISIVE = {*RESULTS, "configure_module"}
+
+Function = Callable[..., Any]
+
+
+def guard(manager: pluggy.PluginManager, name: str, module: Any) -> None:
+    """Wrap the hooks of a plugin that is registered.
+
+    Where the plugin says ``mmgan_optional = True``, a hook that only watches switches the plugin off when it
+    fails, and the run goes on.
+    """
+    optional = bool(getattr(module, "mmgan_optional", False))
+
+    def switch_off(hook: str, error: BaseException) -> None:
+        # A hook may have called another one of its plugin, and both fail.
+        if manager.has_plugin(name):
+            manager.unregister(name=name)
+            message = f"Plugin {name!r} failed in {hook} and is switched off: {reason(error)}"
+            warnings.warn(message, stacklevel=2)
+
+    for caller in manager.get_hookcallers(module) or []:
+        # Registration has a guard of its own: what fails there is broken.
+        if caller.name.startswith("register_"):
+            continue
+        for impl in caller.get_hookimpls():
+            # A wrapper sees the errors of the hooks inside it, which are not its own.
+            if impl.plugin is not module or impl.wrapper or impl.hookwrapper:
+                continue
+            if optional and caller.name not in DECISIVE:
+                impl.function = dispensable(impl.function, caller.name, switch_off)  # type: ignore[misc]
+            else:
+                checked = named(impl.function, name, caller.name, RESULTS.get(caller.name, ""))
+                impl.function = checked  # type: ignore[misc]
+
+
+def named(function: Function, plugin: str, where: str, returns: str = "", needed: bool = False) -> Function:
+    """Return the function with errors that say whose it is. One of mmgan's own passes as it is: a plugin may
+    stop a run on purpose, by an error that says why.
+
+    Args:
+        function: A plugin's.
+        plugin: Its name.
+        where: The hook, or what it registered.
+        returns: The class of what it returns: ``"package.module:Class"``. "" for any.
+        needed: Whether it may not return None instead.
+    """
+
+    def call(*args: Any) -> Any:
+        try:
+            result = function(*args)
+        except MmganError:
+            raise
+        # A stranger's function may raise anything, SystemExit too.
+        except (Exception, SystemExit) as error:
+            raise failure(plugin, where, error) from error
+        if returns and (needed or result is not None):
+            _check(result, returns, plugin, where)
+        return result
+
+    return call
+
+
+def dispensable(function: Function, hook: str, switch_off: Callable[[str, BaseException], None]) -> Function:
+    """Return the function without errors: the first is given to ``switch_off``."""
+
+    def call(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except (Exception, SystemExit) as error:
+            switch_off(hook, error)
+            return None
+
+    return call
+
+
+def failure(plugin: str, where: str, error: BaseException) -> PluginError:
+    """Say which plugin failed, and in which of its hooks."""
+    return PluginError(
+        f"Plugin {plugin!r} failed in {where}: {reason(error)}",
+        hint="Mend or remove the plugin; -v shows the traceback.",
+    )
+
+
+def reason(error: BaseException) -> str:
+    """Return a one-line reason."""
+    text = line(error)
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def load(dotted: str) -> Any:
+    """Import what ``"package.module:attribute"`` names."""
+    module, _, attribute = dotted.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _check(result: Any, returns: str, plugin: str, where: str) -> None:
+    if not isinstance(result, load(returns)):
+        raise PluginError(
+            f"Plugin {plugin!r} returned {shown(result)} from {where}, and not a "
+            f"mmgan.{returns.partition(':')[2]}.",
+            hint="mmgan/hookspecs.py says what each hook returns.",
+        )

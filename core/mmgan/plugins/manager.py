@@ -1,0 +1,198 @@
+"""Finding plugins, loading them with a guard, and looking up what they registered.
+
+There is one :class:`Plugins` for a run or a command, and none at module level. A plugin that can't be loaded
+never stops the command line: it is kept in :attr:`Plugins.broken`, and raises only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from mmgan import __version__, hookspecs
+from mmgan.errors import PluginError, did_you_mean
+from mmgan.plugins.files import import_file, plugin_files
+from mmgan.plugins.guard import failure, guard, reason
+from mmgan.plugins.loading import (
+    GROUP,
+    Plugin,
+    check_interface,
+    folder_of_environment,
+    packages,
+    plugin_of,
+    remedy,
+)
+from mmgan.plugins.registry import Entry, checked_task, registrar
+
+#: The core's own listeners and defaults: plugins like any other, but always there.
+BUILTIN = {"core": "mmgan.plugins.builtin", "convolutions": "mmgan.convolutions"}
+
+
+class Plugins:
+    """The loaded plugins and what they registered.
+
+    Args:
+        extra: Plugin objects to load beside the installed ones: modules, or any objects with hooks.
+        installed: Whether to load the packages found by the entry-point group ``mmgan``, and the folder.
+            ``MMGAN_LOAD_PLUGINS=a,b`` limits the packages to the named ones.
+        folder: A folder of plugins that are single files; by default what ``MMGAN_PLUGINS_DIR`` says.
+
+    Raises:
+        PluginError: Two of ``extra`` register the same name, or one implements a hook that does not exist.
+        UsageError: There is no such folder.
+    """
+
+    def __init__(self, *extra: Any, installed: bool = True, folder: Path | None = None) -> None:
+        self.manager = pluggy.PluginManager(GROUP)
+        self.manager.add_hookspecs(hookspecs)
+        if os.environ.get("MMGAN_TRACE_PLUGINS") == "1":
+            self.manager.trace.root.setwriter(lambda text: sys.stderr.write(text))
+            self.manager.enable_tracing()
+        self._attached: list[Any] = []
+        self.loaded: list[Plugin] = []
+        self.broken: list[Plugin] = []
+        self.tasks: dict[str, Entry] = {}
+        self.devices: dict[str, Entry] = {}
+        self.precisions: dict[str, Entry] = {}
+        self.datasets: dict[str, Entry] = {}
+        self.metrics: dict[str, Entry] = {}
+        for name, module in BUILTIN.items():
+            self._add(Plugin(name, __version__, "mmgan", importlib.import_module(module)))
+        self.folder = folder or folder_of_environment()
+        if installed:
+            for point in packages():
+                self._load(plugin_of(point), point.load)
+            for path in plugin_files(self.folder) if self.folder else []:
+                self._load(Plugin(path.stem, "", str(path)), functools.partial(import_file, path))
+        for module in extra:
+            self._add(Plugin(getattr(module, "__name__", type(module).__name__), "", "", module))
+
+    def attach(self, listeners: Iterable[Any]) -> None:
+        """Register a run's own listeners, beside those of the plugins."""
+        for listener in listeners:
+            self.manager.register(listener)
+            self._attached.append(listener)
+        self.manager.check_pending()
+
+    def detach(self) -> None:
+        """Take back all that was attached: the next run has listeners of its own."""
+        for listener in self._attached:
+            self.manager.unregister(listener)
+        self._attached.clear()
+
+    @property
+    def found(self) -> list[Plugin]:
+        """All plugins that were found, the broken ones last."""
+        return [*self.loaded, *self.broken]
+
+    @property
+    def hook(self) -> Any:
+        """Call a hook of every plugin: ``plugins.hook.after_step(run=…, step=…, losses=…)``."""
+        return self.manager.hook
+
+    def task(self, name: str) -> Any:
+        """Return the task class registered under ``name``.
+
+        Raises:
+            PluginError: There is none, and the message suggests the nearest; its plugin is broken, and the
+                message says why; or it is no task.
+        """
+        for plugin in self.broken:
+            if plugin.name == name:
+                raise PluginError(f"Plugin {name!r} is broken: {plugin.error}", hint=remedy(plugin)) from (
+                    plugin.cause
+                )
+        entry = self.lookup(self.tasks, name, "plugin")
+        return checked_task(entry.load(), name, entry.plugin)
+
+    def lookup(self, table: dict[str, Entry], name: str, what: str) -> Entry:
+        """Return the entry of a table such as :attr:`devices`, or say which names there are.
+
+        Raises:
+            PluginError: No plugin registered this name.
+        """
+        if name not in table:
+            suggestion = did_you_mean(name, table)
+            limit = " (MMGAN_LOAD_PLUGINS limits them)" if "MMGAN_LOAD_PLUGINS" in os.environ else ""
+            broken = f" Broken: {', '.join(plugin.name for plugin in self.broken)}." if self.broken else ""
+            files = "" if self.folder else " Is it a single file? Name its folder: --plugins-dir FOLDER."
+            raise PluginError(
+                f"There is no {what} {name!r}. {suggestion}".rstrip(),
+                hint=f"Installed: {', '.join(sorted(table)) or 'none'}{limit}.{broken} "
+                f"`mmgan plugins` says more.{files}",
+            )
+        return table[name]
+
+    def of_kind(self, table: dict[str, Entry], kind: str) -> dict[str, Entry]:
+        """Return the entries of one kind by their bare names, such as the metrics for images."""
+        return {key.partition("/")[2]: entry for key, entry in table.items() if entry.kind == kind}
+
+    def _load(self, plugin: Plugin, load_module: Callable[[], Any]) -> None:
+        before = self._tables()
+        try:
+            self._check_name(plugin)
+            plugin.module = load_module()
+            self._add(plugin)
+            guard(self.manager, plugin.name, plugin.module)
+        # A stranger's module may raise anything on import, SystemExit too; it must not stop the command line.
+        except (Exception, SystemExit) as error:
+            # By its name, since another plugin may be the same module.
+            if plugin.module is not None and self.manager.get_plugin(plugin.name) is plugin.module:
+                self.manager.unregister(name=plugin.name)
+            self._restore(before)
+            plugin.error, plugin.cause = reason(error), error
+            self.broken.append(plugin)
+
+    def _check_name(self, plugin: Plugin) -> None:
+        for other in self.loaded:
+            if other.name == plugin.name:
+                raise PluginError(
+                    f"Two plugins have the name {plugin.name!r}: that of {other.package!r} and that of "
+                    f"{plugin.package!r}.",
+                    hint=f"Rename or remove {plugin.package!r}.",
+                )
+
+    def _add(self, plugin: Plugin) -> None:
+        """Register one plugin's hooks, check their names, and take what it registers."""
+        check_interface(plugin)
+        self.manager.register(plugin.module, plugin.name)
+        try:
+            self.manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
+            known = [name for name in vars(self.manager.hook) if not name.startswith("_")]
+            raise PluginError(
+                f"Plugin {plugin.name!r} implements {unknown!r}, which is no hook. "
+                f"{did_you_mean(unknown, set(known) - {unknown})}".rstrip(),
+                hint="mmgan/hookspecs.py lists every hook.",
+            ) from None
+        for hook, table in (
+            ("register_tasks", self.tasks),
+            ("register_devices", self.devices),
+            ("register_precisions", self.precisions),
+            ("register_datasets", self.datasets),
+            ("register_metrics", self.metrics),
+        ):
+            others = [other for other in self.manager.get_plugins() if other is not plugin.module]
+            caller = self.manager.subset_hook_caller(hook, others)
+            try:
+                caller(register=registrar(plugin.name, table, hook))
+            except PluginError:
+                raise
+            except (Exception, SystemExit) as error:
+                raise failure(plugin.name, hook, error) from error
+        plugin.hooks = sorted(caller.name for caller in self.manager.get_hookcallers(plugin.module) or [])
+        self.loaded.append(plugin)
+
+    def _tables(self) -> list[dict[str, Entry]]:
+        return [dict(t) for t in (self.tasks, self.devices, self.precisions, self.datasets, self.metrics)]
+
+    def _restore(self, tables: list[dict[str, Entry]]) -> None:
+        self.tasks, self.devices, self.precisions, self.datasets, self.metrics = tables

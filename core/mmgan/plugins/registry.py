@@ -1,0 +1,97 @@
+"""What plugins registered under a name: tasks, devices, precisions, data sets, metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mmgan.errors import PluginError, shown
+from mmgan.plugins.guard import load, named, reason
+
+#: What the factories make that these hooks register.
+_MADE = {
+    "register_devices": "mmgan.backend.device:Device",
+    "register_precisions": "mmgan.backend.precision:Precision",
+}
+#: Registries that are ordered by kinds of data.
+_KINDS = ("register_datasets", "register_metrics")
+
+
+@dataclass
+class Entry:
+    """What a plugin registered under a name."""
+
+    thing: Any
+    plugin: str
+    kind: str = ""
+    #: What it is, for messages: "the device 'cuda:9'".
+    what: str = ""
+    #: What calling it must return, where it is a factory: ``"package.module:Class"``.
+    makes: str = ""
+
+    def load(self) -> Any:
+        """Return the registered object, importing it if it was given as ``"package.module:attribute"``.
+
+        Raises:
+            PluginError: The import failed; the message names the plugin.
+        """
+        thing = self._import() if isinstance(self.thing, str) else self.thing
+        return named(thing, self.plugin, self.what, self.makes, needed=True) if self.makes else thing
+
+    def _import(self) -> Any:
+        try:
+            return load(self.thing)
+        # SystemExit too, as when a plugin is loaded.
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"Plugin {self.plugin!r} registered {self.thing!r}, which can't be imported: {reason(error)}",
+                hint="`mmgan plugins` lists what is installed; MMGAN_DEBUG=1 shows the traceback.",
+            ) from error
+
+
+def registrar(plugin: str, table: dict[str, Entry], hook: str) -> Any:
+    """Return what a registration hook is given as ``register``: it writes into a table, and checks."""
+
+    def register(name: str, thing: Any, /, *, kind: str = "") -> None:
+        asked = f"Plugin {plugin!r} registered {name!r} in {hook}"
+        if not isinstance(thing, str) and not callable(thing):
+            raise PluginError(
+                f"{asked} as {shown(thing)}, which is neither a class, nor a function, nor the name of one.",
+                hint='register("name", "package.module:Class")',
+            )
+        if (hook in _KINDS) != bool(kind):
+            wrong = "takes no kind" if kind else "needs a kind"
+            raise PluginError(f"{asked} with kind = {kind!r}, and {hook} {wrong}.")
+        # Two kinds may use the same name: a "folder" of pictures and a "folder" of sounds.
+        key = f"{kind}/{name}" if kind else name
+        if key in table:
+            raise PluginError(
+                f"Plugins {table[key].plugin!r} and {plugin!r} both register {key!r} in {hook}.",
+                hint=f"Uninstall one of them, or set MMGAN_LOAD_PLUGINS to leave {plugin!r} out.",
+            )
+        what = hook.removeprefix("register_").removesuffix("s")
+        table[key] = Entry(thing, plugin, kind, f"the {what} {name!r}", _MADE.get(hook, ""))
+
+    return register
+
+
+def checked_task(task: Any, name: str, plugin: str) -> Any:
+    """Return a task's class.
+
+    Raises:
+        PluginError: It is not one, or lacks methods.
+    """
+    from mmgan.task import Task
+
+    if not (isinstance(task, type) and issubclass(task, Task)):
+        raise PluginError(
+            f"Plugin {plugin!r} registered {name!r} in register_tasks, and it is no subclass of mmgan.Task "
+            f"but {shown(task)}.",
+            hint="What has no game, such as a data set or a metric, has a hook of its own.",
+        )
+    if missing := sorted(getattr(task, "__abstractmethods__", ())):
+        raise PluginError(
+            f"The task {name!r} of plugin {plugin!r} has no {', no '.join(missing)}.",
+            hint="A task needs build, data, loss and sample.",
+        )
+    return task

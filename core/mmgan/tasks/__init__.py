@@ -1,0 +1,1 @@
+"""What games of one kind of data have in common: latents, data, samples and scores."""
