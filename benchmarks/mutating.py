@@ -103,6 +103,8 @@ def entries(folder: Path, outside: Path, rng: random.Random) -> str:
             "checkpoints/.best.json.partial", "profile",
         ]
     )  # fmt: skip
+    if place.is_dir():
+        shutil.rmtree(place)
     place.unlink(missing_ok=True)
     what = rng.choice(
         ["a link to a file", "a link to a folder", "a link to nothing", "a pipe", "a folder", "a file"]
