@@ -53,8 +53,8 @@ _PUBLIC = {
     "Task": "mmgan.task",
     "TextSamples": "mmgan.samples",
     "UsageError": "mmgan.errors",
-    "load_run": "mmgan.run",
-    "new_run": "mmgan.run",
+    "load_run": "mmgan.opening",
+    "new_run": "mmgan.opening",
     "resolve": "mmgan.config",
     "train": "mmgan.engine",
 }
@@ -78,10 +78,10 @@ if TYPE_CHECKING:
     from mmgan.errors import MmganError as MmganError
     from mmgan.errors import PluginError as PluginError
     from mmgan.errors import UsageError as UsageError
+    from mmgan.opening import load_run as load_run
+    from mmgan.opening import new_run as new_run
     from mmgan.plugins import Plugins as Plugins
     from mmgan.run import Run as Run
-    from mmgan.run import load_run as load_run
-    from mmgan.run import new_run as new_run
     from mmgan.samples import AudioSamples as AudioSamples
     from mmgan.samples import ImageSamples as ImageSamples
     from mmgan.samples import PointSamples as PointSamples

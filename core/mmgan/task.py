@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgan.config import Config
-from mmgan.errors import ConfigError
+from mmgan.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
     from mmgan.data.dataset import Dataset
@@ -101,6 +101,25 @@ def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, int]:
             return stage, step - start
         start += stage.steps
     raise ConfigError(f"steps = {step + 1} is more than the stages have: {start}.", hint=f"--steps {start}")
+
+
+def check_stages(stages: tuple[Stage, ...], players: Mapping[str, Player], config: Config) -> None:
+    """Find what would only show in the middle of training.
+
+    Raises:
+        PluginError: A phase is of a player that there is not, or is never played.
+        ConfigError: The stages are over before the run is.
+    """
+    for stage in stages:
+        for phase in stage.phases:
+            where = f"Phase {phase.name!r} of stage {stage.name!r} of {config.plugin}"
+            if phase.player not in players:
+                raise PluginError(
+                    f"{where} is of the player {phase.player!r}.", hint=f"Players: {', '.join(players)}."
+                )
+            if phase.every < 1 or phase.repeat < 1:
+                raise PluginError(f"{where}: every and repeat must be at least 1.")
+    stage_at(stages, config.steps - 1)
 
 
 class Task(ABC):

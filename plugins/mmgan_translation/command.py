@@ -117,7 +117,7 @@ def _check_that_it_translates(folder: Path, plugins: Plugins) -> None:
     Raises:
         UsageError: It does not.
     """
-    from mmgan.run import read_settings
+    from mmgan.storage.folder import read_settings
 
     task_class, values = read_settings(folder, plugins)
     if not hasattr(task_class, "translate"):

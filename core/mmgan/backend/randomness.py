@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,14 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def use_deterministic(wanted: bool) -> None:
+    """Let torch compute by algorithms only that give the same bits each time, or by any."""
+    torch.use_deterministic_algorithms(wanted)
+    if wanted:
+        # What cuBLAS needs to repeat itself; it reads this when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def get_state(device: torch.device) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def command(
     config = settle(plugins, named(plugins, plugin, file, "bench"), file, settings, flags)
 
     from mmgan.bench import measure
-    from mmgan.run import new_run
+    from mmgan.opening import new_run
 
     with preparing() as progress:
         run = new_run(config, plugins, None, progress)

@@ -43,7 +43,7 @@ def command(
     On stdout: a line `name value` for each score. Those for which there are too few examples are named on
     stderr.
     """
-    from mmgan.run import load_run
+    from mmgan.opening import load_run
 
     changes = {"device": device} if device else {}
     if data is not None:

@@ -60,7 +60,7 @@ def command(
     the steps already done included. What is given here is kept in the run's config.toml, and every setting
     that differs from those of the checkpoint is said.
     """
-    from mmgan.run import load_run
+    from mmgan.opening import load_run
     from mmgan.storage import changing
 
     session: Session = context.obj

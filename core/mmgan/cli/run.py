@@ -78,7 +78,7 @@ def command(
     config = settle(plugins, named(plugins, plugin, file, "run"), file, settings, flags)
 
     from mmgan.config import to_text
-    from mmgan.run import new_run
+    from mmgan.opening import new_run
 
     raise_swallowed()
     if out is not None and to_text(str(out)) != str(out):

@@ -52,7 +52,7 @@ def command(
     On stdout: the files, one a line, as they are written. Where samples are texts and no --out is given: the
     texts themselves, one a line, and no files. The same seed gives the same samples.
     """
-    from mmgan.run import load_run
+    from mmgan.opening import load_run
 
     if prompt and interpolate:
         raise UsageError("A walk takes no prompt.", hint="Leave out --prompt or --interpolate.")

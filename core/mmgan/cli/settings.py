@@ -19,7 +19,7 @@ def sampling_settings(folder: Path, plugins: Plugins, assignments: tuple[str, ..
         ConfigError: A setting is another than sampling alone reads, or an item has no ``=``.
     """
     from mmgan.config import parse_assignments, parse_value
-    from mmgan.run import read_settings
+    from mmgan.storage.folder import read_settings
 
     given = parse_assignments(assignments)
     task_class, values = read_settings(folder, plugins)
@@ -51,7 +51,7 @@ def changed_settings(
     """
     from mmgan.cli.run import absolute
     from mmgan.config import parse_assignments, parse_value
-    from mmgan.run import read_settings
+    from mmgan.storage.folder import read_settings
 
     assigned = parse_assignments(assignments)
     for name in assigned.keys() & {*given, "plugin"}:

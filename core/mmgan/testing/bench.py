@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mmgan.config import Config
+from mmgan.opening import load_run, new_run
 from mmgan.plugins import Plugins
-from mmgan.run import Run, load_run, new_run
+from mmgan.run import Run
 from mmgan.task import stage_at
 from mmgan.testing.rules import Skip
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmgan.config import check
+from mmgan.opening import new_run
 from mmgan.plugins import Plugins
-from mmgan.run import new_run
 from mmgan.testing.bench import Bench, play, starts
 from mmgan.testing.rules import Skip, rule
 from mmgan.testing.watch import parameters

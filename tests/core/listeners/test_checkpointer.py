@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mmgan import CheckpointError, DivergedError, Run, hookimpl, train
-from mmgan.run import find_checkpoint, read_best
 from mmgan.storage import checkpoint
+from mmgan.storage.folder import find_checkpoint, read_best
 
 
 class Saves:

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from toys import reload, toy_run
 
 from mmgan import CheckpointError, ConfigError, MmganError
-from mmgan.run import find_checkpoint
 from mmgan.storage import checkpoint, records
+from mmgan.storage.folder import find_checkpoint
 
 STATE = {
     "step": 12,

@@ -1,0 +1,132 @@
+"""What ``--data`` names: a registered data set, or a folder or file. The one place that decides it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmgan.counting import counted
+from mmgan.data.loader import Loader
+from mmgan.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from mmgan.backend.distributed import Ranks
+    from mmgan.config import Config
+    from mmgan.data.dataset import Dataset
+    from mmgan.plugins import Plugins
+
+#: The name under which what opens a folder of a kind is registered.
+FOLDER = "folder"
+
+
+def named(data: str, plugins: Plugins, kinds: Sequence[str] | None = None) -> bool:
+    """Whether ``data`` is the name of a registered data set, with or without ``:argument``, and not a path.
+
+    Args:
+        data: What ``--data`` gives.
+        plugins: Where data sets are registered.
+        kinds: Of these kinds only; by default of any.
+    """
+    entries = plugins.datasets.items()
+    names = {key.partition("/")[2] for key, entry in entries if kinds is None or entry.kind in kinds}
+    return data.partition(":")[0] in names - {FOLDER}
+
+
+def absolute(data: str, plugins: Plugins) -> str:
+    """Make a path absolute, since config.toml must mean the same to a resume from another folder."""
+    path = os.path.expanduser(data)
+    if not data or named(data, plugins) or not os.path.exists(path):
+        return data
+    return os.path.realpath(path)
+
+
+def open_source(config: Config, plugins: Plugins, kinds: Sequence[str], folder: Path | None) -> Any:
+    """Open what ``config.data`` names: a data set of one of these kinds, or a folder or file.
+
+    Args:
+        config: The run's settings.
+        plugins: Where data sets are registered.
+        kinds: What the task can train on.
+        folder: That of a run that goes on, for the message where its data is gone.
+
+    Raises:
+        DataError: There is no such thing, or it can't be read.
+    """
+    data: str = config.data
+    known = {key: entry for kind in kinds for key, entry in plugins.of_kind(plugins.datasets, kind).items()}
+    name, _, argument = data.partition(":")
+    # By os.path, which takes what can be no path for none.
+    exists = os.path.exists(data)
+    if named(data, plugins, kinds):
+        if exists:
+            warnings.warn(
+                f"data = {name!r} is the data set of that name. For what lies here under it, write ./{name}.",
+                stacklevel=3,
+            )
+        return known[name].load()(argument, config)
+    if exists and FOLDER in known:
+        return known[FOLDER].load()(data, config)
+    if folder is not None and os.path.isabs(data):
+        raise DataError(
+            f"The data of this run, {data!r}, is not there any more.",
+            hint=f"Where it lies now: mmgan resume {shlex.quote(str(folder))} --data PATH; "
+            "`mmgan evaluate` takes --data too.",
+        )
+    names = sorted(known.keys() - {FOLDER})
+    other = next((entry.kind for key, entry in plugins.datasets.items() if key == f"{entry.kind}/{name}"), "")
+    if other:
+        raise DataError(
+            f"data = {name!r} holds {other}, and {config.plugin} trains on {' or '.join(kinds)}.",
+            hint=f"Data sets for it: {', '.join(names)}; or give a folder.",
+        )
+    raise DataError(
+        f"data = {data!r} is no folder, no file and no data set. {did_you_mean(name, names)}".rstrip(),
+        hint=f"Data sets for it: {', '.join(names) or 'none'}; or give a folder.",
+    )
+
+
+def open_loader(dataset: Dataset, config: Config, ranks: Ranks, pin_memory: bool) -> Loader:
+    """Return the endless stream of a data set's batches, of which each rank takes its share."""
+    return Loader(
+        dataset,
+        config.batch_size,
+        config.seed,
+        workers=config.workers,
+        rank=ranks.rank,
+        world=ranks.world,
+        pin_memory=pin_memory,
+    )
+
+
+def check_same(data: str, dataset: Any, position: dict[str, Any], must_be: bool) -> None:
+    """Compare data with that of a checkpoint: by its content, or by its count where that is all.
+
+    Args:
+        data: Its name, for the message.
+        dataset: It is opened.
+        position: What the checkpoint says of the data: ``fingerprint`` and ``examples``.
+        must_be: Whether it was said to have moved only.
+
+    Raises:
+        DataError: It is not the same, and must be.
+    """
+    before, now = position.get("fingerprint", ""), getattr(dataset, "fingerprint", "")
+    counts = position.get("examples", len(dataset)), len(dataset)
+    if before == now if before and now else counts[0] == counts[1]:
+        return
+    if must_be:
+        raise DataError(
+            f"{data!r} is not the data that this run was trained on "
+            f"({counted(counts[0], 'example')} then, {counts[1]:,} now).",
+            hint="Give --data the same files at another place. To train on others: --set data=PATH.",
+        )
+    # Another count is told by the loader.
+    if counts[0] == counts[1]:
+        warnings.warn(
+            "The data has changed since the run was saved: it goes on, but not as if it had not stopped.",
+            stacklevel=3,
+        )

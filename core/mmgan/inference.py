@@ -1,0 +1,166 @@
+"""What is asked of a run beside its training: samples, walks through latent space, scores.
+
+All of it is computed aside: in float32, in eval mode, without gradients, and with randomness of its own, so
+that training goes on as if nothing had been asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from mmgan.backend import randomness
+from mmgan.errors import DataError, UsageError
+from mmgan.samples import Samples
+from mmgan.task import Task
+
+if TYPE_CHECKING:
+    from mmgan.run import Run
+
+T = TypeVar("T")
+
+#: Seeds of side work, apart from training's so that neither repeats the other.
+_SAMPLE_SEED, _EVALUATE_SEED = 0x5A3E, 0xE7A1
+
+
+def sample(run: Run, n: int, seed: int | None = None, prompt: str = "") -> Samples:
+    """Generate ``n`` samples. The same seed gives the same latents; training is not disturbed.
+
+    Args:
+        n: How many.
+        seed: By default one that follows from the run's seed.
+        prompt: What each sample shall begin with.
+
+    Raises:
+        UsageError: There is a prompt, and the task takes none.
+    """
+    _check_prompt(run, prompt)
+    return aside(
+        run,
+        lambda: run.task.complete(n, prompt) if prompt else run.task.sample(n),
+        _SAMPLE_SEED if seed is None else seed,
+    )
+
+
+def sample_chunks(run: Run, n: int, seed: int | None = None, prompt: str = "") -> Iterator[Samples]:
+    """Generate what :meth:`sample` does chunk by chunk, so that not all of it is in memory at once.
+
+    A chunk is computed when it is asked for. In between, and when no more are asked for, nothing of the
+    run is changed.
+
+    Raises:
+        UsageError: There is a prompt, and the task takes none.
+    """
+    _check_prompt(run, prompt)
+    side = _side(run, _SAMPLE_SEED if seed is None else seed)
+    if _has_own_chunks(type(run.task)):
+        return _one_by_one(run, iter(run.task.sample_chunks(n, prompt)), n, side)
+    return _one_by_one(run, Task.sample_chunks(run.task, n, prompt), None, side)
+
+
+def _one_by_one(
+    run: Run, chunks: Iterator[Samples], n: int | None, side: randomness.Aside
+) -> Iterator[Samples]:
+    """Compute each chunk aside, and tell it which of the ``n`` samples it holds; None: it holds all."""
+    done = 0
+    while True:
+        with _apart(run, side):
+            samples = next(chunks, None)
+        if samples is None:
+            return
+        if n is not None:
+            samples.offset, samples.total = done, n
+        done += len(samples)
+        yield samples
+
+
+def _check_prompt(run: Run, prompt: str) -> None:
+    if prompt and type(run.task).complete is Task.complete:
+        raise UsageError(f"{run.config.plugin} takes no prompts.")
+
+
+def interpolate(run: Run, n: int, seed: int | None = None) -> Samples:
+    """Generate ``n`` samples along a walk through latent space.
+
+    Raises:
+        UsageError: The task has no latent space to walk through.
+    """
+    if type(run.task).interpolate is Task.interpolate:
+        raise UsageError(f"{run.config.plugin} has no walk through its latent space.")
+    return aside(run, lambda: run.task.interpolate(n), _SAMPLE_SEED if seed is None else seed)
+
+
+def evaluate(run: Run, n: int = 0) -> dict[str, float]:
+    """Score ``n`` samples by the task's metrics; 0 lets the task choose.
+
+    Returns:
+        The scores; of a task of ours with a dict ``missing``: names of scores that can't be had, each
+        with the reason, mostly that there are too few examples. A warning names them too.
+
+    Raises:
+        UsageError: The task has no metrics.
+        DataError: No score can be had.
+    """
+    need_metrics(run)
+    scores = aside(run, lambda: run.task.evaluate(n), _EVALUATE_SEED)
+    missing: dict[str, str] = getattr(scores, "missing", {})
+    if missing and not scores:
+        raise DataError(
+            f"No score can be had. {' '.join(dict.fromkeys(missing.values()))}",
+            hint="Ask for more with -n, or train on more data.",
+        )
+    for name, reason in missing.items():
+        warnings.warn(f"{name} is left out: {reason}", stacklevel=2)
+    return scores
+
+
+def need_metrics(run: Run) -> None:
+    """Raise UsageError where the task has no metrics."""
+    if type(run.task).evaluate is Task.evaluate:
+        raise UsageError(
+            f"{run.config.plugin} has no metrics to evaluate.",
+            hint="--set evaluate_every=0 trains without.",
+        )
+
+
+def aside(run: Run, work: Callable[[], T], seed: int) -> T:
+    """Sample or evaluate: in float32, in eval mode (running statistics), with randomness of its own.
+
+    Args:
+        work: Called once, without gradients; what it returns is returned.
+        seed: The same seed gives the same randomness; training is not disturbed.
+    """
+    with _apart(run, _side(run, seed)):
+        return work()
+
+
+def _side(run: Run, seed: int) -> randomness.Aside:
+    # Hashed, so that no seed asked for repeats the randomness of training.
+    text = f"{seed}/{run.config.seed}".encode()
+    own = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
+    return randomness.Aside(own, run.device.torch)
+
+
+@contextmanager
+def _apart(run: Run, side: randomness.Aside) -> Iterator[None]:
+    modes = [(m, m.training) for p in run.players.values() for m in p.module.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        with side.drawn(), torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _has_own_chunks(task_class: type[Task]) -> bool:
+    """Whether a task's chunks are of the class that says how it samples, or of a later one."""
+    ways = ("sample", "complete", "sample_chunks")
+    latest = next(base for base in task_class.__mro__ if any(way in vars(base) for way in ways))
+    return "sample_chunks" in vars(latest)

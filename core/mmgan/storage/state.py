@@ -1,0 +1,188 @@
+"""A run's state: what a checkpoint holds of it, and putting a run back to where one was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from mmgan.backend import distributed, nonfinite, randomness
+from mmgan.backend.device import Device
+from mmgan.config import GREATEST, check, to_json
+from mmgan.errors import CheckpointError, ConfigError, MmganError, UsageError, line, shown
+from mmgan.storage import changing, checkpoint, fitting, records
+
+if TYPE_CHECKING:
+    from mmgan.run import Run
+
+
+def save(run: Run) -> Path:
+    """Write a checkpoint of the present step, and return its path.
+
+    Raises:
+        DivergedError: Something in the run is NaN or infinite; nothing was written.
+        UsageError: Several processes train, and it is not rank 0 that saves.
+        CheckpointError: The disk refused it.
+    """
+    if run.ranks.world > 1 and (run.ranks.rank or not run.is_playing):
+        raise UsageError(
+            f"A run of {run.ranks.world} processes is saved by rank 0, and while it trains.",
+            hint="checkpoint_every says when; a run is saved when it ends, too.",
+        )
+    run.check_finite()
+    for name, player in run.players.items():
+        nonfinite.check_weights(name, player.module, player.optimizer)
+        if player.average is not None:
+            nonfinite.check_weights(f"{name}.average", player.average)
+    state = state_dict(run) | {"settings": changing.settings_of(run.config)}
+    if run.ranks.world > 1:
+        own = own_state(run)
+        state["ranks"] = [
+            other | {"task": distributed.difference(other["task"], own["task"])}
+            for other in run.ranks.gather(own)
+        ]
+    run.hook.before_save(run=run, state=state)
+    return checkpoint.save(run.checkpoints, run.step, weights_of(run), state)
+
+
+def weights_of(run: Run) -> dict[str, dict[str, Tensor]]:
+    """Return the state dict of every network: ``G``, ``D``, and ``G.average`` for a moving average."""
+    modules = {name: player.module for name, player in run.players.items()}
+    averages = {f"{name}.average": p.average for name, p in run.players.items() if p.average is not None}
+    return {name: module.state_dict() for name, module in {**modules, **averages}.items()}
+
+
+def state_dict(run: Run) -> dict[str, Any]:
+    """Return everything but the weights that the run's future depends on."""
+    return {
+        "plugin": run.config.plugin,
+        "step": run.step,
+        "players": {
+            name: {
+                "updates": player.updates,
+                "optimizer": player.optimizer.state_dict(),
+                "options": run.options[name],
+            }
+            for name, player in run.players.items()
+        },
+        "scalers": run.precision.state_dict(),
+        "data": run.loader.state_dict() if run.data_is_open else run.position,
+        "task": run.task.state_dict(),
+        "rng": randomness.get_state(run.device.torch) if run.is_playing else run.randomness,
+    }
+
+
+def own_state(run: Run) -> dict[str, Any]:
+    """Return the part of :meth:`state_dict` that each of several ranks has for itself, on the CPU."""
+    state = state_dict(run)
+    own: dict[str, Any] = Device("cpu").move({"rng": state["rng"], "task": state["task"]})
+    return own
+
+
+def load(run: Run, path: Path, loaded: checkpoint.Loaded | None) -> None:
+    """Put the run back to where a checkpoint was taken.
+
+    Args:
+        path: The checkpoint.
+        loaded: What is in it, where it was read already.
+
+    Raises:
+        CheckpointError: The checkpoint is torn, altered, or of another task or other settings.
+    """
+    weights, document = loaded or checkpoint.load(path)
+    try:
+        saved = records.State.model_validate(document)
+        if checkpoint.path_of(path.parent, saved.step).name != path.name:
+            raise ValueError(f"its state is of step {saved.step}")
+        size = saved.settings.get("batch_size", 1)
+        if not isinstance(size, int) or not 1 <= size <= GREATEST["batch_size"]:
+            raise ValueError(f"it was made with batch_size = {shown(size)}")
+        run.changed = changing.find(saved.settings, run.config)
+        changing.check(run.changed, run.task.fixed_settings, saved.step)
+        run.saved_by = 1 + len(saved.ranks)
+        state = distributed.own_part(document, run.ranks, run.config.seed, run.device.torch)
+        randomness.check_state(state["rng"], run.device.torch)
+        _load_players(run, weights, saved)
+        run.precision.load_state_dict(state["scalers"])
+        run.task.load_state_dict(state["task"])
+        run.step = saved.step
+        run.position = _rescaled(run, state["data"])
+        if run.data_is_open:
+            run.loader.load_state_dict(run.position)
+        run.saved = {}
+        run.hook.after_load(run=run, state=state)
+    except MmganError:
+        raise
+    # A state of a stranger's may make a task, a generator or torch raise anything.
+    except Exception as error:
+        raise _unfit(run, path, weights, error) from error
+    run.randomness = state["rng"]
+
+
+def _load_players(run: Run, weights: Mapping[str, Mapping[str, Tensor]], saved: records.State) -> None:
+    """Load weights, moving averages and optimizers.
+
+    Raises:
+        ValueError: They do not fit what the task has built.
+    """
+    expected = weights_of(run).keys()
+    if expected != weights.keys() or run.players.keys() != saved.players.keys():
+        raise ValueError(f"it holds the networks {', '.join(weights)}, and not {', '.join(expected)}")
+    for name, player in run.players.items():
+        own = saved.players[name]
+        fitting.load_weights(name, player.module, weights[name])
+        if player.average is not None:
+            fitting.load_weights(f"{name}.average", player.average, weights[f"{name}.average"])
+        player.updates = own.updates
+        fitting.load_optimizer(name, player.optimizer, own.optimizer)
+        changing.apply_options(player.optimizer, own.options, run.options[name])
+        # An option may ask for more than was kept, as momentum does.
+        fitting.check_state(name, player.optimizer)
+
+
+def _rescaled(run: Run, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the data's position in batches of the present size."""
+    before, now = run.changed.get("batch_size", (1, 1))
+    return {**data, "position": data["position"] * before // now} if data else data
+
+
+def _unfit(run: Run, path: Path, weights: Mapping[str, Mapping[str, Tensor]], error: Exception) -> MmganError:
+    """Say that a checkpoint does not fit, and which changed settings are why."""
+    reason = checkpoint.first_problem(error) if isinstance(error, ValidationError) else line(error)
+    if run.changed:
+        culprits = [key for key in run.changed if not _would_fit(run, key, weights)] or [*run.changed]
+        told = changing.describe({key: run.changed[key] for key in culprits})
+        return ConfigError(
+            f"{' and '.join(culprits)} can't change in a run that has begun ({told}): {reason}.",
+            hint="Take that back (in its config.toml, or --set), or begin a new run.",
+        )
+    return CheckpointError(
+        f"The checkpoint {str(path)!r} does not fit this task and these settings: {reason}.",
+        hint="A run's config.toml must stay as it was when the checkpoint was written.",
+    )
+
+
+def _would_fit(run: Run, key: str, weights: Mapping[str, Mapping[str, Tensor]]) -> bool:
+    """Whether networks built with this one of the changed settings have the shapes of a checkpoint's."""
+    try:
+        return _builds_alike(run, key, weights)
+    except Exception:
+        # This one alone makes no game, or the plugin can't build it: it may be the reason or not.
+        return True
+
+
+def _builds_alike(run: Run, key: str, weights: Mapping[str, Mapping[str, Tensor]]) -> bool:
+    before = {name: old for name, (old, _) in run.changed.items() if name != key}
+    config = check(type(run.config), {**to_json(run.config), **before})
+    task = type(run.task)(config)
+    task.run = run
+    with randomness.isolated(config.seed, run.device.torch):
+        players = task.build()
+    return all(
+        {k: v.shape for k, v in player.module.state_dict().items()}
+        == {k: v.shape for k, v in weights.get(name, {}).items()}
+        for name, player in players.items()
+    )
