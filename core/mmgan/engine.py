@@ -70,7 +70,7 @@ def _play(run: Run) -> Report:
     meter = Meter(run)
     entered: Stage | None = None
     # Of several processes one may have got the signal: all stop before the same step.
-    while run.step < config.steps and not (stop := run.ranks.meet(run)):
+    while run.step < config.steps and not (stop := run.ranks.sync_stop(run.stop_signal, run.own_state)):
         stage, index = stage_at(run.stages, run.step)
         if stage is not entered:
             hook.before_stage(run=run, stage=stage)
@@ -138,7 +138,7 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any) -> dict[str, Tensor]
 
     trained = run.trained[phase.player]
     # Where several processes train, each has seen its share of the batch: all go on with the mean.
-    total = run.ranks.average(trained, total)
+    total = run.ranks.all_reduce_gradients(trained, total)
     scaler.unscale_(optimizer)
     run.finite.note(run.step + 1, phase.name, total, trained[0].grad)
     if player.clip_norm is not None:

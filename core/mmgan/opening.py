@@ -45,7 +45,7 @@ def new_run(
         if folder is not None:
             wanted = folder
             # Of several processes the first one's folder is the run's.
-            folder = ranks.share(lambda: stack.enter_context(claimed(wanted)))
+            folder = ranks.broadcast_object(lambda: stack.enter_context(claimed(wanted)))
             plugins.attach(default_listeners(config))
 
         def build() -> Run:
@@ -53,7 +53,7 @@ def new_run(
             _ = run.loader
             return run
 
-        run = ranks.in_turn(build)
+        run = ranks.rank_zero_first(build)
         if folder is not None and ranks.rank == 0:
             files.write_text(folder / CONFIG, to_toml(run.config))
     return run
@@ -116,7 +116,7 @@ def _read_checkpoint(folder: Path, which: str) -> tuple[Path, checkpoint.Loaded]
     for _ in range(_TRIES):
         present = checkpoint.steps(folder)
         try:
-            path = ranks.share(lambda: find_checkpoint(folder, which))
+            path = ranks.broadcast_object(lambda: find_checkpoint(folder, which))
             return path, checkpoint.load(path)
         except CheckpointError:
             if checkpoint.steps(folder) == present or ranks.world > 1 or which not in ("last", "best"):

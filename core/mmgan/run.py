@@ -22,7 +22,7 @@ from mmgan.errors import UsageError
 from mmgan.players import opposing_weights, prepare, trained_weights
 from mmgan.plugins import Plugins
 from mmgan.samples import Samples
-from mmgan.storage import changing, checkpoint, state
+from mmgan.storage import changing, checkpoint, rank_state, state
 from mmgan.storage.folder import read_settings
 from mmgan.storage.lock import FolderLock
 from mmgan.task import Player, Task, check_stages
@@ -82,7 +82,7 @@ class Run:
         self.lock: FolderLock | None = None
 
         randomness.seed_everything(config.seed)
-        self.device = self.ranks.place(device_for(config, plugins, self.hook))
+        self.device = self.ranks.device_for_rank(device_for(config, plugins, self.hook))
         self.precision = precision_for(config, plugins, self.hook, self.device)
         self.finite = nonfinite.FiniteWatch(self.device.torch, self.precision.scales)
         randomness.use_deterministic(config.deterministic)
@@ -108,7 +108,7 @@ class Run:
         self.randomness = randomness.get_state(self.device.torch)
         if self.ranks.rank:
             # The networks began alike on all ranks; from here on each draws latents of its own.
-            self.randomness = distributed.rank_randomness(config.seed, 0, self.ranks.rank, self.device.torch)
+            self.randomness = rank_state.rank_randomness(config.seed, 0, self.ranks.rank, self.device.torch)
         self.is_playing = False
         self.saved_by = self.ranks.world
 
@@ -195,13 +195,13 @@ class Run:
                 stacklevel=2,
             )
         averages = [player.average for player in self.players.values() if player.average is not None]
-        self.ranks.equalize([*(player.module for player in self.players.values()), *averages])
+        self.ranks.broadcast_weights([*(player.module for player in self.players.values()), *averages])
         randomness.set_state(self.randomness, self.device.torch)
         self.is_playing = True
         try:
             yield
             # The others stay until rank 0 has saved how it ended.
-            self.ranks.meet(self)
+            self.ranks.sync_stop(self.stop_signal, self.own_state)
         finally:
             self.is_playing = False
             self.randomness = randomness.get_state(self.device.torch)

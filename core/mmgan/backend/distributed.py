@@ -3,8 +3,9 @@
 Rank 0 is the run: it alone has listeners, and so writes, samples and evaluates. The others compute. All hold
 the same weights, since they begin alike and every update follows from the mean of their gradients.
 
-They speak to each other at four moments and at no other: while a run is opened (``share``, ``in_turn``), when
-its training begins (``equalize``), after each backward pass (``average``) and before each step (``meet``).
+They communicate at exactly four points: when a run is opened (``broadcast_object``, ``rank_zero_first``),
+when training begins (``broadcast_weights``), after each backward pass (``all_reduce_gradients``), and before
+each step (``sync_stop``).
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,13 +23,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from mmgan.backend import randomness
 from mmgan.backend.device import Device
 from mmgan.backend.rank_store import RankStore, aside, reaching_others
+from mmgan.backend.ranks import Ranks
 from mmgan.errors import ConfigError, PluginError, UsageError, line
 
 if TYPE_CHECKING:
-    from mmgan.run import Run
     from mmgan.task import Player
 
 T = TypeVar("T")
@@ -40,54 +39,8 @@ TIMEOUT = 600.0
 _LEAVE = 10.0
 #: Seconds of a wait in which no signal is heard.
 _SLICE = 1.0
-#: What rank 0 says in :meth:`Ranks.meet` when it wants the others' state; greater than every signal's number.
+#: What rank 0 says in ``sync_stop`` when it wants the others' state; greater than every signal's number.
 _SAVING = 1000
-
-
-class Ranks:
-    """The processes of a run where there is one: nothing to agree on. ``run.ranks``.
-
-    Attributes:
-        rank: Which of them this process is; 0 is the one that writes.
-        world: How many there are.
-    """
-
-    rank = 0
-    world = 1
-
-    def share(self, work: Callable[[], T]) -> T:
-        """Do something on rank 0 only, and give what it returns, or its error, to every rank."""
-        return work()
-
-    def in_turn(self, work: Callable[[], T]) -> T:
-        """Do something on rank 0 and then on the others, who find in the cache what rank 0 put there."""
-        return work()
-
-    def hooks(self, hook: Any) -> Any:
-        """Return the hooks that this rank calls."""
-        return hook
-
-    def place(self, device: Device) -> Device:
-        """Return the device of this rank, given the one that was chosen for the run."""
-        return device
-
-    def synchronize_batch_norm(self, player: Player, device: Device) -> None:
-        """Let batch norm see the batches of all ranks as one; the batch of one process is one already."""
-
-    def equalize(self, modules: Iterable[nn.Module]) -> None:
-        """Give every rank the weights and buffers of rank 0."""
-
-    def average(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
-        """Replace the gradients of parameters by their mean over the ranks, and return the mean loss."""
-        return loss
-
-    def meet(self, run: Run) -> int:
-        """Wait between two steps for all ranks, and return the greatest stop signal among them, or 0."""
-        return run.stop_signal
-
-    def gather(self, state: Any) -> list[Any]:
-        """Return what the other ranks gave as their :meth:`Run.own_state`, in the order of their ranks."""
-        return []
 
 
 class Group(Ranks):
@@ -139,7 +92,7 @@ class Group(Ranks):
     # While a run is opened. To decode a large data set may take longer than any wait in training should: the
     # ranks wait here as long as the one that works shows signs of life.
 
-    def share(self, work: Callable[[], T]) -> T:
+    def broadcast_object(self, work: Callable[[], T]) -> T:
         """Do something on rank 0 only, and give what it returns, or its error, to every rank.
 
         Raises:
@@ -150,7 +103,7 @@ class Group(Ranks):
         result: T = self._store.hear(0, key) if self.rank else self._store.tell(key, work)
         return result
 
-    def in_turn(self, work: Callable[[], T]) -> T:
+    def rank_zero_first(self, work: Callable[[], T]) -> T:
         """Do something on rank 0 and then on the others, who find in the cache what rank 0 put there.
 
         Raises:
@@ -161,7 +114,7 @@ class Group(Ranks):
         results: list[T] = []
 
         def follow() -> None:
-            self.share(lambda: None)
+            self.broadcast_object(lambda: None)
             results.append(work())
 
         try:
@@ -169,9 +122,11 @@ class Group(Ranks):
                 # What ends this rank while it waits for the first is told too.
                 self._store.tell(others[self.rank], follow)
             else:
-                self.share(lambda: results.append(work()))
+                self.broadcast_object(lambda: results.append(work()))
             # Nobody begins to train, where waiting has an end, before the last is ready.
-            self.share(lambda: [self._store.hear(rank, key) for rank, key in others.items()] and None)
+            self.broadcast_object(
+                lambda: [self._store.hear(rank, key) for rank, key in others.items()] and None
+            )
         finally:
             self._shared = begin + 2  # On all ranks, wherever it failed.
         return results[0]
@@ -180,7 +135,7 @@ class Group(Ranks):
         """Return the hooks that this rank calls: on rank 0 all."""
         return _Quiet(hook) if self.rank else hook
 
-    def place(self, device: Device) -> Device:
+    def device_for_rank(self, device: Device) -> Device:
         """Return the device of this rank: the CPU, or the GPU that LOCAL_RANK numbers.
 
         Raises:
@@ -218,7 +173,7 @@ class Group(Ranks):
 
     # While it is trained.
 
-    def equalize(self, modules: Iterable[nn.Module]) -> None:
+    def broadcast_weights(self, modules: Iterable[nn.Module]) -> None:
         """Give every rank the weights and buffers of rank 0. They should be equal already: seeds and files
         are. But an older library on another node, or a network that is made without the seed, is no reason
         to train two networks in silence.
@@ -231,7 +186,7 @@ class Group(Ranks):
                 tensor.detach().copy_(values)
 
     @torch.no_grad()
-    def average(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
+    def all_reduce_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
         """Replace the gradients of parameters by their mean over the ranks, and return the mean loss.
 
         All go in one flat tensor: one exchange for each update. A parameter that has a gradient on some ranks
@@ -266,17 +221,17 @@ class Group(Ranks):
                 parameter.grad = gradient if anywhere else None
         return head[0]
 
-    def meet(self, run: Run) -> int:
+    def sync_stop(self, signal: int, own_state: Callable[[], Any]) -> int:
         """Wait between two steps for all ranks, and return the greatest stop signal among them, or 0.
 
         Here the others are while rank 0 samples, evaluates and saves, and here it asks them for their state.
         """
-        while (word := self._greatest(run.stop_signal)) == _SAVING:
-            self._gather(run.own_state())
+        while (word := self._greatest(signal)) == _SAVING:
+            self._gather(own_state())
         return word
 
-    def gather(self, state: Any) -> list[Any]:
-        """Return what the other ranks, who are in :meth:`meet`, give as their :meth:`Run.own_state`."""
+    def gather_states(self, state: Any) -> list[Any]:
+        """Return what the other ranks, who are in :meth:`sync_stop`, give as their :meth:`Run.own_state`."""
         self._greatest(_SAVING)
         states: list[Any] = [None] * self.world
         self._gather(state, states)
@@ -341,54 +296,3 @@ def _timeout() -> float:
         if float(text) > 0:
             return float(text)
     raise ConfigError(f"MMGAN_RANK_TIMEOUT = {text!r} is no number of seconds greater than 0.")
-
-
-# What differs from rank to rank, and how a checkpoint holds it.
-
-
-def rank_randomness(seed: int, step: int, rank: int, device: torch.device) -> dict[str, Any]:
-    """Return the generators with which a rank begins, or goes on where no checkpoint knows them.
-
-    Those of rank 0 are, after the networks were made, just what they are in a run of one process; this is for
-    the others, whose latents must be others.
-    """
-    digest = hashlib.blake2b(f"rank/{seed}/{step}/{rank}".encode(), digest_size=4).digest()
-    with randomness.isolated(int.from_bytes(digest, "little"), device):
-        return randomness.get_state(device)
-
-
-def difference(state: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those items of a task's state that another rank does not have just so."""
-    return {key: value for key, value in state.items() if key not in other or not _same(value, other[key])}
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor):
-        return isinstance(other, Tensor) and torch.equal(one, other)
-    if isinstance(one, Mapping):
-        return isinstance(other, Mapping) and one.keys() == other.keys() and not difference(one, other)
-    if isinstance(one, list | tuple):
-        return isinstance(other, list | tuple) and len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
-
-
-def own_part(state: dict[str, Any], ranks: Ranks, seed: int, device: torch.device) -> dict[str, Any]:
-    """Return a checkpoint's state as this rank goes on from it.
-
-    Args:
-        state: What ``Run.save`` wrote; ``state["ranks"]`` is what other ranks than 0 have of their own.
-        ranks: Those that go on.
-        seed: The run's.
-        device: Where it computes.
-    """
-    others = state.get("ranks", [])
-    before = 1 + len(others)
-    if before == ranks.world:
-        own = others[ranks.rank - 1] if ranks.rank else {"rng": state["rng"], "task": {}}
-        return {**state, "rng": own["rng"], "task": {**state["task"], **own["task"]}}
-    # The data goes on where it was: a batch of all ranks has another size now.
-    data = dict(state["data"])
-    if data:
-        data["position"] = data["position"] * before // ranks.world
-    own_rng = rank_randomness(seed, state["step"], ranks.rank, device) if ranks.rank else state["rng"]
-    return {**state, "data": data, "rng": own_rng}

@@ -80,7 +80,7 @@ def command(
         if run.changed and is_first():
             say(f"changed at step {run.step}: {changing.describe(run.changed)}")
         with preparing() as run.progress:
-            run.ranks.in_turn(lambda: run.loader)
+            run.ranks.rank_zero_first(lambda: run.loader)
         context.exit(play(run, folder, as_json, *profilers(profile)))
 
 

@@ -14,7 +14,7 @@ from mmgan.data.loader import Loader
 from mmgan.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
-    from mmgan.backend.distributed import Ranks
+    from mmgan.backend.ranks import Ranks
     from mmgan.config import Config
     from mmgan.data.dataset import Dataset
     from mmgan.plugins import Plugins

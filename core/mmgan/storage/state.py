@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from torch import Tensor
 
-from mmgan.backend import distributed, nonfinite, randomness
+from mmgan.backend import nonfinite, randomness
 from mmgan.backend.device import Device
 from mmgan.config import GREATEST, check, to_json
 from mmgan.errors import CheckpointError, ConfigError, MmganError, UsageError, line, shown
-from mmgan.storage import changing, checkpoint, fitting, records
+from mmgan.storage import changing, checkpoint, fitting, rank_state, records
 
 if TYPE_CHECKING:
     from mmgan.run import Run
@@ -41,8 +41,8 @@ def save(run: Run) -> Path:
     if run.ranks.world > 1:
         own = own_state(run)
         state["ranks"] = [
-            other | {"task": distributed.difference(other["task"], own["task"])}
-            for other in run.ranks.gather(own)
+            other | {"task": rank_state.difference(other["task"], own["task"])}
+            for other in run.ranks.gather_states(own)
         ]
     run.hook.before_save(run=run, state=state)
     return checkpoint.save(run.checkpoints, run.step, weights_of(run), state)
@@ -103,7 +103,7 @@ def load(run: Run, path: Path, loaded: checkpoint.Loaded | None) -> None:
         run.changed = changing.find(saved.settings, run.config)
         changing.check(run.changed, run.task.fixed_settings, saved.step)
         run.saved_by = 1 + len(saved.ranks)
-        state = distributed.own_part(document, run.ranks, run.config.seed, run.device.torch)
+        state = rank_state.own_part(document, run.ranks, run.config.seed, run.device.torch)
         randomness.check_state(state["rng"], run.device.torch)
         _load_players(run, weights, saved)
         run.precision.load_state_dict(state["scalers"])

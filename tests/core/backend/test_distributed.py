@@ -32,6 +32,7 @@ from mmgan.cli import main
 from mmgan.engine import train
 from mmgan.losses import adversarial_loss, gradient_penalty
 from mmgan.plugins import Plugins
+from mmgan.storage import rank_state
 from mmgan.storage.files import write_text
 
 STEPS = 24
@@ -225,13 +226,13 @@ def odds(folder: Path, rank: int, result: dict[str, Any]) -> None:
     weights += [nn.Parameter(torch.zeros(3)) for _ in range(2)]
     weights[0].grad = torch.arange(96.0).view(2, 3, 4, 4).to(memory_format=torch.channels_last) * (1 + rank)
     weights[1].grad = torch.full((3,), 5.0) if rank else None
-    loss = run.ranks.average(weights, torch.tensor(2.0 + rank))
+    loss = run.ranks.all_reduce_gradients(weights, torch.tensor(2.0 + rank))
     assert weights[0].grad.is_contiguous(memory_format=torch.channels_last)
     result["average"] = [None if w.grad is None else w.grad.flatten()[-1].item() for w in weights]
     result["loss"] = loss.item()
     table = nn.Embedding(4, 2, sparse=True)
     table(torch.tensor([1])).sum().backward()
-    result["sparse"] = seen(mmgan.PluginError, lambda: run.ranks.average([table.weight], loss))
+    result["sparse"] = seen(mmgan.PluginError, lambda: run.ranks.all_reduce_gradients([table.weight], loss))
 
     # One gradient that overflows on one rank halves the scale of both.
     class Overflowing(Toy):
@@ -278,8 +279,8 @@ def cost(result: dict[str, Any]) -> None:
     weights = [nn.Parameter(torch.zeros(100_000))]
     run = toy_run()
     for name, call in {
-        "meet": lambda: ranks.meet(run),
-        "average": lambda: ranks.average(weights, torch.tensor(0.0)),
+        "meet": lambda: ranks.sync_stop(run.stop_signal, run.own_state),
+        "average": lambda: ranks.all_reduce_gradients(weights, torch.tensor(0.0)),
     }.items():
         weights[0].grad = torch.ones(100_000)
         start = time.perf_counter()
@@ -319,7 +320,7 @@ def environment(rank: int, port: int, cache: Path) -> dict[str, str]:
 
 
 def common(cache: Path) -> dict[str, str]:
-    tests = str(Path(__file__).resolve().parents[1])
+    tests = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
     own = {"MMGAN_CACHE_DIR": str(cache), "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1"}
     return own | {"OMP_NUM_THREADS": "1"}
@@ -632,9 +633,9 @@ def test_batch_norm_is_synchronised_in_place(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_differs_between_ranks() -> None:
     same = {"a": 1, "b": [torch.ones(2), {"c": "x"}], "d": None}
-    assert distributed.difference(same, {**same, "b": [torch.ones(2), {"c": "x"}]}) == {}
+    assert rank_state.difference(same, {**same, "b": [torch.ones(2), {"c": "x"}]}) == {}
     for other in ([torch.zeros(2), {"c": "x"}], [torch.ones(2), {"c": "y"}], [torch.ones(2)], 3):
-        assert list(distributed.difference(same, {**same, "b": other})) == ["b"]
+        assert list(rank_state.difference(same, {**same, "b": other})) == ["b"]
 
 
 # Last, since it takes a while, in which the tests above have begun.

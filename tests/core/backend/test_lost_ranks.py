@@ -100,7 +100,7 @@ class Server:
     def __init__(self, folder: Path, *before: str, **environment: str) -> None:
         self.folder = folder
         self.pids: list[int] = []
-        tests = str(Path(__file__).resolve().parents[1])
+        tests = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MMGAN_")}
         own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MMGAN_CACHE_DIR": str(folder / "cache")}

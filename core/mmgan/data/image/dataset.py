@@ -30,8 +30,9 @@ from mmgan.data.decoding import reason as reason
 from mmgan.data.decoding import strict_pillow as strict_pillow
 from mmgan.data.fingerprints import content_of
 from mmgan.data.foreign_formats import FOREIGN_PICTURES, advise
+from mmgan.data.image.look import Look
 from mmgan.data.image.sources import Digits, ImageFolder, ImageSource, TorchvisionImages
-from mmgan.data.image.squares import VERSION, Decoder, Look, usual_bits
+from mmgan.data.image.squares import VERSION, Decoder, usual_bits
 from mmgan.data.tree import list_others, list_skipped
 from mmgan.errors import DataError, did_you_mean
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from mmgan.data.pairs.dataset import PairConfig, PairData, UnpairedData, open_pairs, open_unpaired
+from mmgan.data.pairs.config import PairConfig
+from mmgan.data.pairs.dataset import PairData, UnpairedData, open_pairs, open_unpaired
 
 __all__ = ["PairConfig", "PairData", "UnpairedData", "open_pairs", "open_unpaired"]

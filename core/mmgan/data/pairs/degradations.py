@@ -18,7 +18,7 @@ from mmgan.data.dataset import Draw
 from mmgan.errors import ConfigError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from mmgan.data.pairs.dataset import PairConfig
+    from mmgan.data.pairs.config import PairConfig
 
 #: Of red, green and blue in grey (ITU-R BT.601), as torchvision's ``rgb_to_grayscale`` has them.
 _LUMA = (0.2989, 0.587, 0.114)

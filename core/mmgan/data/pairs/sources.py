@@ -7,11 +7,10 @@ that of one picture, or those of two that belong together.
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +19,15 @@ from numpy.typing import NDArray
 from mmgan.data.decoding import reason
 from mmgan.data.fingerprints import content_of
 from mmgan.data.image.dataset import check_foreign
+from mmgan.data.image.look import Look, Squares
 from mmgan.data.image.sources import ImageFolder, ImageSource
-from mmgan.data.image.squares import Decoder, Look, Squares, usual_bits
+from mmgan.data.image.squares import Decoder, usual_bits
 from mmgan.data.pairs.folders import TWO_FOLDERS, train_and_validation, two_folders
+from mmgan.data.pairs.matching import match
 from mmgan.errors import DataError
 
 if TYPE_CHECKING:
-    from mmgan.data.pairs.dataset import PairConfig
+    from mmgan.data.pairs.config import PairConfig
 
 #: uint8 (channels, size, size): for each size, those of each picture.
 Pixels = list[NDArray[np.uint8]]
@@ -125,7 +126,7 @@ class Partners:
         self.look = _look(config, exact=True)
         self.others = a.others + b.others
         self.endings = a.endings + b.endings
-        self._pairs, self.missing = _match(a, b, self._labels)
+        self._pairs, self.missing = match(a, b, self._labels)
         self.key: list[object] = ["Partners", self._labels, a.fingerprint, b.fingerprint]
 
     def __str__(self) -> str:
@@ -264,41 +265,3 @@ def _labels(a: Path, b: Path) -> tuple[str, str]:
     """Name two folders in short, or in full where that would name them alike."""
     short = a.absolute().name, b.absolute().name
     return short if short[0] != short[1] else (str(a), str(b))
-
-
-def _match(
-    a: ImageFolder, b: ImageFolder, labels: tuple[str, str]
-) -> tuple[list[tuple[int, int]], list[tuple[str, str]]]:
-    """Find the pairs, as positions in A and B, and name what has no partner, and why."""
-    pairs: list[tuple[int, int]] = []
-    left = [{number: _name(folder, number) for number in range(len(folder))} for folder in (a, b)]
-    for shorten in (str, _stem, _folded):
-        keys = [{number: shorten(name) for number, name in names.items()} for names in left]
-        counts = [Counter(names.values()) for names in keys]
-        once = {name: number for number, name in keys[1].items() if counts[1][name] == 1}
-        found = [(n, once[name]) for n, name in keys[0].items() if counts[0][name] == 1 and name in once]
-        for pair in found:
-            for names, number in zip(left, pair, strict=True):
-                del names[number]
-        pairs += found
-    missing = []
-    stems = [{_folded(name) for name in names.values()} for names in left]
-    for side, (folder, names) in enumerate(zip((a, b), left, strict=True)):
-        for number, name in names.items():
-            several = _folded(name) in stems[1 - side]
-            why = "several files of this name" if several else f"no file of this name in {labels[1 - side]}"
-            missing.append((f"{labels[side]}/{folder.name(number)}", why))
-    return sorted(pairs), missing
-
-
-def _name(folder: ImageFolder, number: int) -> str:
-    # One letter with an accent may be written as one character or as two; file systems differ in it.
-    return unicodedata.normalize("NFC", folder.name(number))
-
-
-def _stem(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))
-
-
-def _folded(name: str) -> str:
-    return _stem(name).casefold()

@@ -7,11 +7,11 @@ import itertools
 import json
 import re
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmgan.data.text.feed import Feed, RecordTooLongError
 from mmgan.data.text.lines import LONGEST, TOO_LONG, Lost, Placed, beginning, damage, is_damaged, raw_lines
 from mmgan.errors import DataError, did_you_mean
 
@@ -19,8 +19,6 @@ from mmgan.errors import DataError, did_you_mean
 _RECORDS, _VALUES = 1_000, 100_000
 #: How many characters a JSON list may have. It is in memory as a whole.
 _LARGEST_LIST = 64 << 20
-#: How many characters of a CSV file may be read again, where a quote that is never closed swallowed them.
-_READ_AGAIN = 20 * LONGEST
 _SPACE = re.compile(r"[ \t\r\n]*")
 #: How many columns a message names, and how many characters of each.
 _NAMED, _NAME = 20, 40
@@ -151,7 +149,7 @@ class CsvTable(Table):
         return {} if isinstance(record, Lost) else dict(zip(self._header, record, strict=False))
 
     def _records(self) -> Iterator[tuple[int, list[str] | Lost]]:
-        feed = _Feed(raw_lines(self.path))
+        feed = Feed(raw_lines(self.path))
         reader = csv.reader(feed, delimiter=self._delimiter, skipinitialspace=True, strict=True)
         while True:
             feed.begin()
@@ -162,55 +160,8 @@ class CsvTable(Table):
                 return
             except csv.Error:
                 yield from feed.lose(Lost("not CSV: a quote too many or too few"))
-            except _TooLongError:
+            except RecordTooLongError:
                 yield from feed.lose(TOO_LONG)
-
-
-class _TooLongError(Exception):
-    """A record is longer than a line may be."""
-
-
-class _Feed:
-    """Gives lines to a reader of CSV, and remembers those of a record."""
-
-    def __init__(self, lines: Iterator[Placed]) -> None:
-        self._lines = lines
-        self._again: deque[Placed] = deque()
-        self._left = _READ_AGAIN
-        self.begin()
-
-    def begin(self) -> None:
-        """Begin a record."""
-        self._taken: list[Placed] = []
-        self._length = 0
-
-    @property
-    def first(self) -> int:
-        """The number of the record's first line."""
-        return self._taken[0][0]
-
-    def __iter__(self) -> _Feed:
-        return self
-
-    def __next__(self) -> str:
-        number, line = self._again.popleft() if self._again else next(self._lines)
-        self._taken.append((number, line))
-        if isinstance(line, Lost):
-            raise _TooLongError
-        self._length += len(line)
-        if self._length > LONGEST:
-            raise _TooLongError
-        return line
-
-    def lose(self, why: Lost) -> list[tuple[int, Lost]]:
-        """Give up the record's first line, and return it. The others are read again.
-
-        After very many of them all are given up: a file may be made so that it would take ages.
-        """
-        self._left -= self._length
-        count = 1 if self._left > 0 else len(self._taken)
-        self._again.extendleft(reversed(self._taken[count:]))
-        return [(number, why) for number, _ in self._taken[:count]]
 
 
 class JsonTable(Table):

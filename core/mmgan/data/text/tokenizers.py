@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 import itertools
-import math
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch
 
 from mmgan.counting import counted
+from mmgan.data.text.excerpts import SPACE, TEXT_CHARACTERS, UNSEEN, excerpts
 from mmgan.errors import CheckpointError, DataError, line
 
 #: The token that a sequence begins after, ends with, and is padded with.
@@ -24,17 +24,6 @@ UNKNOWN = 1
 _FIRST = 2
 #: What stands for UNKNOWN in a text.
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-
-# What sentencepiece is trained on. Its time grows with the characters of the different words, and faster than
-# they do where words are long and repeat themselves: one word of a million letters takes it many minutes.
-_TRAINING_CHARACTERS = 10_000_000
-_TRAINING_TEXTS = 1_000_000
-_TRAINING_WORDS = 500_000
-_TEXT_CHARACTERS = 2_000
-#: No piece is longer. Longer words are cut in parts; scripts without spaces have many.
-_WORD_CHARACTERS = 16
-#: What sentencepiece writes for a space and for an unknown character: texts that hold them would confuse it.
-_SPACE, _UNSEEN = "\u2581", "\u2585"
 
 #: How Unicode's names of letters begin in scripts without spaces between words.
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
@@ -178,7 +167,7 @@ class SentencePieceTokenizer(Tokenizer):
         model = io.BytesIO()
         try:
             SentencePieceTrainer.train(
-                sentence_iterator=_for_training(texts, vocabulary),
+                sentence_iterator=excerpts(texts, vocabulary),
                 model_writer=model,
                 model_type="unigram",
                 vocab_size=vocabulary,
@@ -187,7 +176,7 @@ class SentencePieceTokenizer(Tokenizer):
                 character_coverage=1.0,
                 # The texts stay as they are, so that decoding gives them back.
                 normalization_rule_name="identity",
-                max_sentence_length=8 * _TEXT_CHARACTERS,
+                max_sentence_length=8 * TEXT_CHARACTERS,
                 pad_id=BOUNDARY,
                 unk_id=UNKNOWN,
                 bos_id=-1,
@@ -222,7 +211,7 @@ class SentencePieceTokenizer(Tokenizer):
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode many texts."""
         # That character is in no model, and so the one that is no space becomes UNKNOWN too.
-        safe = [text.replace(_SPACE, _UNSEEN) for text in texts]
+        safe = [text.replace(SPACE, UNSEEN) for text in texts]
         # One thread, since worker processes are forked, and threads don't survive that.
         return [list(tokens) for tokens in self._processor.encode(safe, num_threads=1)]
 
@@ -295,40 +284,3 @@ def tokenizer_from_state(state: dict[str, Any]) -> Tokenizer:
 
 def _until_boundary(tokens: Iterable[int]) -> list[int]:
     return list(itertools.takewhile(lambda token: token != BOUNDARY, map(int, tokens)))
-
-
-def _for_training(texts: Sequence[str], vocabulary: int) -> Iterator[str]:
-    """Return what sentencepiece is trained on: no more of the texts than it can take in a few seconds.
-
-    Where there are too many, they are taken evenly from the whole of them. Where the alphabet would fill
-    more than half of the vocabulary, its rarest characters are taken out: they will be UNKNOWN.
-    """
-    characters = sum(min(len(text), _TEXT_CHARACTERS) for text in texts)
-    times = max(characters / _TRAINING_CHARACTERS, len(texts) / _TRAINING_TEXTS)
-    chosen = [text[:_TEXT_CHARACTERS] for text in _evenly(texts, times)]
-    counts = Counter(itertools.chain.from_iterable(chosen))
-    for reserved in (_SPACE, _UNSEEN, " "):
-        del counts[reserved]
-    alphabet = sorted(counts, key=lambda character: (-counts[character], character))
-    # One of the pieces is the space's.
-    rare = dict.fromkeys(map(ord, [*alphabet[vocabulary // 2 - 1 :], _SPACE, _UNSEEN]), " ")
-
-    # Made twice and never kept: a list of all words would take more memory than all else.
-    def words(text: str) -> list[str]:
-        return _short_words(text.translate(rare))
-
-    characters = sum(map(len, set(itertools.chain.from_iterable(map(words, chosen)))))
-    return filter(None, (" ".join(words(text)) for text in _evenly(chosen, characters / _TRAINING_WORDS)))
-
-
-def _evenly(items: Sequence[T], times: float) -> Sequence[T]:
-    """Return every n-th item, so that what is ``times`` too much becomes little enough."""
-    return items[:: max(1, math.ceil(times))]
-
-
-def _short_words(text: str) -> list[str]:
-    return [
-        word[start : start + _WORD_CHARACTERS]
-        for word in text.split()
-        for start in range(0, len(word), _WORD_CHARACTERS)
-    ]

@@ -19,7 +19,7 @@ from mmgan.data.image.pixels import to_picture, to_pixels, to_square
 from mmgan.data.loader import Loader
 from mmgan.errors import ConfigError, DataError
 
-MNIST = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "mnist"
+MNIST = Path(__file__).resolve().parents[4] / ".." / "shared" / "data" / "mnist"
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 
 

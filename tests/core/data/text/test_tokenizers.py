@@ -314,7 +314,7 @@ def test_repetition_takes_no_ages(texts):
 
 
 def test_too_much_text_is_taken_evenly(monkeypatch):
-    monkeypatch.setattr("mmgan.data.text.tokenizers._TRAINING_CHARACTERS", 3000)
+    monkeypatch.setattr("mmgan.data.text.excerpts._TRAINING_CHARACTERS", 3000)
     tokenizer = make("sentencepiece", ["aaa", "bbb"] * 500 + ["xxx", "yyy"] * 500)
     assert UNKNOWN not in tokenizer.encode("aaa xxx")
     assert tokenizer.decode(tokenizer.encode("bbb aaa yyy")) == "\ufffd aaa \ufffd"
@@ -323,7 +323,7 @@ def test_too_much_text_is_taken_evenly(monkeypatch):
 def test_too_many_different_words_are_taken_evenly(monkeypatch):
     texts = ["aa", "bb", "cc", "dd"]
     assert UNKNOWN not in make("sentencepiece", texts).encode("aa bb cc dd")
-    monkeypatch.setattr("mmgan.data.text.tokenizers._TRAINING_WORDS", 4)
+    monkeypatch.setattr("mmgan.data.text.excerpts._TRAINING_WORDS", 4)
     tokenizer = make("sentencepiece", texts)
     assert UNKNOWN not in tokenizer.encode("aa cc")
     assert tokenizer.decode(tokenizer.encode("bb aa dd")) == "\ufffd aa \ufffd"

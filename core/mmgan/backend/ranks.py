@@ -1,0 +1,69 @@
+"""The processes that train one run together, where there is one: nothing to agree on.
+
+:mod:`mmgan.backend.distributed` has the same methods for several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from torch import Tensor, nn
+
+from mmgan.backend.device import Device
+
+if TYPE_CHECKING:
+    from mmgan.task import Player
+
+T = TypeVar("T")
+
+
+class Ranks:
+    """The processes of a run where there is one: nothing to agree on. ``run.ranks``.
+
+    Attributes:
+        rank: Which of them this process is; 0 is the one that writes.
+        world: How many there are.
+    """
+
+    rank = 0
+    world = 1
+
+    def broadcast_object(self, work: Callable[[], T]) -> T:
+        """Do something on rank 0 only, and give what it returns, or its error, to every rank."""
+        return work()
+
+    def rank_zero_first(self, work: Callable[[], T]) -> T:
+        """Do something on rank 0 and then on the others, who find in the cache what rank 0 put there."""
+        return work()
+
+    def hooks(self, hook: Any) -> Any:
+        """Return the hooks that this rank calls."""
+        return hook
+
+    def device_for_rank(self, device: Device) -> Device:
+        """Return the device of this rank, given the one that was chosen for the run."""
+        return device
+
+    def synchronize_batch_norm(self, player: Player, device: Device) -> None:
+        """Let batch norm see the batches of all ranks as one; the batch of one process is one already."""
+
+    def broadcast_weights(self, modules: Iterable[nn.Module]) -> None:
+        """Give every rank the weights and buffers of rank 0."""
+
+    def all_reduce_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
+        """Replace the gradients of parameters by their mean over the ranks, and return the mean loss."""
+        return loss
+
+    def sync_stop(self, signal: int, own_state: Callable[[], Any]) -> int:
+        """Wait between two steps for all ranks, and return the greatest stop signal among them, or 0.
+
+        Args:
+            signal: That of this rank.
+            own_state: Gives what this rank has for itself, where rank 0 saves a checkpoint meanwhile.
+        """
+        return signal
+
+    def gather_states(self, state: Any) -> list[Any]:
+        """Return what the other ranks gave as their :meth:`Run.own_state`, in the order of their ranks."""
+        return []

@@ -1,0 +1,58 @@
+"""Lines for a reader of CSV, which may have to be read again where a record turns out to be none."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from mmgan.data.text.lines import LONGEST, Lost, Placed
+
+#: How many characters of a CSV file may be read again, where a quote that is never closed swallowed them.
+_READ_AGAIN = 20 * LONGEST
+
+
+class RecordTooLongError(Exception):
+    """A record is longer than a line may be."""
+
+
+class Feed:
+    """Gives lines to a reader of CSV, and remembers those of a record."""
+
+    def __init__(self, lines: Iterator[Placed]) -> None:
+        self._lines = lines
+        self._again: deque[Placed] = deque()
+        self._left = _READ_AGAIN
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a record."""
+        self._taken: list[Placed] = []
+        self._length = 0
+
+    @property
+    def first(self) -> int:
+        """The number of the record's first line."""
+        return self._taken[0][0]
+
+    def __iter__(self) -> Feed:
+        return self
+
+    def __next__(self) -> str:
+        number, line = self._again.popleft() if self._again else next(self._lines)
+        self._taken.append((number, line))
+        if isinstance(line, Lost):
+            raise RecordTooLongError
+        self._length += len(line)
+        if self._length > LONGEST:
+            raise RecordTooLongError
+        return line
+
+    def lose(self, why: Lost) -> list[tuple[int, Lost]]:
+        """Give up the record's first line, and return it. The others are read again.
+
+        After very many of them all are given up: a file may be made so that it would take ages.
+        """
+        self._left -= self._length
+        count = 1 if self._left > 0 else len(self._taken)
+        self._again.extendleft(reversed(self._taken[count:]))
+        return [(number, why) for number, _ in self._taken[:count]]

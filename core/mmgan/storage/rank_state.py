@@ -1,0 +1,61 @@
+"""What differs from rank to rank, and how a checkpoint holds it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmgan.backend import randomness
+from mmgan.backend.ranks import Ranks
+
+
+def rank_randomness(seed: int, step: int, rank: int, device: torch.device) -> dict[str, Any]:
+    """Return the generators with which a rank begins, or goes on where no checkpoint knows them.
+
+    Those of rank 0 are, after the networks were made, just what they are in a run of one process; this is for
+    the others, whose latents must be others.
+    """
+    digest = hashlib.blake2b(f"rank/{seed}/{step}/{rank}".encode(), digest_size=4).digest()
+    with randomness.isolated(int.from_bytes(digest, "little"), device):
+        return randomness.get_state(device)
+
+
+def difference(state: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those items of a task's state that another rank does not have just so."""
+    return {key: value for key, value in state.items() if key not in other or not _same(value, other[key])}
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, Mapping):
+        return isinstance(other, Mapping) and one.keys() == other.keys() and not difference(one, other)
+    if isinstance(one, list | tuple):
+        return isinstance(other, list | tuple) and len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def own_part(state: dict[str, Any], ranks: Ranks, seed: int, device: torch.device) -> dict[str, Any]:
+    """Return a checkpoint's state as this rank goes on from it.
+
+    Args:
+        state: What ``Run.save`` wrote; ``state["ranks"]`` is what other ranks than 0 have of their own.
+        ranks: Those that go on.
+        seed: The run's.
+        device: Where it computes.
+    """
+    others = state.get("ranks", [])
+    before = 1 + len(others)
+    if before == ranks.world:
+        own = others[ranks.rank - 1] if ranks.rank else {"rng": state["rng"], "task": {}}
+        return {**state, "rng": own["rng"], "task": {**state["task"], **own["task"]}}
+    # The data goes on where it was: a batch of all ranks has another size now.
+    data = dict(state["data"])
+    if data:
+        data["position"] = data["position"] * before // ranks.world
+    own_rng = rank_randomness(seed, state["step"], ranks.rank, device) if ranks.rank else state["rng"]
+    return {**state, "data": data, "rng": own_rng}
