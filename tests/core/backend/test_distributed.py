@@ -611,16 +611,16 @@ def test_each_rank_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     group = second_of_two()
-    assert group.place(mmgan.Device("cuda")).torch == torch.device("cuda:1")
+    assert group.device_for_rank(mmgan.Device("cuda")).torch == torch.device("cuda:1")
     assert chosen == [torch.device("cuda:1")]
-    assert group.place(mmgan.Device("cpu")).torch == torch.device("cpu")
+    assert group.device_for_rank(mmgan.Device("cpu")).torch == torch.device("cpu")
     with pytest.raises(ConfigError, match="device = 'cuda:0': 2 processes train, each on a GPU of its own"):
-        group.place(mmgan.Device("cuda:0"))
+        group.device_for_rank(mmgan.Device("cuda:0"))
     with pytest.raises(ConfigError, match="device = 'mps': 2 processes train on cpu or on cuda only"):
-        group.place(mmgan.Device("mps"))
+        group.device_for_rank(mmgan.Device("mps"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="no GPU for local rank 1: it has 1"):
-        group.place(mmgan.Device("cuda"))
+        group.device_for_rank(mmgan.Device("cuda"))
 
 
 def test_batch_norm_is_synchronised_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
