@@ -1,16 +1,27 @@
-"""The adversarial loop. Read it top to bottom: this is all that training a GAN is.
+"""The adversarial loop. Read it top to bottom: this is all that training a GAN is. A step, in short:
 
-``train`` plays steps until the run is over. A step (``play_step``) is one pass over the stage's phases. A
-phase (``update``) changes one player's weights, with its opponents held still. A task says what the losses
-are; everything that turns a loss into an update is here.
+    batch = next(data)
+    fake = task.forward(batch)                      # the generator's output, shared by the phases
+    for phase in stage.phases:                      # D, then G; each trains one player
+        freeze(opponents)
+        optimizer.zero_grad()
+        losses = task.loss(phase, batch, fake)      # under autocast
+        scaler.scale(sum(losses)).backward()
+        all_reduce(gradients)                       # the mean over processes
+        scaler.unscale_(optimizer); clip(gradients)
+        scaler.step(optimizer); scaler.update()
+        clip(weights); move(ema)
+
+A task says what the losses are; everything that turns a loss into an update is here. ``play`` plays steps,
+``play_step`` one, and ``update`` one phase of it. ``run.part`` names a part of a step to whoever measures.
 """
 
 from __future__ import annotations
 
 import operator
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -18,10 +29,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mmgan.backend import randomness
+from mmgan.meter import METER, Meter
 from mmgan.task import Phase, Player, Stage, stage_at
 
 if TYPE_CHECKING:
     from mmgan.run import Run
+
+
+__all__ = ["METER", "Report", "play", "play_step", "train", "training", "update"]
 
 
 @dataclass(frozen=True)
@@ -48,11 +64,18 @@ def train(run: Run) -> Report:
         DivergedError: A loss or a gradient became NaN or infinite. The last checkpoint is from before it.
         MmganError: Whatever the data or a plugin found wrong.
     """
+    with training(run):
+        return finish(run, play(run, until=run.config.steps))
+
+
+@contextmanager
+def training(run: Run) -> Iterator[None]:
+    """Play inside this: listeners hear of the beginning and of errors, and the loader ends with it."""
     try:
-        with run.playing():
-            report = _play(run)
-            run.hook.after_run(run=run, report=report)
-            return report
+        with playing(run):
+            run.hook.before_run(run=run)
+            run.meter = Meter(run)
+            yield
     except BaseException as error:
         try:
             run.hook.on_run_error(run=run, error=error)
@@ -64,42 +87,86 @@ def train(run: Run) -> Report:
         run.close()
 
 
-def _play(run: Run) -> Report:
-    hook, config = run.hook, run.config
-    hook.before_run(run=run)
-    meter = Meter(run)
-    entered: Stage | None = None
-    # Of several processes one may have got the signal: all stop before the same step.
-    while run.step < config.steps and not (stop := run.ranks.sync_stop(run.stop_signal, run.own_state)):
-        stage, index = stage_at(run.stages, run.step)
-        if stage is not entered:
-            hook.before_stage(run=run, stage=stage)
-            entered = stage
+def finish(run: Run, signal: int) -> Report:
+    """Tell the listeners how training ended, and return it."""
+    state = "finished" if run.step >= run.config.steps else "interrupted"
+    report = Report(state, run.step, run.seconds, 0 if state == "finished" else signal)
+    run.hook.after_run(run=run, report=report)
+    return report
 
-        with meter.step():
+
+@contextmanager
+def playing(run: Run) -> Iterator[None]:
+    """Draw the run's own randomness inside this, from where the run left it. Ranks begin with equal weights.
+
+    Outside of it the process's randomness is its own.
+    """
+    if run.saved_by != run.ranks.world:
+        warnings.warn(
+            f"The number of processes that train this run changes from {run.saved_by} to {run.ranks.world}: "
+            "it goes on, but not as if it had never stopped.",
+            stacklevel=3,
+        )
+    averages = [player.average for player in run.players.values() if player.average is not None]
+    run.ranks.broadcast_weights([*(player.module for player in run.players.values()), *averages])
+    randomness.set_state(run.randomness, run.device.torch)
+    run.is_playing = True
+    try:
+        yield
+        # The others stay until rank 0 has saved how it ended.
+        run.ranks.sync_stop(run.stop_signal, run.own_state)
+    finally:
+        run.is_playing = False
+        run.randomness = randomness.get_state(run.device.torch)
+
+
+def play(run: Run, until: int, heard: bool = True) -> int:
+    """Play steps until so many of the run are done, or a signal asks to stop.
+
+    Args:
+        run: The run, in :func:`training`, or in :func:`playing` where nothing is heard.
+        until: The number of the last step.
+        heard: Whether listeners hear of the steps, and are given logs, samples and scores.
+
+    Returns:
+        The signal's number, or 0.
+    """
+    # Of several processes one may have got the signal: all stop before the same step.
+    while run.step < until and not (signal := run.ranks.sync_stop(run.stop_signal, run.own_state)):
+        stage, index = stage_at(run.stages, run.step)
+        if heard and stage is not run.stage:
+            run.hook.before_stage(run=run, stage=stage)
+        run.stage = stage
+
+        with run.meter.step() if heard else nullcontext():
             losses = run.task.step(run, stage, index)
             run.step += 1
-        meter.add(losses)
-        last = run.step == config.steps
 
         # On a CPU values are at hand after every step. A GPU is only waited for when something is logged;
         # until then NaN is noted on the GPU itself, with the step and the phase that it came from.
         if not run.device.asynchronous:
             run.check_finite()
-        if run.step % config.log_every == 0 or last:
-            run.check_finite()
-            hook.after_log(run=run, step=run.step, metrics=meter.read(stage))
-        if _due(run, config.sample_every, last):
-            hook.after_sample(run=run, step=run.step, samples=run.sample(run.sample_count))
-        if _due(run, config.evaluate_every, last):
-            hook.after_evaluate(run=run, step=run.step, scores=run.evaluate())
-        if last or index + 1 == stage.steps:
-            hook.after_stage(run=run, stage=stage)
-        # Last, since this is where checkpoints are saved: what a step wrote elsewhere is on disk by then.
-        hook.after_step(run=run, step=run.step, losses=losses)
-    if run.step >= config.steps:
-        return Report("finished", run.step, run.seconds)
-    return Report("interrupted", run.step, run.seconds, stop)
+        if heard:
+            tell(run, stage, index, losses)
+    return signal if run.step < until else 0
+
+
+def tell(run: Run, stage: Stage, index: int, losses: dict[str, Tensor]) -> None:
+    """Tell the listeners of a step that was played, with what is due after it."""
+    hook, config, step = run.hook, run.config, run.step
+    last = step == config.steps
+    run.meter.add(losses)
+    if step % config.log_every == 0 or last:
+        run.check_finite()
+        hook.after_log(run=run, step=step, metrics=run.meter.read(stage))
+    if _due(run, config.sample_every, last):
+        hook.after_sample(run=run, step=step, samples=run.sample(run.sample_count))
+    if _due(run, config.evaluate_every, last):
+        hook.after_evaluate(run=run, step=step, scores=run.evaluate())
+    if last or index + 1 == stage.steps:
+        hook.after_stage(run=run, stage=stage)
+    # Last, since this is where checkpoints are saved: what a step wrote elsewhere is on disk by then.
+    hook.after_step(run=run, step=step, losses=losses)
 
 
 def play_step(run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
@@ -116,9 +183,10 @@ def play_step(run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
         for turn in range(phase.repeat):
             if batch is None or turn > 0:
                 batch = run.next_batch()
-                with run.precision.autocast():
+                with run.part("forward", ""), run.precision.autocast():
                     shared = run.task.forward(batch)
-            losses.update(update(run, phase, batch, shared))
+            with run.part("update", phase.name):
+                losses.update(update(run, phase, batch, shared))
     return losses
 
 
@@ -131,10 +199,11 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any) -> dict[str, Tensor]
 
     with opponents_frozen(run, phase.player):
         optimizer.zero_grad(set_to_none=True)
-        with run.precision.autocast():
+        with run.part("loss", phase.name), run.precision.autocast():
             losses = run.task.loss(phase.name, batch, shared)
         total = reduce(operator.add, losses.values())
-        torch.autograd.backward(scaler.scale(total))
+        with run.part("backward", phase.name):
+            scaler.scale(total).backward()  # type: ignore[no-untyped-call]
 
     trained = run.trained[phase.player]
     # Where several processes train, each has seen its share of the batch: all go on with the mean.
@@ -150,7 +219,8 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any) -> dict[str, Tensor]
     if player.clip_weights is not None:
         clip_weights(player)
     if player.average is not None:
-        update_average(player)
+        with run.part("average", phase.name):
+            update_average(player)
     return {name: loss.detach() for name, loss in losses.items()}
 
 
@@ -199,52 +269,3 @@ def update_average(player: Player) -> None:
 def _due(run: Run, every: int, last: bool) -> bool:
     """Return whether what rank 0 does every so many steps (0: never), and at the end, is due."""
     return run.ranks.rank == 0 and every > 0 and (run.step % every == 0 or last)
-
-
-#: What ``after_log`` tells beside the losses.
-METER = ("stage", "seconds", "steps_per_s", "samples_per_s", "data_wait")
-
-
-class Meter:
-    """Measures speed, and averages losses between two logs without waiting for the device."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.pending: list[Mapping[str, Tensor]] = []
-        self.mark = run.seconds
-        run.waited, run.batches = 0.0, 0
-
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """Time a step; sampling, evaluating and saving are not part of it."""
-        start = time.perf_counter()
-        yield
-        self.run.seconds += time.perf_counter() - start
-
-    def add(self, losses: Mapping[str, Tensor]) -> None:
-        """Remember a step's losses, as tensors."""
-        self.pending.append(losses)
-
-    def read(self, stage: Stage) -> dict[str, Any]:
-        """Return mean losses and speed since the last call. Here the program waits for the device."""
-        start = time.perf_counter()
-        names = dict.fromkeys(name for losses in self.pending for name in losses)
-        means = {
-            name: torch.stack([losses[name].float() for losses in self.pending if name in losses]).mean()
-            for name in names
-        }
-        metrics: dict[str, Any] = {name: float(mean) for name, mean in means.items()}
-        # The steps queued on a GPU end here, so the wait for them is theirs.
-        self.run.seconds += time.perf_counter() - start
-        elapsed = max(self.run.seconds - self.mark, 1e-9)
-        steps = len(self.pending)
-        metrics |= {
-            "stage": stage.name,
-            "seconds": self.run.seconds,
-            "steps_per_s": steps / elapsed,
-            "samples_per_s": self.run.batches * self.run.config.batch_size * self.run.ranks.world / elapsed,
-            "data_wait": self.run.waited / elapsed,
-        }
-        self.pending, self.mark = [], self.run.seconds
-        self.run.waited, self.run.batches = 0.0, 0
-        return metrics

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,17 +18,25 @@ from mmgan.config import Config
 from mmgan.data import opening
 from mmgan.data.loader import Loader
 from mmgan.errors import UsageError
+from mmgan.meter import Meter
 from mmgan.players import opposing_weights, prepare, trained_weights
 from mmgan.plugins import Plugins
 from mmgan.samples import Samples
 from mmgan.storage import changing, checkpoint, rank_state, state
 from mmgan.storage.folder import read_settings
 from mmgan.storage.lock import FolderLock
-from mmgan.task import Player, Task, check_stages
+from mmgan.task import Player, Stage, Task, check_stages
 
 __all__ = ["Run", "read_settings"]
 
 T = TypeVar("T")
+#: Given a part of a step and its phase, the context that the part is played in.
+Around = Callable[[str, str], AbstractContextManager[Any]]
+_NOTHING: AbstractContextManager[None] = nullcontext()
+
+
+def _unmeasured(part: str, phase: str) -> AbstractContextManager[None]:
+    return _NOTHING
 
 
 class Run:
@@ -74,6 +81,7 @@ class Run:
         self.waited = 0.0
         self.batches = 0
         self.stop_signal = 0
+        self.meter: Meter
         #: The settings that differ from those of the checkpoint that was loaded: (before, now) by name.
         self.changed: changing.Changes = {}
         #: Whether ``data`` names a new place of the same data, which is then checked.
@@ -110,6 +118,11 @@ class Run:
             # The networks began alike on all ranks; from here on each draws latents of its own.
             self.randomness = rank_state.rank_randomness(config.seed, 0, self.ranks.rank, self.device.torch)
         self.is_playing = False
+        #: The stage that was played last.
+        self.stage: Stage | None = None
+        #: Entered around each part of a step, with its name and its phase, "" outside of phases: ``data``,
+        #: ``forward``, and for each phase ``update``, in which are ``loss``, ``backward`` and ``average``.
+        self.part: Around = _unmeasured
         self.saved_by = self.ranks.world
 
     # What tasks use.
@@ -126,19 +139,14 @@ class Run:
         return differentiate(self.precision, function, inputs)
 
     def open_data(self, *kinds: str) -> Any:
-        """Open what ``--data`` names: a registered data set of one of these kinds, or a folder or file.
-
-        Raises:
-            DataError: There is no such thing, or it can't be read.
-        """
+        """Open what ``--data`` names: a registered data set of one of these kinds, or a folder or file."""
         folder = self.folder if self.step else None
         return opening.open_source(self.config, self.plugins, kinds, folder)
 
     def metrics(self, kind: str) -> dict[str, Any]:
         """Return the registered metrics of a kind, by name: ours and every plugin's."""
-        return {
-            name: entry.load() for name, entry in self.plugins.of_kind(self.plugins.metrics, kind).items()
-        }
+        found = self.plugins.of_kind(self.plugins.metrics, kind)
+        return {name: entry.load() for name, entry in found.items()}
 
     # What the engine uses.
 
@@ -167,11 +175,7 @@ class Run:
         return self._loader
 
     def check_finite(self) -> None:
-        """Wait for the device, and stop a run that has diverged.
-
-        Raises:
-            DivergedError: A loss or a gradient was NaN or infinite.
-        """
+        """Wait for the device, and raise a DivergedError if a loss or a gradient was NaN or infinite."""
         self.finite.check()
         if self.precision.scales:
             for name in self.players:
@@ -179,32 +183,12 @@ class Run:
 
     def next_batch(self) -> Any:
         """Return the next batch, on the device, and count the time that was waited for it."""
-        start = time.perf_counter()
-        batch = next(self.loader)
-        self.waited += time.perf_counter() - start
-        self.batches += 1
-        return self.device.move(batch)
-
-    @contextmanager
-    def playing(self) -> Iterator[None]:
-        """Train inside this: the process draws the run's own randomness, from where the run left it."""
-        if self.saved_by != self.ranks.world:
-            warnings.warn(
-                f"The number of processes that train this run changes from {self.saved_by} to "
-                f"{self.ranks.world}: it goes on, but not as if it had never stopped.",
-                stacklevel=2,
-            )
-        averages = [player.average for player in self.players.values() if player.average is not None]
-        self.ranks.broadcast_weights([*(player.module for player in self.players.values()), *averages])
-        randomness.set_state(self.randomness, self.device.torch)
-        self.is_playing = True
-        try:
-            yield
-            # The others stay until rank 0 has saved how it ended.
-            self.ranks.sync_stop(self.stop_signal, self.own_state)
-        finally:
-            self.is_playing = False
-            self.randomness = randomness.get_state(self.device.torch)
+        with self.part("data", ""):
+            start = time.perf_counter()
+            batch = next(self.loader)
+            self.waited += time.perf_counter() - start
+            self.batches += 1
+            return self.device.move(batch)
 
     # What is asked of it beside training: computed aside, so that training is not disturbed.
 
@@ -224,17 +208,12 @@ class Run:
     def sample_chunks(self, n: int, seed: int | None = None, prompt: str = "") -> Iterator[Samples]:
         """Generate what :meth:`sample` does chunk by chunk, so that not all of it is in memory at once.
 
-        A chunk is computed when it is asked for. In between, and when no more are asked for, nothing of the
-        run is changed.
+        A chunk is computed when it is asked for; in between nothing of the run is changed.
         """
         return inference.sample_chunks(self, n, seed, prompt)
 
     def interpolate(self, n: int, seed: int | None = None) -> Samples:
-        """Generate ``n`` samples along a walk through latent space.
-
-        Raises:
-            UsageError: The task has no latent space to walk through.
-        """
+        """Generate ``n`` samples along a walk through latent space, where the task has one."""
         return inference.interpolate(self, n, seed)
 
     def evaluate(self, n: int = 0) -> dict[str, float]:
@@ -263,11 +242,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the run's checkpoints.
-
-        Raises:
-            UsageError: The run was made without a folder.
-        """
+        """The folder of the run's checkpoints, where the run has a folder."""
         if self.folder is None:
             raise UsageError("This run has no folder to keep checkpoints in.", hint="new_run(…, folder=…)")
         return self.folder / "checkpoints"
@@ -283,11 +258,7 @@ class Run:
         return state.save(self)
 
     def load(self, path: Path, loaded: checkpoint.Loaded | None = None) -> None:
-        """Put the run back to where a checkpoint was taken.
-
-        Args:
-            path: The checkpoint.
-            loaded: What is in it, where it was read already.
+        """Put the run back to where a checkpoint was taken; ``loaded`` is what is in it, if it was read.
 
         Raises:
             CheckpointError: The checkpoint is torn, altered, or of another task or other settings.

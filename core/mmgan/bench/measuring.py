@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from mmgan.bench import machine
-from mmgan.bench.conductor import Program, conduct, timed, warmed_up
 from mmgan.bench.kinds import Kind, choose, kinds
 from mmgan.bench.operations import Operations
 from mmgan.bench.split import Part, order, splitting
+from mmgan.bench.timing import timed, warm_up
+from mmgan.counting import counted
+from mmgan.engine import finish, play, training
 from mmgan.errors import UsageError
 from mmgan.listeners import default_listeners
 from mmgan.listeners.checkpointer import Checkpointer
@@ -80,37 +82,32 @@ def measure(
     chosen, start = choose(run, stage)
     run.step = start
     found = [Measured(kind) for kind in kinds(run, chosen)]
-    memory: dict[str, Any] = {}
 
-    def program() -> Program:
+    with set_up(run), training(run):
         peak = machine.Memory(run.device)
         for one in found:
-            _play(run, one.kind, start)
+            _choose(run, one.kind, start)
             names = ", ".join(phase.name for phase in one.kind.stage.phases) or "none"
             tell(f"stage {chosen.name}, phases {names}: warming up")
-            one.steps = yield from warmed_up(run, warmup)
-            tell(f"{_count(rounds, 'round')} of {_count(one.steps, 'step')}")
+            one.steps = warm_up(run, warmup)
+            tell(f"{counted(rounds, 'round')} of {counted(one.steps, 'step')}")
             before = run.loader.position
-            for _ in range(rounds):
-                one.rounds.append((yield from timed(run, one.steps)))
+            one.rounds = [timed(run, one.steps) for _ in range(rounds)]
             one.batches = (run.loader.position - before) / (rounds * one.steps)
-        memory.update(peak.read())
+        memory = peak.read()
         for one in found:
-            _play(run, one.kind, start)
+            _choose(run, one.kind, start)
             steps = _SPLIT_ROUNDS * one.steps
-            tell(f"where the time goes: {_count(steps, 'step')}")
-            if warmup:
-                yield warmup
+            tell(f"where the time goes: {counted(steps, 'step')}")
+            play(run, run.step + warmup)
             with splitting(run) as split:
                 split.start()
-                yield steps
+                play(run, run.step + steps)
                 one.parts = {part: seconds / steps for part, seconds in split.stop().items()}
             with Operations() as operations:
-                yield 1
+                play(run, run.step + 1)
             one.flops = operations.get_total_flops()
-
-    with set_up(run):
-        conduct(run, program())
+        finish(run, run.stop_signal)
     tell("the fastest matrix product")
     speed = _speed(found, run.config.batch_size)
     flops = _mean(found, [one.flops for one in found])
@@ -132,7 +129,7 @@ def measure(
     }
 
 
-def _play(run: Run, kind: Kind, start: int) -> None:
+def _choose(run: Run, kind: Kind, start: int) -> None:
     """Let the engine go on with steps of this kind, in the place of the stages that the task has."""
     # What is before the stage stays before it, so that a step has the index in it that it has in training.
     run.stages = (Stage("before", (), start), kind.stage)
@@ -160,10 +157,6 @@ def _hold(player: Player, last: int) -> None:
     """Let a schedule stay where it is at a run's last step: what comes after, it need not know."""
     if (schedule := player.schedule) is not None:
         player.schedule = lambda step: schedule(min(step, last))
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'s' if number > 1 else ''}"
 
 
 def _mean(found: Sequence[Measured], values: Sequence[float]) -> float:

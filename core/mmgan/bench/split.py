@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mmgan.parts import watched
 from mmgan.run import Run
 
 #: A part and its phase, "" outside of phases.
@@ -73,10 +72,11 @@ def splitting(run: Run) -> Iterator[Split]:
     undo = run.plugins.manager.add_hookcall_monitoring(
         lambda *_: split.enter("hooks"), lambda *_: split.leave()
     )
+    before, run.part = run.part, split.within
     try:
-        with watched(run, split.within):
-            yield split
+        yield split
     finally:
+        run.part = before
         undo()
 
 

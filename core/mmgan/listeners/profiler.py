@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 from mmgan import hookimpl
 from mmgan.listeners.common import writing
-from mmgan.parts import watched
 from mmgan.storage import files
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ class Profiler:
         self.skip, self.warm, self.record = skip, warm, record
         self._first = self._last = self._start = 0
         self._profile: profile | None = None
-        self._watching = ExitStack()
+        self._before: Any = None
 
     # After all others, so that nothing of what comes before the steps is in the recording.
     @hookimpl(trylast=True)
@@ -68,13 +66,13 @@ class Profiler:
         if self._profile is not None and run.step >= self._first:
             self._write(run, self._profile)
         elif run.step < self._first:
-            self._turn_off()
+            self._turn_off(run)
             print(f"no profile: the run ended before step {self._first}", file=sys.stderr)
 
     @hookimpl(tryfirst=True)
-    def on_run_error(self) -> None:
+    def on_run_error(self, run: Run) -> None:
         """Leave no profiler on."""
-        self._turn_off()
+        self._turn_off(run)
 
     def _turn_on(self, run: Run) -> None:
         if run.step != self._start:
@@ -87,16 +85,16 @@ class Profiler:
         plan = schedule(wait=0, warmup=self.warm, active=self.record, repeat=1) if self.warm else None
         self._profile = profile(activities=activities, schedule=plan)
         self._profile.start()
-        self._watching.enter_context(watched(run, lambda part, phase: record_function(_range(part, phase))))
+        self._before, run.part = run.part, lambda part, phase: record_function(_range(part, phase))
 
-    def _turn_off(self) -> None:
-        self._watching.close()
+    def _turn_off(self, run: Run) -> None:
         if self._profile is not None:
+            run.part = self._before
             self._profile.stop()
             self._profile = None
 
     def _write(self, run: Run, done: profile) -> None:
-        self._turn_off()
+        self._turn_off(run)
         with writing(run) as folder:
             place = files.make_folder(folder / "profile")
             with files.fresh(place / "trace.json") as trace:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmgan import engine
 from mmgan.config import Config
 from mmgan.opening import load_run, new_run
 from mmgan.plugins import Plugins
 from mmgan.run import Run
-from mmgan.task import stage_at
 from mmgan.testing.rules import Skip
 
 #: What every run of a check has, unless its settings say otherwise.
@@ -95,9 +95,6 @@ def play(run: Run, steps: int, start: int | None = None) -> None:
     run.step = run.step if start is None else start
     lengths = [stage.steps for stage in run.stages]
     end = run.step + steps if None in lengths else min(run.step + steps, sum(filter(None, lengths)))
-    with run.playing():
-        while run.step < end:
-            stage, index = stage_at(run.stages, run.step)
-            run.task.step(run, stage, index)
-            run.step += 1
-            run.check_finite()
+    with engine.playing(run):
+        engine.play(run, end, heard=False)
+        run.check_finite()

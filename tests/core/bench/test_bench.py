@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,17 +14,17 @@ from torch import Tensor, nn
 from toys import Toy, ToyCycle, ToyStages, ToyWGAN, toy_run
 
 import mmgan
-from mmgan import Phase, Player, Stage, UsageError, engine, hookimpl
-from mmgan.bench import conductor, machine, measure
+from mmgan import Phase, Player, Stage, UsageError, hookimpl
+from mmgan.bench import machine, measure, timing
 from mmgan.bench.kinds import choose, kinds
 from mmgan.bench.split import Split, splitting
-from mmgan.parts import watched
+from mmgan.engine import training
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds and matrices so small that their figures mean nothing."""
-    monkeypatch.setattr(conductor, "SECONDS", 0.003)
+    monkeypatch.setattr(timing, "SECONDS", 0.003)
     monkeypatch.setattr(machine, "SIZES", (32,))
     monkeypatch.setattr(machine, "_BUDGET", 0.001)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
@@ -112,11 +111,9 @@ def test_the_device_is_waited_for_at_every_boundary_of_the_split_only(
 ) -> None:
     run, calls = toy_run("toy"), Counter[str]()
     monkeypatch.setattr(run.device, "synchronize", lambda: calls.update(["waits"]))
-    rounds = conductor.timed(run, 5)
-    assert (next(rounds), calls["waits"]) == (5, 1)
-    with pytest.raises(StopIteration):
-        next(rounds)
-    assert calls["waits"] == 2
+    with training(run):
+        timing.timed(run, 5)
+    assert (run.step, calls["waits"]) == (5, 2)
     with splitting(run) as split:
         split.start()
         run.next_batch()
@@ -179,7 +176,7 @@ def test_one_stage_is_played_from_its_first_step_for_as_long_as_it_takes(
     stage: str, phases: set[str], start: int
 ) -> None:
     Recorded.played.clear()
-    result = quick(toy_run("toy-stages", task=Recorded, steps=23), stage=stage)
+    result = quick(toy_run("toy-stages", task=Recorded, steps=23), stage=stage, rounds=14)
     assert result["stage"] == stage or "adversarial"
     assert {phase for _, phase in Recorded.played} == phases
     assert Recorded.played[0][0] == start
@@ -321,16 +318,6 @@ class Nosy:
         raise AssertionError
 
 
-@pytest.fixture
-def untouched() -> Iterator[None]:
-    """Fail where the engine, or torch, is not afterwards what it was before."""
-    places = [(engine, "update"), (engine, "update_average"), (torch.autograd, "backward")]
-    before = [getattr(owner, name) for owner, name in places]
-    yield
-    assert [getattr(owner, name) for owner, name in places] == before
-
-
-@pytest.mark.usefixtures("untouched")
 def test_listeners_take_part_and_nothing_is_kept() -> None:
     nosy = Nosy()
     rare = {"sample_every": 1, "evaluate_every": 1, "checkpoint_every": 1}
@@ -341,22 +328,19 @@ def test_listeners_take_part_and_nothing_is_kept() -> None:
     assert not nosy.folder.exists()
     assert run.folder is None
     assert run.plugins.manager.get_plugins() == plugins
-    assert not {"forward", "loss"} & vars(run.task).keys()
-    assert "next_batch" not in vars(run)
+    assert run.part("data", "") is run.part("loss", "D"), "nobody measures any more"
 
 
-@pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("enough", [1, 3, 10, 20])
 def test_ctrl_c_leaves_nothing_behind_either(enough: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conductor, "SECONDS", 1e-9)
+    monkeypatch.setattr(timing, "SECONDS", 1e-9)
     monkeypatch.setattr("mmgan.bench.measuring._SPLIT_ROUNDS", 30)
     nosy = Nosy(enough)
     run = toy_run("toy", None, nosy)
     with pytest.raises(KeyboardInterrupt):
         quick(run, rounds=4)
     assert not nosy.folder.exists()
-    assert not {"forward", "loss"} & vars(run.task).keys()
-    assert all(not isinstance(plugin, conductor.Conductor) for plugin in run.plugins.manager.get_plugins())
+    assert run.part("data", "") is run.part("loss", "D"), "nobody measures any more"
 
 
 def test_what_cannot_be_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +363,7 @@ def test_watching_changes_no_result() -> None:
             assert torch.equal(value, seen.weights()[name][key])
 
 
-def test_watched_shows_parts_in_their_order() -> None:
+def test_a_step_shows_its_parts_in_their_order() -> None:
     import contextlib
 
     run, seen = toy_run("toy", steps=1), []
@@ -388,8 +372,8 @@ def test_watched_shows_parts_in_their_order() -> None:
         seen.append(f"{part} {phase}".strip())
         return contextlib.nullcontext()
 
-    with watched(run, around):
-        mmgan.train(run)
+    run.part = around
+    mmgan.train(run)
     update = ["update", "loss", "backward"]
     phases = [*(f"{part} D" for part in update), *(f"{part} G" for part in [*update, "average"])]
     assert seen == ["data", "forward", *phases]

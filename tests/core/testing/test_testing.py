@@ -540,7 +540,7 @@ def test_the_fixture_is_the_function(mmgan_check: Callable[..., None]) -> None:
 def test_pytest_imports_nothing_slow(tmp_path: Path) -> None:
     (tmp_path / "test_other.py").write_text(
         "import sys\n\ndef test_nothing():\n"
-        "    assert 'mmgan.testing.pytest_plugin' in sys.modules\n"
+        "    assert 'mmgan.pytest_plugin' in sys.modules\n"
         "    assert not {'torch', 'pydantic', 'numpy', 'rich'} & sys.modules.keys()\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(tmp_path)]

@@ -13,7 +13,7 @@ from torch import nn
 
 import mmgan
 from mmgan.config import check, resolve
-from mmgan.engine import play_step, train
+from mmgan.engine import play_step, playing, train
 from mmgan.plugins import Plugins
 from mmgan.tasks.walks import slerp
 from mmgan_dcgan.networks import Discriminator, Generator
@@ -93,7 +93,7 @@ def test_a_step_is_that_of_pytorch_s_example() -> None:
     batches = dcgan_run().loader
     bce = nn.functional.binary_cross_entropy_with_logits
     ones, zeros = torch.ones(8), torch.zeros(8)
-    with run.playing():
+    with playing(run):
         for index in range(5):
             before = torch.get_rng_state()
             losses = play_step(run, run.stages[0], index)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 import mmgan
 from mmgan.cli import main
 from mmgan.config import check, resolve
-from mmgan.engine import play_step, train
+from mmgan.engine import play_step, playing, train
 from mmgan.losses import gradient_penalty
 from mmgan.plugins import Plugins
 from mmgan_wavegan.config import WaveGANConfig
@@ -128,7 +128,7 @@ def test_a_step_is_the_paper_s() -> None:
 
     opt_g = torch.optim.Adam(g.parameters(), 1e-4, (0.5, 0.9))
     opt_d = torch.optim.Adam(d.parameters(), 1e-4, (0.5, 0.9))
-    with run.playing():
+    with playing(run):
         before = torch.get_rng_state()
         losses = play_step(run, run.stages[0], 0)
         torch.set_rng_state(before)
