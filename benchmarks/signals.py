@@ -172,12 +172,13 @@ class Attack:
         aimed = self.wait(trial, process, marks, cache)
         delay = rng.uniform(0, PHASES[trial.phase][1])
         time.sleep(delay)
-        began = (marks / "begun").exists()
         process.send_signal(SIGNALS[trial.name])
         if trial.phase == "twice":
             time.sleep(rng.uniform(0, 0.1))
             process.send_signal(SIGNALS[trial.name])
         out, err = tools.finish(process, 300)
+        # A run that is ready begins, though the signal was there first, so that there is a checkpoint.
+        began = (marks / "begun").exists()
         where = f"{trial} + {delay:.2f} s"
         if process.returncode == 0:
             self.counts["ended before the signal came"] += 1

@@ -9,10 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from mmgan.config import Config
 from mmgan.errors import ConfigError, PluginError
@@ -122,9 +123,14 @@ def check_stages(stages: tuple[Stage, ...], players: Mapping[str, Player], confi
     stage_at(stages, config.steps - 1)
 
 
-class Task(ABC):
+#: A task's settings. A task that does not say which has settings of any kind, as far as a type checker knows.
+C = TypeVar("C", bound=Config, default=Any)
+
+
+class Task(ABC, Generic[C]):
     """One adversarial game. Subclass it, and register the class by ``register_tasks``.
 
+    ``Task[MyConfig]`` says what ``self.config`` is, for editors and type checkers.
     ``self.run`` is set before :meth:`build`: it gives ``run.device``, ``run.grad`` (for penalties),
     ``run.players``, ``run.step`` and ``run.open_data``.
     """
@@ -139,7 +145,7 @@ class Task(ABC):
     fixed_settings: ClassVar[frozenset[str]] = frozenset()
     run: Run
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: C) -> None:
         #: The resolved settings: an instance of ``self.Config``.
         self.config = config
 

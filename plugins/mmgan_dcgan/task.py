@@ -41,7 +41,7 @@ class DCGANConfig(ImageTaskConfig, ObjectiveConfig):
         return ({"size": 32, "channels": SMALL[name]} if name in SMALL else {}) | values
 
 
-class DCGAN(ImageTask):
+class DCGAN(ImageTask[DCGANConfig]):
     """A convolutional discriminator against a convolutional generator, one update each in turn."""
 
     Config = DCGANConfig
@@ -72,7 +72,8 @@ class DCGAN(ImageTask):
 
     def forward(self, real: Tensor) -> Tensor:
         """Make the fakes of a step once: D learns from them, then G through the same graph."""
-        return self.g(self.latents(len(real)))
+        fake: Tensor = self.g(self.latents(len(real)))
+        return fake
 
     def loss(self, phase: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Let D judge real and fake pictures, or G be judged by D."""

@@ -58,7 +58,9 @@ class Mixture(Dataset):
         """
         points = points.cpu()
         # A chunk at a time, since every point is compared with every centre.
-        nearest = [(part[:, None] - self.centres).norm(dim=2).min(1) for part in points.split(self.COMPARED)]
+        nearest = [
+            (part[:, None] - self.centres).norm(dim=2).min(1) for part in torch.split(points, self.COMPARED)
+        ]
         distance, mode = (torch.cat(found) for found in zip(*nearest, strict=True))
         modes = len(self.centres)
         share = torch.bincount(mode[distance < 3 * self.sigma], minlength=modes) / len(points)

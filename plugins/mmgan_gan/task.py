@@ -15,7 +15,7 @@ from mmgan_gan.config import GANConfig
 from mmgan_gan.points import Mixture
 
 
-class GAN(ImageTask):
+class GAN(ImageTask[GANConfig]):
     """A generator against a discriminator (Goodfellow et al. 2014), both fully connected.
 
     On pictures it is the GAN of the first tutorials; on points a laboratory in which losses and what
@@ -64,7 +64,8 @@ class GAN(ImageTask):
 
     def forward(self, real: Tensor) -> Tensor:
         """Make the fakes of a step once: D learns from them, then G through the same graph."""
-        return self.g(self.latents(len(real)))
+        fake: Tensor = self.g(self.latents(len(real)))
+        return fake
 
     def loss(self, phase: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Let D judge packs of real and of fake examples, or G be judged by D."""
@@ -92,9 +93,10 @@ class GAN(ImageTask):
 
     def mixture(self) -> Mixture:
         """Open the points."""
-        return self.run.open_data("points")
+        points: Mixture = self.run.open_data("points")
+        return points
 
-    def sample(self, n: int) -> Samples:
+    def sample(self, n: int) -> Samples:  # type: ignore[override]
         """Generate ``n`` pictures, or ``n`` points to be shown over as many of the data."""
         if not self.config.on_points:
             return super().sample(n)
@@ -104,7 +106,7 @@ class GAN(ImageTask):
         """Generate pictures in chunks; points take little memory, and are drawn together."""
         return Task.sample_chunks(self, n) if self.config.on_points else super().sample_chunks(n)
 
-    def interpolate(self, n: int) -> Samples:
+    def interpolate(self, n: int) -> Samples:  # type: ignore[override]
         """Walk through latent space; for points once around an ellipse, each of whose latents is N(0, I)."""
         if not self.config.on_points:
             return super().interpolate(n)

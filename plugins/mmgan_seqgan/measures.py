@@ -51,7 +51,7 @@ def scores(task: SeqGAN, generator: Generator, n: int) -> Scores:
     if task.on_oracle:
         tokens = write(task, generator, n or 9_984, 1.0)
         found["nll_oracle"] = data.nll(tokens)
-        found["unique"] = len(tokens.cpu().unique(dim=0)) / len(tokens)
+        found["unique"] = len(torch.unique(tokens.cpu(), dim=0)) / len(tokens)
         return found
     units = task.tokenizer.units
     texts = decoded(task, write(task, generator, n or 2_000, 1.0))

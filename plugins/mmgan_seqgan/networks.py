@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class Generator(nn.Module):
             nn.init.normal_(parameter, std=std)
         if cell != "transformer":
             # torch adds two biases where the paper has one.
-            nn.init.zeros_(self.recurrent.bias_hh_l0)
+            nn.init.zeros_(self.recurrent.get_parameter("bias_hh_l0"))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Predict each token from those before it: int64 (batch, length) to logits (batch, length, V)."""
@@ -152,9 +152,9 @@ class Discriminator(nn.Module):
         return torch.cat(scores).view(prefixes, rollouts, batch)
 
     @staticmethod
-    def _beyond(convolution: nn.Conv1d, x: Tensor, kept: int, before: Tensor, sequence: Tensor) -> Tensor:
+    def _beyond(convolution: nn.Module, x: Tensor, kept: int, before: Tensor, sequence: Tensor) -> Tensor:
         """Return the most that filters find: where they reach beyond the prefix, or in the prefix itself."""
-        (width,) = convolution.kernel_size
+        (width,) = cast(nn.Conv1d, convolution).kernel_size
         found = convolution(x[..., max(0, kept - width + 1) :]).amax(2)
         return found if kept < width else torch.maximum(found, before[sequence, :, kept - width])
 
@@ -188,7 +188,7 @@ def in_parts(rows: Tensor, count: int) -> tuple[Tensor, ...]:
         rows: (n, …).
         count: Rows in a part, on a CPU.
     """
-    return rows.split(count if rows.device.type == "cpu" else 32 * count)
+    return torch.split(rows, count if rows.device.type == "cpu" else 32 * count)
 
 
 def oracle(vocabulary: int = 5000, hidden: int = 32) -> Generator:

@@ -113,7 +113,7 @@ def nll(
     """
     weights = torch.ones_like(tokens, dtype=torch.float32) if weights is None else weights
     total = 0.0
-    for part, counted in zip(tokens.split(CHUNK), weights.split(CHUNK), strict=True):
+    for part, counted in zip(torch.split(tokens, CHUNK), torch.split(weights, CHUNK), strict=True):
         logits = generator(part).float() / temperature
         losses = F.cross_entropy(logits.flatten(0, 1), part.flatten(), reduction="none")
         total += float((losses * counted.flatten()).sum())

@@ -47,7 +47,7 @@ def rewards(
     """
     prefixes = tokens.shape[1] - 1
     values = []
-    for part in tokens.split(max(1, rows // max(1, prefixes))):
+    for part in torch.split(tokens, max(1, rows // max(1, prefixes))):
         total = torch.zeros(prefixes, len(part), device=tokens.device)
         at_once = max(1, rows // max(1, len(part) * prefixes))
         for first in range(0, rollouts, at_once):

@@ -26,7 +26,7 @@ from mmgan_seqgan.rewards import shape
 from mmgan_seqgan.rollouts import generate, rewards
 
 
-class SeqGAN(Task):
+class SeqGAN(Task[SeqGANConfig]):
     """A generator of sequences that learns by policy gradient what a discriminator takes for real.
 
     Tokens are discrete, so no gradient passes from D to G. G is an agent, a token an action, and D's opinion
@@ -171,8 +171,8 @@ class SeqGAN(Task):
     @torch.no_grad()
     def follow(self) -> None:
         """Move the policy of the rollouts towards G."""
-        pairs = list(self.policy.parameters()), list(self.g.parameters())
-        torch._foreach_lerp_(*pairs, 1 - self.config.lag)
+        policy: list[Tensor] = list(self.policy.parameters())
+        torch._foreach_lerp_(policy, list[Tensor](self.g.parameters()), 1 - self.config.lag)
 
     # What a person gets.
 
@@ -210,7 +210,7 @@ class SeqGAN(Task):
         """
         # As texts are when they are read.
         prompt = unicodedata.normalize("NFC", prompt.encode(errors="replace").decode())
-        tokens = self.tokenizer.encode(prompt)
+        tokens: list[int] = self.tokenizer.encode(prompt)
         if self.ends and UNKNOWN in tokens:
             raise UsageError(
                 f"The prompt {prompt!r} holds a character or word that is not in the run's vocabulary.",

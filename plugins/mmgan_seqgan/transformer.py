@@ -68,7 +68,8 @@ class Layer(nn.Module):
         if state is not None:
             key, value = torch.cat([state[0], key]), torch.cat([state[1], value])
         # One token alone may look at all before it; several must not look at what comes after them.
-        seen = F.scaled_dot_product_attention(*map(_heads, (query, key, value)), is_causal=state is None)
+        q, k, v = _heads(query), _heads(key), _heads(value)
+        seen = F.scaled_dot_product_attention(q, k, v, is_causal=state is None)
         x = x + self.mix(seen.transpose(1, 2).flatten(2))
         x = x + self.outer(F.gelu(self.inner(self.norms[1](x))))
         return x, (key, value)
@@ -76,4 +77,4 @@ class Layer(nn.Module):
 
 def _heads(x: Tensor) -> Tensor:
     """Map (tokens, rows, width) to (rows, heads, tokens, width / heads)."""
-    return x.unflatten(2, (HEADS, -1)).permute(1, 2, 0, 3)
+    return torch.unflatten(x, 2, (HEADS, -1)).permute(1, 2, 0, 3)

@@ -5,7 +5,7 @@ Adversarial Networks*.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class Translated(NamedTuple):
     same_b: Tensor | None
 
 
-class CycleGAN(TranslationTask):
+class CycleGAN(TranslationTask[CycleGANConfig]):
     """Two generators, there and back, and a discriminator for each side; no picture has a partner."""
 
     Config = CycleGANConfig
@@ -123,7 +123,8 @@ class CycleGAN(TranslationTask):
 
     def generator(self, direction: str) -> nn.Module:
         """Return the generator of that direction."""
-        return self.run.players["G"].sampler[direction]
+        generators = cast(nn.ModuleDict, self.run.players["G"].sampler)
+        return generators[direction]
 
     def translated(self, a: Tensor, b: Tensor) -> ImageSamples:
         """Show pictures of each side as strips of A | as B | back | B | as A | back."""
@@ -143,7 +144,7 @@ class CycleGAN(TranslationTask):
         larger: as the other games on pictures do.
         """
         cycles: list[tuple[float, float]] = []
-        for part in self.spread(n or COMPARED).split(CHUNK):
+        for part in torch.split(self.spread(n or COMPARED), CHUNK):
             a, b = self.run.dataset.validation(part)
             back_a = self.translate(self.translate(a, "AtoB"), "BtoA")
             back_b = self.translate(self.translate(b, "BtoA"), "AtoB")
@@ -159,8 +160,8 @@ class CycleGAN(TranslationTask):
             ("BtoA", data.training_b, data.training_a, chosen_b, chosen_a),
         ):
             found = image_scores(
-                (self.translate(source(part), way) for part in inputs.split(CHUNK)),
-                map(real, others.split(CHUNK)),
+                (self.translate(source(part), way) for part in torch.split(inputs, CHUNK)),
+                map(real, torch.split(others, CHUNK)),
                 features,
                 self.run.device.torch,
                 metrics,

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from mmgan import ImageSamples, Player, Samples, Task
 from mmgan.counting import counted
 from mmgan.data.pairs.degradations import Derivation, derivation
+from mmgan_translation.config import TranslationConfig
 from mmgan_translation.schedule import over_a_run
 
 #: Pictures that are translated at once, where the network is the same for one and for many.
 CHUNK = 16
 
 
-class TranslationTask(Task):
+C = TypeVar("C", bound=TranslationConfig, default=Any)
+
+
+class TranslationTask(Task[C]):
     """A task whose generators turn pictures into pictures."""
 
     data_kind = "images"
     sample_settings = frozenset({"dropout"})
-    #: Which ways it translates: ``AtoB``, ``BtoA``.
-    directions: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def directions(self) -> tuple[str, ...]:
+        """Which ways it translates: ``AtoB``, ``BtoA``."""
 
     @property
     def multiple(self) -> int:
@@ -87,7 +96,7 @@ class TranslationTask(Task):
 
     def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
         """Translate up to ``n`` validation pictures of each side, 16 at a time."""
-        for part in self.chosen(n).split(CHUNK):
+        for part in torch.split(self.chosen(n), CHUNK):
             yield self.translated(*self.run.dataset.validation(part))
 
     def validation(self, n: int) -> tuple[Tensor, Tensor]:

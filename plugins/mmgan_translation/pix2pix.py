@@ -16,7 +16,7 @@ from mmgan_translation.game import CHUNK, TranslationTask, per_picture, some, st
 from mmgan_translation.scores import WithoutLearning, means, pair_scores
 
 
-class Pix2Pix(TranslationTask):
+class Pix2Pix(TranslationTask[Pix2PixConfig]):
     """D tells true pairs from pairs with a generated half; G fools it, and stays near the target."""
 
     Config = Pix2PixConfig
@@ -51,14 +51,16 @@ class Pix2Pix(TranslationTask):
     def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
         """Translate the pictures of a step once: D learns from the fakes, then G through the same graph."""
         source, _ = self.oriented(pair)
-        return self.g(source)
+        fake: Tensor = self.g(source)
+        return fake
 
     def loss(self, phase: str, pair: tuple[Tensor, Tensor], fake: Tensor) -> dict[str, Tensor]:
         """Let D judge pairs, at half its gradient, or G be judged by D and by the target."""
         source, target = self.oriented(pair)
 
         def judge(pictures: Tensor) -> Tensor:
-            return self.d(torch.cat([source, pictures], 1))
+            scores: Tensor = self.d(torch.cat([source, pictures], 1))
+            return scores
 
         if phase == "D":
             fake = fake.detach()
@@ -89,11 +91,11 @@ class Pix2Pix(TranslationTask):
         data: PairData = self.run.dataset
         known = some(len(data), 2000)
         without = WithoutLearning(
-            (self.oriented(data.training(part)) for part in known.split(CHUNK)),
+            (self.oriented(data.training(part)) for part in torch.split(known, CHUNK)),
             lambda numbers: self.oriented(data.training(known[numbers]))[1],
         )
         rows, of_input = [], []
-        for part in self.spread(n or 1000).split(CHUNK):
+        for part in torch.split(self.spread(n or 1000), CHUNK):
             source, target = self.oriented(data.validation(part))
             results = pair_scores(self.translate(source, self.config.direction), target)
             rows += [a | b for a, b in zip(results, without.scores(source, target), strict=True)]

@@ -37,7 +37,7 @@ def pair_scores(pictures: Tensor, targets: Tensor) -> list[dict[str, float]]:
     pictures = pictures.clamp(-1, 1).expand_as(targets)
     rows = []
     for picture, target, l1 in zip(
-        pictures.split(1), targets.split(1), differences(pictures, targets), strict=True
+        torch.split(pictures, 1), torch.split(targets, 1), differences(pictures, targets), strict=True
     ):
         # Equal pictures would have an infinite one, and one of them would make a mean infinite.
         psnr = peak_signal_noise_ratio(picture, target, data_range=2.0).clamp(max=100)

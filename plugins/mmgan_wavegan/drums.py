@@ -181,17 +181,19 @@ def _sweep(time: Signal, start: float, end: float, constant: float, rate: int) -
 def _noise(rng: Generator, time: Signal, rate: int, low: float, high: float) -> Signal:
     """White noise between two frequencies (Hz), of the loudness of a sine."""
     noise = _filter(rng.standard_normal(len(time)), rate, low, high)
-    return noise / (np.sqrt(2 * np.mean(noise**2)) + 1e-12)
+    white: Signal = noise / (np.sqrt(2 * np.mean(noise**2)) + 1e-12)
+    return white
 
 
 def _filter(signal: Signal, rate: int, low: float, high: float) -> Signal:
     """Pass what lies between two frequencies (Hz), with 12 dB an octave on either side (Butterworth)."""
-    from scipy.signal import butter, sosfilt
+    from scipy.signal import butter, sosfilt  # type: ignore[import-untyped]
 
     # Below half the rate that the sound will have, or there is nothing left of it.
     top = 0.45 * rate / OVERSAMPLING
     band = min(low, 0.5 * top), min(high, top)
-    return sosfilt(butter(2, band, "bandpass", fs=rate, output="sos"), signal)
+    filtered: Signal = sosfilt(butter(2, band, "bandpass", fs=rate, output="sos"), signal)
+    return filtered
 
 
 def _finish(hit: Signal, rate: int) -> Signal:
@@ -204,4 +206,5 @@ def _finish(hit: Signal, rate: int) -> Signal:
     hit[-fade:] *= np.linspace(1, 0, fade)
     # The filter's offset that a short hit may have kept.
     window = np.hanning(len(hit) + 2)[1:-1]
-    return hit - hit.sum() * window / window.sum()
+    centred: Signal = hit - hit.sum() * window / window.sum()
+    return centred

@@ -13,7 +13,7 @@ from mmgan_wavegan.minimal_filtering import evaluated_once
 from mmgan_wavegan.networks import Critic, Generator
 
 
-class WaveGAN(AudioTask):
+class WaveGAN(AudioTask[WaveGANConfig]):
     """A critic on raw waveforms, kept smooth by a gradient penalty, against a generator of them."""
 
     Config = WaveGANConfig

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from mmgan.config import Config
 from mmgan.data.audio.dataset import AudioConfig, AudioData
@@ -32,7 +33,11 @@ class AudioTaskConfig(AudioConfig):
     latent: int = Field(100, ge=1, description="length of the latent vector z")
 
 
-class AudioTask(Task):
+#: The settings of a game on sounds; of any kind, as far as a type checker knows, where a task does not say.
+C = TypeVar("C", bound=AudioTaskConfig, default=Any)
+
+
+class AudioTask(Task[C]):
     """A task whose player ``G`` turns latents into sounds. Subclasses write ``build`` and ``loss``."""
 
     Config: ClassVar[type[Config]] = AudioTaskConfig

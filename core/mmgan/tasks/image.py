@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from mmgan.config import Config
 from mmgan.data.image.dataset import ImageConfig, ImageData
@@ -40,7 +41,11 @@ class ImageTaskConfig(ImageConfig):
         return str(Path(os.path.expanduser(value)).absolute()) if value else ""
 
 
-class ImageTask(Task):
+#: The settings of a game on pictures; of any kind, as far as a type checker knows, where a task does not say.
+C = TypeVar("C", bound=ImageTaskConfig, default=Any)
+
+
+class ImageTask(Task[C]):
     """A task whose player ``G`` turns latents into pictures. Subclasses write ``build`` and ``loss``."""
 
     Config: ClassVar[type[Config]] = ImageTaskConfig
