@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmgan.backend import randomness
 from mmgan.backend.ranks import Ranks
+from mmgan.errors import PluginError
 
 
 def rank_randomness(seed: int, step: int, rank: int, device: torch.device) -> dict[str, Any]:
@@ -22,6 +23,32 @@ def rank_randomness(seed: int, step: int, rank: int, device: torch.device) -> di
     digest = hashlib.blake2b(f"rank/{seed}/{step}/{rank}".encode(), digest_size=4).digest()
     with randomness.isolated(int.from_bytes(digest, "little"), device):
         return randomness.get_state(device)
+
+
+def digest(weights: Iterable[Tensor]) -> str:
+    """Return a hash of the bits of weights."""
+    found = hashlib.blake2b(digest_size=16)
+    for weight in weights:
+        plain = weight.detach().cpu().contiguous().flatten()
+        found.update(plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
+    return found.hexdigest()
+
+
+def check_weights(own: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> None:
+    """Compare the digests of networks' weights on rank 0 with those on the others, from rank 1 on.
+
+    Raises:
+        PluginError: They differ.
+    """
+    for rank, other in enumerate(others, 1):
+        wrong = [name for name in own if other.get(name) != own[name]]
+        if wrong:
+            raise PluginError(
+                f"The processes that train this run have different weights: those of {', '.join(wrong)} on "
+                f"rank {rank} are not those on rank 0.",
+                hint="Networks must be made and changed alike on all ranks: draw weights from a seed, and let "
+                "every update follow from a loss.",
+            )
 
 
 def difference(state: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def save(run: Run) -> Path:
 
     Raises:
         DivergedError: Something in the run is NaN or infinite; nothing was written.
+        PluginError: The processes that train the run have different weights; nothing was written.
         UsageError: Several processes train, and it is not rank 0 that saves.
         CheckpointError: The disk refused it.
     """
@@ -40,9 +41,11 @@ def save(run: Run) -> Path:
     state = state_dict(run) | {"settings": changing.settings_of(run.config)}
     if run.ranks.world > 1:
         own = own_state(run)
+        others = run.ranks.gather_states(own)
+        rank_state.check_weights(own["weights"], [other["weights"] for other in others])
         state["ranks"] = [
-            other | {"task": rank_state.difference(other["task"], own["task"])}
-            for other in run.ranks.gather_states(own)
+            {"rng": other["rng"], "task": rank_state.difference(other["task"], own["task"])}
+            for other in others
         ]
     run.hook.before_save(run=run, state=state)
     return checkpoint.save(run.checkpoints, run.step, weights_of(run), state)
@@ -76,10 +79,14 @@ def state_dict(run: Run) -> dict[str, Any]:
 
 
 def own_state(run: Run) -> dict[str, Any]:
-    """Return the part of :meth:`state_dict` that each of several ranks has for itself, on the CPU."""
+    """Return the part of :meth:`state_dict` that each of several ranks has for itself, on the CPU.
+
+    With it, under ``weights``, goes a digest of each network's, which must be the same on all.
+    """
     state = state_dict(run)
     own: dict[str, Any] = Device("cpu").move({"rng": state["rng"], "task": state["task"]})
-    return own
+    weights = {name: rank_state.digest(player.module.parameters()) for name, player in run.players.items()}
+    return own | {"weights": weights}
 
 
 def load(run: Run, path: Path, loaded: checkpoint.Loaded | None) -> None:
