@@ -46,7 +46,7 @@ def check_weights(own: Mapping[str, str], others: Sequence[Mapping[str, str]]) -
             raise PluginError(
                 f"The processes that train this run have different weights: those of {', '.join(wrong)} on "
                 f"rank {rank} are not those on rank 0.",
-                hint="Networks must be made and changed alike on all ranks: draw weights from a seed, and let "
+                hint="Networks must be made and changed alike on all ranks: draw weights from a seed; let "
                 "every update follow from a loss.",
             )
 
