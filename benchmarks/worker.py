@@ -25,10 +25,10 @@ from same_seqgan import Rewards, SeqGAN
 from same_translation import CycleGAN, Pix2Pix
 
 import mmgan
-from mmgan.bench.conductor import conduct
 from mmgan.bench.measuring import set_up
 from mmgan.bench.operations import Operations
 from mmgan.cli.memory import keep_freed_memory
+from mmgan.engine import play, training
 
 #: The line that asks for them.
 OPERATIONS = "operations"
@@ -77,8 +77,9 @@ def by_hand(case: Case, loop: str, program: Generator[int, None, None]) -> None:
 def through_the_engine(case: Case, program: Generator[int, None, None]) -> None:
     """Let the engine play, with all listeners of a run but the one that saves checkpoints."""
     run = new_run(case)
-    with set_up(run):
-        conduct(run, (steps * case.engine_steps for steps in program))
+    with set_up(run), training(run):
+        for steps in program:
+            play(run, run.step + steps * case.engine_steps)
 
 
 def new_run(case: Case) -> mmgan.Run:

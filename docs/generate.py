@@ -154,7 +154,7 @@ def exit_codes() -> str:
         text = {"MmganError": "A run failed: the disk, the memory, or any error that has no class below."}
         sentence = text.get(error.__name__) or markdown((inspect.getdoc(error) or "").splitlines()[0])
         rows.append((str(error.exit_code), f"`{error.code}`", sentence))
-    rows.append((str(errors.INTERNAL_BUG), "`internal`", "A bug of mmgan's or of a plugin's."))
+    rows.append((str(errors.INTERNAL_BUG), "`internal`", "A bug of mmgan's."))
     rows.append(("129", "`interrupted`", "Stopped by SIGHUP (its terminal or SSH session was closed)."))
     rows.append(("130", "`interrupted`", "Stopped by SIGINT (Ctrl-C)."))
     rows.append(("143", "`interrupted`", "Stopped by SIGTERM (`kill`)."))

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from mmgan.backend import randomness
 from mmgan.meter import METER, Meter
+from mmgan.plugins.blame import blaming
 from mmgan.task import Phase, Player, Stage, stage_at
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def train(run: Run) -> Report:
 def training(run: Run) -> Iterator[None]:
     """Play inside this: listeners hear of the beginning and of errors, and the loader ends with it."""
     try:
-        with playing(run):
+        with playing(run), blaming(type(run.task), run.config.plugin, lambda: run.phase):
             run.hook.before_run(run=run)
             run.meter = Meter(run)
             yield
@@ -177,6 +178,7 @@ def play_step(run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
     """
     losses: dict[str, Tensor] = {}
     batch = shared = None
+    run.phase = ""
     for phase in stage.phases:
         if index % phase.every:
             continue
@@ -192,6 +194,7 @@ def play_step(run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
 
 def update(run: Run, phase: Phase, batch: Any, shared: Any) -> dict[str, Tensor]:
     """Update one player's weights once. Returns the phase's detached losses."""
+    run.phase = phase.name
     player = run.players[phase.player]
     optimizer = player.optimizer
     scaler = run.precision.scaler(phase.player)

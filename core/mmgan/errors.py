@@ -3,7 +3,7 @@
     MmganError                 1   a run failed
     ├── UsageError             2   a command or a call was made wrongly
     │   └── ConfigError        2   a setting is unknown, or its value is not allowed
-    ├── PluginError            3   a plugin is missing, broken, or breaks a rule
+    ├── PluginError            3   a plugin is missing, broken, or fails
     ├── DataError              4   the data can't be read, or there is too little of it
     ├── CheckpointError        5   a checkpoint or a run's folder is missing, torn, or altered
     └── DivergedError          6   a loss or a gradient became NaN or infinite
@@ -55,7 +55,7 @@ class ConfigError(UsageError):
 
 
 class PluginError(MmganError):
-    """A plugin is missing, broken, or breaks a rule of the plugin interface."""
+    """A plugin is missing or broken, fails in its own code, or breaks a rule of the plugin interface."""
 
     exit_code = 3
     code = "plugin"

@@ -16,6 +16,7 @@ import torch
 
 from mmgan.backend import randomness
 from mmgan.errors import DataError, UsageError
+from mmgan.plugins.blame import blaming
 from mmgan.samples import Samples
 from mmgan.task import Task
 
@@ -152,7 +153,7 @@ def _apart(run: Run, side: randomness.Aside) -> Iterator[None]:
     try:
         for module, _ in modes:
             module.training = False
-        with side.drawn(), torch.no_grad():
+        with side.drawn(), torch.no_grad(), blaming(type(run.task), run.config.plugin):
             yield
     finally:
         for module, mode in modes:

@@ -21,6 +21,7 @@ from mmgan.errors import UsageError
 from mmgan.meter import Meter
 from mmgan.players import opposing_weights, prepare, trained_weights
 from mmgan.plugins import Plugins
+from mmgan.plugins.blame import blaming
 from mmgan.samples import Samples
 from mmgan.storage import changing, checkpoint, rank_state, state
 from mmgan.storage.folder import read_settings
@@ -98,12 +99,13 @@ class Run:
             # Kept with the run, so that a resume elsewhere does not compute in another precision unasked.
             self.config = config = config.model_copy(update={"precision": self.precision.name})
 
-        self.task = task_class(config)
-        self.task.run = self
-        if config.evaluate_every:
-            inference.need_metrics(self)
-        self.players: dict[str, Player] = dict(self.task.build())
-        self.stages = tuple(self.task.stages)
+        with blaming(task_class, config.plugin):
+            self.task = task_class(config)
+            self.task.run = self
+            if config.evaluate_every:
+                inference.need_metrics(self)
+            self.players: dict[str, Player] = dict(self.task.build())
+            self.stages = tuple(self.task.stages)
         check_stages(self.stages, self.players, config)
         for name, player in self.players.items():
             prepare(self, name, player)
@@ -118,8 +120,9 @@ class Run:
             # The networks began alike on all ranks; from here on each draws latents of its own.
             self.randomness = rank_state.rank_randomness(config.seed, 0, self.ranks.rank, self.device.torch)
         self.is_playing = False
-        #: The stage that was played last.
+        #: The stage and the phase that were played last.
         self.stage: Stage | None = None
+        self.phase = ""
         #: Entered around each part of a step, with its name and its phase, "" outside of phases: ``data``,
         #: ``forward``, and for each phase ``update``, in which are ``loss``, ``backward`` and ``average``.
         self.part: Around = _unmeasured
@@ -165,7 +168,10 @@ class Run:
         """The endless stream of batches."""
         if self._loader is None:
             # Aside, since the data may be opened in the middle of training, after a resume.
-            with randomness.isolated(self.config.seed, self.device.torch):
+            with (
+                randomness.isolated(self.config.seed, self.device.torch),
+                blaming(type(self.task), self.config.plugin),
+            ):
                 dataset = self.task.data()
             cuda = self.device.type == "cuda"
             self._loader = opening.open_loader(dataset, self.config, self.ranks, pin_memory=cuda)

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import mmgan
-from mmgan.bench.conductor import conduct
 from mmgan.data.loader import Loader
+from mmgan.engine import play, training
 from mmgan_seqgan.networks import Discriminator, Generator
 from mmgan_seqgan.rollouts import rewards
 
@@ -56,7 +56,9 @@ def test_the_same_weights_after_the_same_steps(game: str, precision: str) -> Non
     before = [parameter.clone() for parameter in loop.g.parameters()]
     for _ in range(3):
         loop.step()
-    conduct(run, asked(io.StringIO(f"{3 * case.engine_steps}\n"), io.StringIO()))
+    with training(run):
+        for steps in asked(io.StringIO(f"{3 * case.engine_steps}\n"), io.StringIO()):
+            play(run, run.step + steps)
     for name, module in (("G", loop.g), ("D", loop.d)):
         assert_equal(module, run.players[name].module)
     assert any(not torch.equal(one, other) for one, other in zip(before, loop.g.parameters(), strict=True))
@@ -116,9 +118,9 @@ def test_the_engine_plays_so_many_steps_for_one_of_a_bare_loop() -> None:
 
 def test_operations_are_those_of_the_loop_without_the_engine() -> None:
     found = []
-    for play in (through_the_engine, lambda case, program: by_hand(case, "same", program)):
+    for loop in (through_the_engine, lambda case, program: by_hand(case, "same", program)):
         answers = io.StringIO()
-        play(tiny("cyclegan"), asked(io.StringIO("operations\n"), answers))
+        loop(tiny("cyclegan"), asked(io.StringIO("operations\n"), answers))
         found.append(float(answers.getvalue()))
     assert found[0] == found[1] > 0
 

@@ -13,7 +13,7 @@ from toys import Toy, ToyWGAN, assert_same, mlp, toy_run
 import mmgan
 from mmgan import DivergedError, Phase, Player, Stage, hookimpl
 from mmgan.engine import play_step, train, update
-from mmgan.errors import ConfigError
+from mmgan.errors import ConfigError, PluginError
 from mmgan.losses import penalty
 from mmgan.task import stage_at
 
@@ -75,7 +75,8 @@ def test_opponents_are_free_again_after_a_loss_that_raised() -> None:
             raise RuntimeError("broken")
 
     run = toy_run(task=Broken)
-    with pytest.raises(RuntimeError, match="broken"):
+    place = r"The task 'toy' failed in loss, phase 'D' \(test_engine.py, line \d+\): RuntimeError: broken"
+    with pytest.raises(PluginError, match=place):
         train(run)
     assert all(p.requires_grad for p in run.players["G"].module.parameters())
 

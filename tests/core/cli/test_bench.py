@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mmgan.bench import conductor, machine
+from mmgan.bench import machine, timing
 from mmgan.cli import bench
 
 BENCH = ("bench", "--plugin", "fake", "--device", "cpu", "--precision", "fp32")
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("fake")
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds and matrices so small that their figures mean nothing; and memory that is given back."""
-    monkeypatch.setattr(conductor, "SECONDS", 0.003)
+    monkeypatch.setattr(timing, "SECONDS", 0.003)
     monkeypatch.setattr(machine, "SIZES", (32,))
     monkeypatch.setattr(machine, "_BUDGET", 0.001)
     monkeypatch.setattr(bench, "keep_freed_memory", lambda: True)

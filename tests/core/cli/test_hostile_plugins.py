@@ -198,7 +198,8 @@ def test_loading_and_failing(cli: Any, install: Any) -> None:
 
     install("bplugin", hook("on_run_error", "raise SystemExit('no')"))
     result = cli("-v", "run", "--plugin", "fake", "--set", "fault=bug")
-    assert result.code == 70, "the first error counts"
+    assert result.code == 3
+    assert "failed in misbehave, phase 'D'" in result.err, "the first error counts"
     assert "Then on_run_error failed too: PluginError: Plugin 'b' failed in on_run_error" in result.err
 
 
