@@ -20,19 +20,20 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmgan.backend import randomness
 from mmgan.meter import METER, Meter
+from mmgan.players import clip_weights, set_learning_rate, update_average
 from mmgan.plugins.blame import blaming
-from mmgan.task import Phase, Player, Stage, stage_at
+from mmgan.task import Phase, Stage, stage_at
 
 if TYPE_CHECKING:
     from mmgan.run import Run
@@ -175,9 +176,12 @@ def play_step(run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
 
     Phases of a step share a batch, and what ``task.forward`` made of it, so that a fake made for the
     discriminator serves the generator too. A repeated phase takes a fresh batch each time after the first.
+    Where gradients are accumulated, the further batches are shared too; what ``task.forward`` makes of them
+    is made for each phase anew, since their graphs together would take the memory of one large batch.
     """
     losses: dict[str, Tensor] = {}
     batch = shared = None
+    further: list[Any] = []
     run.phase = ""
     for phase in stage.phases:
         if index % phase.every:
@@ -185,15 +189,29 @@ def play_step(run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
         for turn in range(phase.repeat):
             if batch is None or turn > 0:
                 batch = run.next_batch()
-                with run.part("forward", ""), run.precision.autocast():
-                    shared = run.task.forward(batch)
+                further = [run.next_batch() for _ in range(run.config.accumulate - 1)]
+                shared = forward(run, batch)
             with run.part("update", phase.name):
-                losses.update(update(run, phase, batch, shared))
+                losses.update(update(run, phase, batch, shared, further))
     return losses
 
 
-def update(run: Run, phase: Phase, batch: Any, shared: Any) -> dict[str, Tensor]:
-    """Update one player's weights once. Returns the phase's detached losses."""
+def forward(run: Run, batch: Any) -> Any:
+    """Return what the phases of a step share."""
+    with run.part("forward", ""), run.precision.autocast():
+        return run.task.forward(batch)
+
+
+def update(run: Run, phase: Phase, batch: Any, shared: Any, further: Sequence[Any] = ()) -> dict[str, Tensor]:
+    """Update one player's weights once. Returns the phase's detached losses.
+
+    Args:
+        run: The run.
+        phase: Whose weights, and by which loss.
+        batch: What the loss is of.
+        shared: What ``task.forward`` made of it.
+        further: Batches whose gradients are accumulated before the weights move.
+    """
     run.phase = phase.name
     player = run.players[phase.player]
     optimizer = player.optimizer
@@ -202,11 +220,11 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any) -> dict[str, Tensor]
 
     with opponents_frozen(run, phase.player):
         optimizer.zero_grad(set_to_none=True)
-        with run.part("loss", phase.name), run.precision.autocast():
-            losses = run.task.loss(phase.name, batch, shared)
-        total = reduce(operator.add, losses.values())
-        with run.part("backward", phase.name):
-            scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        losses, total = backward(run, phase, batch, shared, 1 + len(further))
+        for more in further:
+            others, part = backward(run, phase, more, forward(run, more), 1 + len(further))
+            losses = {name: losses[name] + others[name] for name in losses}
+            total = total + part
 
     trained = run.trained[phase.player]
     # Where several processes train, each has seen its share of the batch: all go on with the mean.
@@ -224,7 +242,28 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any) -> dict[str, Tensor]
     if player.average is not None:
         with run.part("average", phase.name):
             update_average(player)
-    return {name: loss.detach() for name, loss in losses.items()}
+    return losses
+
+
+def backward(
+    run: Run, phase: Phase, batch: Any, shared: Any, batches: int
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Add the gradients of a batch, one of so many that are averaged, to a player's weights.
+
+    Returns:
+        The phase's losses and their sum, detached, divided by the number of batches.
+    """
+    with run.part("loss", phase.name), run.precision.autocast():
+        losses = run.task.phase_loss(phase, batch, shared)
+    total = reduce(operator.add, losses.values())
+    # Not multiplied by 1, so that the plain case has no operation more than a loop by hand.
+    weight = phase.gain / batches
+    weighted = total if weight == 1 else weight * total
+    with run.part("backward", phase.name):
+        run.precision.scaler(phase.player).scale(weighted).backward()  # type: ignore[no-untyped-call]
+    if batches == 1:
+        return {name: loss.detach() for name, loss in losses.items()}, weighted
+    return {name: loss.detach() / batches for name, loss in losses.items()}, weighted.detach()
 
 
 @contextmanager
@@ -238,35 +277,6 @@ def opponents_frozen(run: Run, name: str) -> Iterator[None]:
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
-
-
-def set_learning_rate(player: Player, step: int) -> None:
-    """Set every learning rate to the player's schedule at this step of the run."""
-    if player.schedule is None:
-        return
-    factor = player.schedule(step)
-    for group in player.optimizer.param_groups:
-        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-
-
-@torch.no_grad()
-def clip_weights(player: Player) -> None:
-    """Clamp every weight to [-c, c], which keeps WGAN's critic Lipschitz (Arjovsky et al. 2017)."""
-    for parameter in player.module.parameters():
-        parameter.clamp_(-player.clip_weights, player.clip_weights)  # type: ignore[operator]
-
-
-@torch.no_grad()
-def update_average(player: Player) -> None:
-    """Move the averaged weights a little towards the present ones, and copy the buffers (batch statistics).
-
-    The decay starts low and grows to ``player.ema``, so that a short run's average is not its initialisation.
-    """
-    average: nn.Module = player.average  # type: ignore[assignment]
-    decay = min(player.ema, (1 + player.updates) / (10 + player.updates))
-    torch._foreach_lerp_(list(average.parameters()), list(player.module.parameters()), 1 - decay)
-    for kept, present in zip(average.buffers(), player.module.buffers(), strict=True):
-        kept.copy_(present)
 
 
 def _due(run: Run, every: int, last: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Players as training needs them: on the device, with moving averages, and with opponents held still."""
+"""Players as training needs them: on the device, with learning rates, clipped weights and moving averages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from mmgan.task import Player
@@ -46,3 +47,32 @@ def opposing_weights(trained: Weights) -> Weights:
         ]
         for name, own in trained.items()
     }
+
+
+def set_learning_rate(player: Player, step: int) -> None:
+    """Set every learning rate to the player's schedule at this step of the run."""
+    if player.schedule is None:
+        return
+    factor = player.schedule(step)
+    for group in player.optimizer.param_groups:
+        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+
+@torch.no_grad()
+def clip_weights(player: Player) -> None:
+    """Clamp every weight to [-c, c], which keeps WGAN's critic Lipschitz (Arjovsky et al. 2017)."""
+    for parameter in player.module.parameters():
+        parameter.clamp_(-player.clip_weights, player.clip_weights)  # type: ignore[operator]
+
+
+@torch.no_grad()
+def update_average(player: Player) -> None:
+    """Move the averaged weights a little towards the present ones, and copy the buffers (batch statistics).
+
+    The decay starts low and grows to ``player.ema``, so that a short run's average is not its initialisation.
+    """
+    average: nn.Module = player.average  # type: ignore[assignment]
+    decay = min(player.ema, (1 + player.updates) / (10 + player.updates))
+    torch._foreach_lerp_(list(average.parameters()), list(player.module.parameters()), 1 - decay)
+    for kept, present in zip(average.buffers(), player.module.buffers(), strict=True):
+        kept.copy_(present)

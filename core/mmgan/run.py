@@ -106,7 +106,7 @@ class Run:
                 inference.need_metrics(self)
             self.players: dict[str, Player] = dict(self.task.build())
             self.stages = tuple(self.task.stages)
-        check_stages(self.stages, self.players, config)
+        check_stages(self.task, self.stages, self.players)
         for name, player in self.players.items():
             prepare(self, name, player)
         #: Which weights a player trains, and which are frozen meanwhile.

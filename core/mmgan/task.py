@@ -6,6 +6,7 @@ step, a gradient scaler or a device: the engine (``engine.py``) owns those.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -65,16 +66,21 @@ class Phase:
     """One update of one player.
 
     Args:
-        name: What ``Task.loss`` is asked for.
+        name: What ``Task.loss`` is asked for, and what messages and profiles call the phase.
         player: Whose weights the phase updates.
-        every: Only in every so many steps of the stage (a lazy penalty).
+        every: Only in every n-th step of the stage (a lazy penalty).
         repeat: How often in a step, each time after the first with a fresh batch (WGAN's critic steps).
+        loss: The phase's own loss, given (batch, shared) as :meth:`Task.loss` is, which is then not asked.
+        gain: What the sum of the loss's terms is multiplied by before the backward pass: ``every`` makes a
+            lazy penalty as strong as one in every step (Karras et al. 2020). Terms are logged without it.
     """
 
     name: str
     player: str
     every: int = 1
     repeat: int = 1
+    loss: Callable[[Any, Any], Mapping[str, Tensor]] | None = None
+    gain: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -102,25 +108,6 @@ def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, int]:
             return stage, step - start
         start += stage.steps
     raise ConfigError(f"steps = {step + 1} is more than the stages have: {start}.", hint=f"--steps {start}")
-
-
-def check_stages(stages: tuple[Stage, ...], players: Mapping[str, Player], config: Config) -> None:
-    """Find what would only show in the middle of training.
-
-    Raises:
-        PluginError: A phase is of a player that there is not, or is never played.
-        ConfigError: The stages are over before the run is.
-    """
-    for stage in stages:
-        for phase in stage.phases:
-            where = f"Phase {phase.name!r} of stage {stage.name!r} of {config.plugin}"
-            if phase.player not in players:
-                raise PluginError(
-                    f"{where} is of the player {phase.player!r}.", hint=f"Players: {', '.join(players)}."
-                )
-            if phase.every < 1 or phase.repeat < 1:
-                raise PluginError(f"{where}: every and repeat must be at least 1.")
-    stage_at(stages, config.steps - 1)
 
 
 #: A task's settings. A task that does not say which has settings of any kind, as far as a type checker knows.
@@ -176,12 +163,17 @@ class Task(ABC, Generic[C]):
         """
         return None
 
-    @abstractmethod
     def loss(self, phase: str, batch: Any, shared: Any) -> Mapping[str, Tensor]:
         """Return the phase's loss as named scalar terms; the engine minimises their sum.
 
-        Runs under autocast. Parameters of the other players need no gradient here.
+        Runs under autocast. Parameters of the other players need no gradient here. A task may give each phase
+        a loss of its own instead: ``Phase("D", "D", loss=self.d_loss)``.
         """
+        raise NotImplementedError
+
+    def phase_loss(self, phase: Phase, batch: Any, shared: Any) -> Mapping[str, Tensor]:
+        """Return the loss of a phase, its own or what :meth:`loss` says of its name. Called by the engine."""
+        return phase.loss(batch, shared) if phase.loss else self.loss(phase.name, batch, shared)
 
     def step(self, run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
         """Advanced: play one step yourself. The default is the engine's pass over the stage's phases.
@@ -232,3 +224,29 @@ class Task(ABC, Generic[C]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave; nothing by default."""
+
+
+def check_stages(task: Task[Any], stages: tuple[Stage, ...], players: Mapping[str, Player]) -> None:
+    """Find what would only show in the middle of training.
+
+    Raises:
+        PluginError: A phase is of a player that there is not, has no loss, or is never played.
+        ConfigError: The stages are over before the run is.
+    """
+    for stage in stages:
+        for phase in stage.phases:
+            where = f"Phase {phase.name!r} of stage {stage.name!r} of {task.config.plugin}"
+            if phase.player not in players:
+                raise PluginError(
+                    f"{where} is of the player {phase.player!r}.", hint=f"Players: {', '.join(players)}."
+                )
+            if phase.every < 1 or phase.repeat < 1:
+                raise PluginError(f"{where}: every and repeat must be at least 1.")
+            if phase.loss is None and type(task).loss is Task.loss:
+                raise PluginError(
+                    f"{where} has no loss.",
+                    hint="Phase(…, loss=self.d_loss), or a method `loss` of the task.",
+                )
+            if not math.isfinite(phase.gain):
+                raise PluginError(f"{where}: gain = {phase.gain} is not finite.")
+    stage_at(stages, task.config.steps - 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from mmgan.engine import METER
 from mmgan.errors import DivergedError, MmganError, PluginError
 from mmgan.run import Run
-from mmgan.task import Task, stage_at
+from mmgan.task import Phase, Task, stage_at
 from mmgan.testing.bench import Bench, play, starts
 from mmgan.testing.compare import copied, differences, some
 
@@ -55,6 +56,10 @@ class Watcher:
         self.reached: dict[str, set[int]] = {}
         self.original = run.task.loss
         run.task.loss = self.loss  # type: ignore[method-assign]
+        self.stages = run.stages
+        run.stages = tuple(
+            replace(stage, phases=tuple(map(self.watched, stage.phases))) for stage in run.stages
+        )
         self.hooks = [
             player.optimizer.register_step_pre_hook(partial(self.look_at_gradients, name))
             for name, player in run.players.items()
@@ -65,15 +70,27 @@ class Watcher:
         self.before = self.weights()
 
     def leave(self) -> None:
-        """Give the task its own loss back, and the optimizers their peace."""
+        """Restore the losses, and remove the optimizers' hooks."""
         del self.run.task.loss
+        self.run.stages = self.stages
         for hook in self.hooks:
             hook.remove()
 
+    def watched(self, phase: Phase) -> Phase:
+        """Return a phase whose own loss, if it has one, is looked at."""
+        own = phase.loss
+        if own is None:
+            return phase
+        return replace(phase, loss=lambda *args: self.look_at(lambda: own(*args), phase.name))
+
     def loss(self, phase: str, batch: Any, shared: Any) -> Mapping[str, Tensor]:
         """Call the task's loss, and look at what it returns and what it changes."""
+        return self.look_at(lambda: self.original(phase, batch, shared), phase)
+
+    def look_at(self, compute: Callable[[], Mapping[str, Tensor]], phase: str) -> Mapping[str, Tensor]:
+        """Compute a phase's loss, and look at what comes of it."""
         if self.inside:  # One that calls itself for another phase.
-            return self.original(phase, batch, shared)
+            return compute()
         self.phase_ends()
         stage, _ = stage_at(self.run.stages, self.run.step)
         players = {known.name: known.player for known in stage.phases}
@@ -81,7 +98,7 @@ class Watcher:
         self.phase, self.player = f"Phase {phase!r} of stage {stage.name!r}", players.get(phase, "")
         before, self.inside = self.touchable(), True
         try:
-            losses = self.original(phase, batch, shared)
+            losses = compute()
         finally:
             self.inside = False
         self.looked |= {"losses", "hands-off"}
