@@ -63,9 +63,7 @@ class Config(BaseModel):
     data: str = Field("", description="a folder, a file, or a data set's name; empty: the embedded default")
     steps: int = Field(1000, ge=1, description="length of the run; a step is one pass over a stage's phases")
     batch_size: int = Field(64, ge=1, description="examples in a batch")
-    accumulate: int = Field(
-        1, ge=1, le=4096, description="batches whose gradients are averaged for one update of a network"
-    )
+    accumulate: int = Field(1, ge=1, le=4096, description="batches whose gradients make one update")
     sync_batch_norm: bool = Field(
         False, description="on several GPUs: batch norm sees the batches of all processes as one"
     )

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from mmgan.backend import randomness
+from mmgan.backend.ranks import FINISH
 from mmgan.meter import METER, Meter
 from mmgan.players import clip_weights, set_learning_rate, update_average
 from mmgan.plugins.blame import blaming
@@ -51,12 +52,14 @@ class Report:
         step: Steps done, those before a resume included.
         seconds: Time spent in steps, those before a resume included.
         signal: The number of the signal, or 0.
+        reason: Why it finished before ``config.steps``; "" where it did not.
     """
 
     state: str
     step: int
     seconds: float
     signal: int = 0
+    reason: str = ""
 
 
 def train(run: Run) -> Report:
@@ -91,8 +94,10 @@ def training(run: Run) -> Iterator[None]:
 
 def finish(run: Run, signal: int) -> Report:
     """Tell the listeners how training ended, and return it."""
-    state = "finished" if run.step >= run.config.steps else "interrupted"
-    report = Report(state, run.step, run.seconds, 0 if state == "finished" else signal)
+    early = signal == FINISH
+    finished = early or run.step >= run.config.steps
+    state, reason = "finished" if finished else "interrupted", run.finish_reason if early else ""
+    report = Report(state, run.step, run.seconds, 0 if finished else signal, reason)
     run.hook.after_run(run=run, report=report)
     return report
 

@@ -1,30 +1,41 @@
-"""The speed of training, and the means of its losses between two logs."""
+"""The speed of training and of its parts, and the means of losses between two logs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from mmgan.task import Stage
-
 if TYPE_CHECKING:
     from mmgan.run import Run
+    from mmgan.task import Stage
 
 #: What ``after_log`` tells beside the losses.
 METER = ("stage", "seconds", "steps_per_s", "samples_per_s", "data_wait")
 
 
+#: Given a part of a step and its phase, the context that the part is played in.
+Around = Callable[[str, str], AbstractContextManager[Any]]
+_NOTHING: AbstractContextManager[None] = nullcontext()
+
+
+def unmeasured(part: str, phase: str) -> AbstractContextManager[None]:
+    """Return the context of a part of a step that nobody measures."""
+    return _NOTHING
+
+
 class Meter:
-    """Measures speed, and averages losses between two logs without waiting for the device."""
+    """Measures speed, and averages losses and logged values without waiting for the device."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.pending: list[Mapping[str, Tensor]] = []
+        self.logged: defaultdict[str, list[Tensor | float]] = defaultdict(list)
         self.mark = run.seconds
         run.waited, run.batches = 0.0, 0
 
@@ -39,6 +50,10 @@ class Meter:
         """Remember a step's losses, as tensors."""
         self.pending.append(losses)
 
+    def log(self, name: str, value: Tensor | float) -> None:
+        """Remember a value that is not a loss; a tensor is not read before the next log."""
+        self.logged[name].append(value.detach() if isinstance(value, Tensor) else value)
+
     def read(self, stage: Stage) -> dict[str, Any]:
         """Return mean losses and speed since the last call. Synchronises with the device."""
         start = time.perf_counter()
@@ -48,6 +63,9 @@ class Meter:
             for name in names
         }
         metrics: dict[str, Any] = {name: float(mean) for name, mean in means.items()}
+        logged = {name: sum(map(float, values)) / len(values) for name, values in self.logged.items()}
+        metrics |= self.run.ranks.mean_of_each(logged)
+        self.logged.clear()
         # The steps queued on a GPU end here, so the wait for them is theirs.
         self.run.seconds += time.perf_counter() - start
         elapsed = max(self.run.seconds - self.mark, 1e-9)

@@ -12,6 +12,7 @@ from mmgan.config import Config, check, to_toml
 from mmgan.errors import CheckpointError, MmganError, line
 from mmgan.listeners import default_listeners
 from mmgan.plugins import Plugins
+from mmgan.plugins.blame import blaming
 from mmgan.run import Run
 from mmgan.storage import checkpoint, files, fitting
 from mmgan.storage.folder import CONFIG, claimed, find_checkpoint, read_settings
@@ -49,7 +50,9 @@ def new_run(
             plugins.attach(default_listeners(config))
 
         def build() -> Run:
-            run = Run(plugins.task(config.plugin), config, plugins, folder, progress=progress)
+            task_class = plugins.task(config.plugin)
+            with blaming(task_class, config.plugin):
+                run = Run(task_class, config, plugins, folder, progress=progress)
             _ = run.loader
             return run
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from mmgan.task import Player
-
 if TYPE_CHECKING:
     from mmgan.run import Run
+    from mmgan.task import Player
 
 #: Weights by the names of players.
 Weights = dict[str, list[nn.Parameter]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,11 +13,12 @@ from mmgan import inference
 from mmgan.backend import distributed, nonfinite, randomness
 from mmgan.backend.choosing import device_for, precision_for
 from mmgan.backend.precision import DTYPES, differentiate
+from mmgan.backend.ranks import FINISH
 from mmgan.config import Config
 from mmgan.data import opening
 from mmgan.data.loader import Loader
-from mmgan.errors import UsageError
-from mmgan.meter import Meter
+from mmgan.errors import PluginError, UsageError
+from mmgan.meter import METER, Around, Meter, unmeasured
 from mmgan.players import opposing_weights, prepare, trained_weights
 from mmgan.plugins import Plugins
 from mmgan.plugins.blame import blaming
@@ -31,13 +31,6 @@ from mmgan.task import Player, Stage, Task, check_stages
 __all__ = ["Run", "read_settings"]
 
 T = TypeVar("T")
-#: Given a part of a step and its phase, the context that the part is played in.
-Around = Callable[[str, str], AbstractContextManager[Any]]
-_NOTHING: AbstractContextManager[None] = nullcontext()
-
-
-def _unmeasured(part: str, phase: str) -> AbstractContextManager[None]:
-    return _NOTHING
 
 
 class Run:
@@ -82,7 +75,8 @@ class Run:
         self.waited = 0.0
         self.batches = 0
         self.stop_signal = 0
-        self.meter: Meter
+        self.finish_reason = ""
+        self.meter = Meter(self)
         #: The settings that differ from those of the checkpoint that was loaded: (before, now) by name.
         self.changed: changing.Changes = {}
         #: Whether ``data`` names a new place of the same data, which is then checked.
@@ -99,13 +93,12 @@ class Run:
             # Kept with the run, so that a resume elsewhere does not compute in another precision unasked.
             self.config = config = config.model_copy(update={"precision": self.precision.name})
 
-        with blaming(task_class, config.plugin):
-            self.task = task_class(config)
-            self.task.run = self
-            if config.evaluate_every:
-                inference.need_metrics(self)
-            self.players: dict[str, Player] = dict(self.task.build())
-            self.stages = tuple(self.task.stages)
+        self.task = task_class(config)
+        self.task.run = self
+        if config.evaluate_every:
+            inference.need_metrics(self)
+        self.players: dict[str, Player] = dict(self.task.build())
+        self.stages = tuple(self.task.stages)
         check_stages(self.task, self.stages, self.players)
         for name, player in self.players.items():
             prepare(self, name, player)
@@ -125,7 +118,7 @@ class Run:
         self.phase = ""
         #: Entered around each part of a step, with its name and its phase, "" outside of phases: ``data``,
         #: ``forward``, and for each phase ``update``, in which are ``loss``, ``backward`` and ``average``.
-        self.part: Around = _unmeasured
+        self.part: Around = unmeasured
         self.saved_by = self.ranks.world
 
     # What tasks use.
@@ -195,6 +188,16 @@ class Run:
             self.waited += time.perf_counter() - start
             self.batches += 1
             return self.device.move(batch)
+
+    def log(self, name: str, value: Tensor | float) -> None:
+        """Log a number or a scalar that is not a loss: ``after_log`` has its mean, over the ranks too."""
+        if name in METER:
+            raise PluginError(f"run.log can't take the name {name!r}: it is the engine's own.")
+        self.meter.log(name, value)
+
+    def finish(self, reason: str) -> None:
+        """End training after the present step, on all ranks, as finished; ``status.json`` says why."""
+        self.finish_reason, self.stop_signal = reason, self.stop_signal or FINISH
 
     # What is asked of it beside training: computed aside, so that training is not disturbed.
 

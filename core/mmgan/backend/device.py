@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from mmgan.errors import ConfigError
-from mmgan.task import Player
+
+if TYPE_CHECKING:
+    from mmgan.task import Player
 
 #: Optimizers with a fused form, none of which takes sparse gradients in any form.
 _FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)

@@ -14,7 +14,7 @@ import atexit
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,10 +22,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
+from typing_extensions import override
 
 from mmgan.backend.device import Device
 from mmgan.backend.rank_store import RankStore, aside, reaching_others
-from mmgan.backend.ranks import Ranks
+from mmgan.backend.ranks import Quiet, Ranks
 from mmgan.errors import ConfigError, PluginError, UsageError, line
 
 if TYPE_CHECKING:
@@ -131,9 +132,9 @@ class Group(Ranks):
             self._shared = begin + 2  # On all ranks, wherever it failed.
         return results[0]
 
+    @override
     def hooks(self, hook: Any) -> Any:
-        """Return the hooks that this rank calls: on rank 0 all."""
-        return _Quiet(hook) if self.rank else hook
+        return Quiet(hook) if self.rank else hook
 
     def device_for_rank(self, device: Device) -> Device:
         """Return the device of this rank: the CPU, or the GPU that LOCAL_RANK numbers.
@@ -174,10 +175,7 @@ class Group(Ranks):
     # While it is trained.
 
     def broadcast_weights(self, modules: Iterable[nn.Module]) -> None:
-        """Give every rank the weights and buffers of rank 0. They should be equal already: seeds and files
-        are. But an older library on another node, or a network that is made without the seed, is no reason
-        to train two networks in silence.
-        """
+        """Broadcast rank 0's weights and buffers: where networks were made without the seed, they differ."""
         for module in modules:
             for tensor in module.state_dict().values():
                 # gloo wants it contiguous, which channels-last weights are not.
@@ -195,7 +193,7 @@ class Group(Ranks):
 
         Args:
             parameters: Those that a player trains, the same on all ranks.
-            loss: What was gone backward from, a scalar.
+            loss: The scalar that backward() was called on.
 
         Raises:
             PluginError: A gradient is sparse.
@@ -230,8 +228,24 @@ class Group(Ranks):
             self._gather(own_state())
         return word
 
+    @override
+    def mean(self, value: Tensor) -> Tensor:
+        total = value.detach().clone(memory_format=torch.contiguous_format)
+        total = total if total.is_floating_point() else total.float()
+        self._exchange(total, lambda tensor: dist.all_reduce(tensor, async_op=True))
+        return total / self.world
+
+    @override
+    def mean_of_each(self, values: Mapping[str, float]) -> dict[str, float]:
+        everyone: list[Any] = [None] * self.world
+        with self._store.reaching_others():
+            aside(lambda: dist.all_gather_object(everyone, dict(values)), 3 * self.timeout)
+        names = dict.fromkeys(name for found in everyone for name in found)
+        known = {name: [found[name] for found in everyone if name in found] for name in names}
+        return {name: sum(numbers) / len(numbers) for name, numbers in known.items()}
+
+    @override
     def gather_states(self, state: Any) -> list[Any]:
-        """Return what the other ranks, who are in :meth:`sync_stop`, give as their :meth:`Run.own_state`."""
         self._greatest(_SAVING)
         states: list[Any] = [None] * self.world
         self._gather(state, states)
@@ -265,19 +279,6 @@ class Group(Ranks):
                 return
 
 
-class _Quiet:
-    """The hooks of a rank that has no listeners: those that choose or change what is trained."""
-
-    def __init__(self, hook: Any) -> None:
-        self.select_device = hook.select_device
-        self.make_precision = hook.make_precision
-        self.configure_module = hook.configure_module
-        self.after_load = hook.after_load
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda **_: None
-
-
 def ranks() -> Ranks:
     """Return the processes that train together, by the environment that ``torchrun`` sets."""
     if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
@@ -295,4 +296,4 @@ def _timeout() -> float:
     with contextlib.suppress(ValueError):
         if float(text) > 0:
             return float(text)
-    raise ConfigError(f"MMGAN_RANK_TIMEOUT = {text!r} is no number of seconds greater than 0.")
+    raise ConfigError(f"MMGAN_RANK_TIMEOUT = {text!r} is not a number of seconds greater than 0.")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mmgan.task import Player
 
 T = TypeVar("T")
+
+#: What stops a run as finished: greater than every signal's number.
+FINISH = 999
 
 
 class Ranks:
@@ -64,6 +67,27 @@ class Ranks:
         """
         return signal
 
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a tensor over the ranks, detached. All ranks must call it, at the same point."""
+        return value.detach()
+
+    def mean_of_each(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return the mean of each number over the ranks that have it. All ranks must call it."""
+        return dict(values)
+
     def gather_states(self, state: Any) -> list[Any]:
         """Return what the other ranks gave as their :meth:`Run.own_state`, in the order of their ranks."""
         return []
+
+
+class Quiet:
+    """The hooks of a rank that has no listeners: those that choose or change what is trained."""
+
+    def __init__(self, hook: Any) -> None:
+        self.select_device = hook.select_device
+        self.make_precision = hook.make_precision
+        self.configure_module = hook.configure_module
+        self.after_load = hook.after_load
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda **_: None

@@ -124,7 +124,8 @@ def introduce(run: Run, folder: Path) -> None:
 
 def conclude(run: Run, folder: Path, report: Report) -> None:
     """Say how it ended, where the samples are, and which commands come next."""
-    say(f"{report.state} at step {report.step} of {run.config.steps}")
+    why = f": {report.reason}" if report.reason else ""
+    say(f"{report.state} at step {report.step} of {run.config.steps}{why}")
     newest = newest_sample(folder)
     if newest:
         say(f"samples: {newest}")

@@ -61,7 +61,8 @@ class StatusFile:
     def after_run(self, run: Run, report: Report) -> Wrapper:
         """Say how the run ended, once all is saved."""
         result = yield
-        self._write(run, report.state, exit_code=128 + report.signal if report.signal else 0)
+        exit_code = 128 + report.signal if report.signal else 0
+        self._write(run, report.state, exit_code, reason=report.reason)
         self._release(run)
         return result
 
@@ -88,7 +89,12 @@ class StatusFile:
         self._write(run, "failed", exit_code(error), described)
 
     def _write(
-        self, run: Run, state: str, exit_code: int | None = None, error: dict[str, str] | None = None
+        self,
+        run: Run,
+        state: str,
+        exit_code: int | None = None,
+        error: dict[str, str] | None = None,
+        reason: str = "",
     ) -> None:
         status = {
             "schema": _SCHEMA,
@@ -97,6 +103,7 @@ class StatusFile:
             "steps": run.config.steps,
             "exit_code": exit_code,
             "error": error,
+            "reason": reason or None,
             "seconds": run.seconds,
             "plugin": run.config.plugin,
             "device": str(run.device.torch),

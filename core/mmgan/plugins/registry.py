@@ -92,6 +92,6 @@ def checked_task(task: Any, name: str, plugin: str) -> Any:
     if missing := sorted(getattr(task, "__abstractmethods__", ())):
         raise PluginError(
             f"The task {name!r} of plugin {plugin!r} has no {', no '.join(missing)}.",
-            hint="A task needs build, data, loss and sample.",
+            hint="A task needs build, data and sample, and a loss for each phase.",
         )
     return task

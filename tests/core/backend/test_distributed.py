@@ -234,6 +234,9 @@ def odds(folder: Path, rank: int, result: dict[str, Any]) -> None:
     table(torch.tensor([1])).sum().backward()
     result["sparse"] = seen(mmgan.PluginError, lambda: run.ranks.all_reduce_gradients([table.weight], loss))
 
+    result["mean"] = run.ranks.mean(torch.tensor([rank, 4 - rank])).tolist()
+    result["mean of each"] = run.ranks.mean_of_each({"both": 2.0 * rank, f"of {rank}": 5.0})
+
     # One gradient that overflows on one rank halves the scale of both.
     class Overflowing(Toy):
         def loss(self, phase: str, batch: Tensor, shared: Any) -> dict[str, Tensor]:
@@ -456,6 +459,12 @@ def test_gradients_are_averaged_and_missing_ones_count_as_zeros(played: Played) 
         assert "sparse gradients" in result["sparse"]
 
 
+def test_means_over_the_ranks(played: Played) -> None:
+    for result in played.results:
+        assert result["mean"] == [0.5, 3.5]
+        assert result["mean of each"] == {"both": 1.0, "of 0": 5.0, "of 1": 5.0}
+
+
 def test_an_overflow_on_one_rank_skips_the_update_of_both(played: Played) -> None:
     one, two = played.results
     assert one["fp16"] == two["fp16"]
@@ -596,7 +605,7 @@ def test_an_environment_that_does_not_say_enough(monkeypatch: pytest.MonkeyPatch
         Group()
     for wrong in ("soon", "0", "nan"):
         monkeypatch.setenv("MMGAN_RANK_TIMEOUT", wrong)
-        with pytest.raises(ConfigError, match=f"MMGAN_RANK_TIMEOUT = '{wrong}' is no number of seconds"):
+        with pytest.raises(ConfigError, match=f"MMGAN_RANK_TIMEOUT = '{wrong}' is not a number of seconds"):
             Group()
 
 

@@ -268,7 +268,7 @@ def test_what_is_registered_and_of_no_use(cli: Any, install: Any) -> None:
     install("leaving_module", "raise SystemExit(0)")
     for arguments, message in {
         ("--plugin", "dictionary"): "'dictionary' in register_tasks, and it is no subclass of mmgan.Task but",
-        ("--plugin", "abstract"): "The task 'abstract' of plugin 'hostile' has no data, no loss.",
+        ("--plugin", "abstract"): "The task 'abstract' of plugin 'hostile' has no data.",
         ("--plugin", "absent"): "'hostileplugin:nothing', which can't be imported: AttributeError",
         ("--plugin", "leaving"): "'leaving_module:Task', which can't be imported: SystemExit: 0",
         ("--plugin", "fake", "--device", "toaster"): "returned 'toaster' from the device 'toaster'",

@@ -14,7 +14,7 @@ from toys import Toy, assert_same, everything, toy_run
 import mmgan
 from mmgan import PointSamples, Samples
 from mmgan.engine import train
-from mmgan.errors import UsageError
+from mmgan.errors import PluginError, UsageError
 
 
 class Chunked(Toy):
@@ -90,7 +90,7 @@ def test_an_error_in_a_chunk_changes_nothing() -> None:
     state = torch.get_rng_state()
     chunks = run.sample_chunks(10)
     next(chunks)
-    with pytest.raises(ValueError, match="no more"):
+    with pytest.raises(PluginError, match="failed in sample_chunks .*ValueError: no more"):
         next(chunks)
     assert torch.equal(torch.get_rng_state(), state)
     assert run.players["G"].module.training
