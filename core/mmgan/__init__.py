@@ -56,7 +56,7 @@ _PUBLIC = {
     "load_run": "mmgan.opening",
     "new_run": "mmgan.opening",
     "resolve": "mmgan.config",
-    "train": "mmgan.engine",
+    "train": "mmgan.opening",
 }
 
 __all__ = sorted([*_PUBLIC, "INTERFACE", "__version__", "hookimpl"])
@@ -70,7 +70,6 @@ if TYPE_CHECKING:
     from mmgan.data.dataset import Dataset as Dataset
     from mmgan.data.dataset import Draw as Draw
     from mmgan.engine import Report as Report
-    from mmgan.engine import train as train
     from mmgan.errors import CheckpointError as CheckpointError
     from mmgan.errors import ConfigError as ConfigError
     from mmgan.errors import DataError as DataError
@@ -80,6 +79,7 @@ if TYPE_CHECKING:
     from mmgan.errors import UsageError as UsageError
     from mmgan.opening import load_run as load_run
     from mmgan.opening import new_run as new_run
+    from mmgan.opening import train as train
     from mmgan.plugins import Plugins as Plugins
     from mmgan.run import Run as Run
     from mmgan.samples import AudioSamples as AudioSamples

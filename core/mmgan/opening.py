@@ -1,45 +1,93 @@
-"""Making a run, and opening one that was saved."""
+"""Making a run, training it in one call, and opening one that was saved."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+from mmgan import engine
 from mmgan.backend import distributed
-from mmgan.config import Config, check, to_toml
-from mmgan.errors import CheckpointError, MmganError, line
+from mmgan.config import Config, check, resolve, to_toml
+from mmgan.errors import CheckpointError, MmganError, UsageError, line
 from mmgan.listeners import default_listeners
 from mmgan.plugins import Plugins
 from mmgan.plugins.blame import blaming
 from mmgan.run import Run
 from mmgan.storage import checkpoint, files, fitting
 from mmgan.storage.folder import CONFIG, claimed, find_checkpoint, read_settings
+from mmgan.task import Task
 
 #: How often a checkpoint is looked for while a run takes its older ones away.
 _TRIES = 100
 
 
+@overload
+def train(what: Run) -> engine.Report: ...
+@overload
+def train(
+    what: type[Task[Any]] | str,
+    *,
+    plugins: Plugins | Sequence[Any] | None = None,
+    folder: str | Path | None = None,
+    **settings: Any,
+) -> Run: ...
+def train(
+    what: Run | type[Task[Any]] | str,
+    *,
+    plugins: Plugins | Sequence[Any] | None = None,
+    folder: str | Path | None = None,
+    **settings: Any,
+) -> engine.Report | Run:
+    """Train a run that was made before, and return how it ended; or make a run of a task, and train that.
+
+        run = mmgan.train(MyTask, data="ring", steps=500)
+        run = mmgan.train("dcgan", data="./pictures", size=32, folder="runs/first")
+
+    Args:
+        what: A run, a task's class, which need not be installed, or the name of an installed task.
+        plugins: For a new run: plugin objects to load beside the installed ones, such as listeners, or a
+            :class:`mmgan.Plugins`.
+        folder: For a new run: as for :func:`new_run`.
+        settings: For a new run: those that differ from the defaults. ``MMGAN_…`` variables are not read.
+
+    Raises:
+        ConfigError, DataError, PluginError, DivergedError: See their classes.
+        UsageError: The folder holds something already, or a run is given together with settings.
+    """
+    if isinstance(what, Run):
+        if settings or plugins is not None or folder is not None:
+            raise UsageError("A run that is made has its settings, plugins and folder already.")
+        return engine.train(what)
+    run = new_run(what, plugins, Path(folder) if folder is not None else None, **settings)
+    engine.train(run)
+    return run
+
+
 def new_run(
-    config: Config,
-    plugins: Plugins | None = None,
+    config: Config | type[Task[Any]] | str,
+    plugins: Plugins | Sequence[Any] | None = None,
     folder: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
 ) -> Run:
     """Build a run: its folder, its players and its data. An error leaves no folder behind.
 
     Args:
-        config: The resolved settings.
-        plugins: By default all that are installed.
+        config: The resolved settings; or a task's class or name, with ``settings`` that differ from the
+            defaults.
+        plugins: By default all that are installed; or plugin objects to load beside them.
         folder: A new or empty folder, or None for a run that keeps nothing.
         progress: Told (done, total) while the data is being prepared.
+        settings: Where ``config`` is a task.
 
     Raises:
         ConfigError, DataError, PluginError: See their classes.
         UsageError: The folder holds something already.
     """
-    plugins = plugins or Plugins()
+    plugins = plugins if isinstance(plugins, Plugins) else Plugins(*(plugins or ()))
+    config = _settled(config, plugins, settings)
     plugins.detach()
     ranks = distributed.ranks()
     with ExitStack() as stack:
@@ -60,6 +108,17 @@ def new_run(
         if folder is not None and ranks.rank == 0:
             files.write_text(folder / CONFIG, to_toml(run.config))
     return run
+
+
+def _settled(given: Config | type[Task[Any]] | str, plugins: Plugins, settings: Mapping[str, Any]) -> Config:
+    """Return the settings of a new run, whichever way they are given."""
+    if isinstance(given, Config):
+        if settings:
+            raise UsageError(f"{', '.join(settings)}: a whole config has its settings already.")
+        return given
+    name = given if isinstance(given, str) else plugins.add(given)
+    config: Config = resolve(plugins.task(name).Config, name, flags=settings, environment={})
+    return config
 
 
 def load_run(

@@ -112,6 +112,16 @@ class Plugins:
         entry = self.lookup(self.tasks, name, "plugin")
         return checked_task(entry.load(), name, entry.plugin)
 
+    def add(self, task: type) -> str:
+        """Register a task's class that no plugin registers, and return its name: the class's, in lower case.
+
+        Raises:
+            PluginError: It is not a task, or lacks methods.
+        """
+        name = task.__name__.lower()
+        self.tasks[name] = Entry(checked_task(task, name, task.__module__), task.__module__)
+        return name
+
     def lookup(self, table: dict[str, Entry], name: str, what: str) -> Entry:
         """Return the entry of a table such as :attr:`devices`, or say which names there are.
 
