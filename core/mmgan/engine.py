@@ -32,9 +32,9 @@ from torch import Tensor
 from mmgan.backend import randomness
 from mmgan.backend.ranks import FINISH
 from mmgan.meter import METER, Meter
-from mmgan.players import clip_weights, set_learning_rate, update_average
+from mmgan.players import clip_weights, enter, set_learning_rate, update_average
 from mmgan.plugins.blame import blaming
-from mmgan.task import Phase, Stage, stage_at
+from mmgan.task import Phase, Stage, locate
 
 if TYPE_CHECKING:
     from mmgan.run import Run
@@ -140,10 +140,12 @@ def play(run: Run, until: int, heard: bool = True) -> int:
     """
     # Of several processes one may have got the signal: all stop before the same step.
     while run.step < until and not (signal := run.ranks.sync_stop(run.stop_signal, run.own_state)):
-        stage, index = stage_at(run.stages, run.step)
+        number, index = locate(run.stages, run.step)
+        stage = run.stages[number]
+        enter(run, number)
         if heard and stage is not run.stage:
             run.hook.before_stage(run=run, stage=stage)
-        run.stage = stage
+        run.stage, run.stage_step = stage, index
 
         with run.meter.step() if heard else nullcontext():
             losses = run.task.step(run, stage, index)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from mmgan.storage import changing
+
 if TYPE_CHECKING:
     from mmgan.run import Run
     from mmgan.task import Player
@@ -25,6 +27,32 @@ def prepare(run: Run, name: str, player: Player) -> None:
     run.hook.configure_module(run=run, name=name, module=player.module)
     if player.ema > 0:
         player.average = copy.deepcopy(player.module).eval().requires_grad_(False)
+
+
+def enter(run: Run, number: int) -> None:
+    """Let the task enter its stages up to the one of this number, each once; on every rank."""
+    while run.entered <= number:
+        if run.entered:
+            run.task.end_stage(run.stages[run.entered - 1])
+        run.task.begin_stage(run.stages[run.entered])
+        run.entered += 1
+
+
+def rebuild(run: Run, name: str, player: Player) -> None:
+    """Put a player in the place of another; see :meth:`mmgan.Run.rebuild`."""
+    before = run.players[name]
+    prepare(run, name, player)
+    player.updates = before.updates
+    if player.average is not None and before.average is not None:
+        # What was averaged goes on; what is new begins as it was made.
+        fresh, old = player.average.state_dict(), before.average.state_dict()
+        same = {key: old[key] for key, value in fresh.items() if key in old and old[key].shape == value.shape}
+        player.average.load_state_dict({**fresh, **same})
+    run.ranks.broadcast_weights([player.module, *filter(None, [player.average])])
+    run.players[name] = player
+    run.options[name] = changing.options_of(player.optimizer)
+    run.trained = trained_weights(run.players)
+    run.opponents = opposing_weights(run.trained)
 
 
 def trained_weights(players: Mapping[str, Player]) -> Weights:

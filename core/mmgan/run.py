@@ -19,7 +19,7 @@ from mmgan.data import opening
 from mmgan.data.loader import Loader
 from mmgan.errors import PluginError, UsageError
 from mmgan.meter import METER, Around, Meter, unmeasured
-from mmgan.players import opposing_weights, prepare, trained_weights
+from mmgan.players import opposing_weights, prepare, rebuild, trained_weights
 from mmgan.plugins import Plugins
 from mmgan.plugins.blame import blaming
 from mmgan.samples import Samples
@@ -79,8 +79,7 @@ class Run:
         self.meter = Meter(self)
         #: The settings that differ from those of the checkpoint that was loaded: (before, now) by name.
         self.changed: changing.Changes = {}
-        #: Whether ``data`` names a new place of the same data, which is then checked.
-        self.data_moved = False
+        self.data_moved = False  # Whether ``data`` names a new place of the same data, which is then checked.
         #: The lock on the folder, while this process trains in it.
         self.lock: FolderLock | None = None
 
@@ -116,6 +115,7 @@ class Run:
         #: The stage and the phase that were played last.
         self.stage: Stage | None = None
         self.phase = ""
+        self.stage_step = self.entered = 0  # The step's index in it; how many the task has begun.
         #: Entered around each part of a step, with its name and its phase, "" outside of phases: ``data``,
         #: ``forward``, and for each phase ``update``, in which are ``loss``, ``backward`` and ``average``.
         self.part: Around = unmeasured
@@ -194,6 +194,14 @@ class Run:
         if name in METER:
             raise PluginError(f"run.log can't take the name {name!r}: it is the engine's own.")
         self.meter.log(name, value)
+
+    def rebuild(self, name: str, player: Player) -> None:
+        """Replace a player, in ``Task.begin_stage``: a network has grown.
+
+        The new one is prepared as all are, and has rank 0's weights on every rank. Its moving average goes on
+        where names and shapes of weights are the same; its optimizer begins anew.
+        """
+        rebuild(self, name, player)
 
     def finish(self, reason: str) -> None:
         """End training after the present step, on all ranks, as finished; ``status.json`` says why."""

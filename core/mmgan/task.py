@@ -102,10 +102,18 @@ def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, int]:
     Raises:
         ConfigError: The stages are over before this step: the last one should have ``steps=None``.
     """
+    number, index = locate(stages, step)
+    return stages[number], index
+
+
+def locate(stages: tuple[Stage, ...], step: int) -> tuple[int, int]:
+    """Return the number of the stage that a step belongs to, from 0 on, and the step's index in it; raises as
+    :func:`stage_at`.
+    """
     start = 0
-    for stage in stages:
+    for number, stage in enumerate(stages):
         if stage.steps is None or step < start + stage.steps:
-            return stage, step - start
+            return number, step - start
         start += stage.steps
     raise ConfigError(f"steps = {step + 1} is more than the stages have: {start}.", hint=f"--steps {start}")
 
@@ -145,6 +153,16 @@ class Task(ABC, Generic[C]):
     def stages(self) -> tuple[Stage, ...]:
         """The stages in their order. The default is one stage: D, then G, in each step."""
         return ALTERNATING
+
+    def begin_stage(self, stage: Stage) -> None:
+        """Begin a stage (optional). Here a network may grow: ``self.run.rebuild("G", Player(…))``.
+
+        Called on every rank before the stage's first step. A run that is opened again has it called for all
+        stages that had begun, in their order, before its checkpoint is loaded.
+        """
+
+    def end_stage(self, stage: Stage) -> None:
+        """End a stage (optional); called just before the next one begins."""
 
     @abstractmethod
     def build(self) -> Mapping[str, Player]:

@@ -22,7 +22,7 @@ from mmgan.errors import UsageError
 from mmgan.listeners import default_listeners
 from mmgan.listeners.checkpointer import Checkpointer
 from mmgan.run import Run
-from mmgan.task import Player, Stage
+from mmgan.task import Player
 
 #: How many rounds' steps are played while the parts of a step are timed.
 _SPLIT_ROUNDS = 3
@@ -81,22 +81,24 @@ def measure(
         )
     chosen, start = choose(run, stage)
     run.step = start
+    # The stages before it stay before it, so that a step has the index in it that it has in training.
+    before = run.stages[: run.stages.index(chosen)]
     found = [Measured(kind) for kind in kinds(run, chosen)]
 
     with set_up(run), training(run):
         peak = machine.Memory(run.device)
         for one in found:
-            _choose(run, one.kind, start)
+            run.stages = (*before, one.kind.stage)
             names = ", ".join(phase.name for phase in one.kind.stage.phases) or "none"
             tell(f"stage {chosen.name}, phases {names}: warming up")
             one.steps = warm_up(run, warmup)
             tell(f"{counted(rounds, 'round')} of {counted(one.steps, 'step')}")
-            before = run.loader.position
+            position = run.loader.position
             one.rounds = [timed(run, one.steps) for _ in range(rounds)]
-            one.batches = (run.loader.position - before) / (rounds * one.steps)
+            one.batches = (run.loader.position - position) / (rounds * one.steps)
         memory = peak.read()
         for one in found:
-            _choose(run, one.kind, start)
+            run.stages = (*before, one.kind.stage)
             steps = _SPLIT_ROUNDS * one.steps
             tell(f"where the time goes: {counted(steps, 'step')}")
             play(run, run.step + warmup)
@@ -127,12 +129,6 @@ def measure(
         },
         "environment": machine.environment(run),
     }
-
-
-def _choose(run: Run, kind: Kind, start: int) -> None:
-    """Let the engine go on with steps of this kind, in the place of the stages that the task has."""
-    # What is before the stage stays before it, so that a step has the index in it that it has in training.
-    run.stages = (Stage("before", (), start), kind.stage)
 
 
 @contextmanager

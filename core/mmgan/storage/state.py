@@ -13,7 +13,9 @@ from mmgan.backend import nonfinite, randomness
 from mmgan.backend.device import Device
 from mmgan.config import GREATEST, check, to_json
 from mmgan.errors import CheckpointError, ConfigError, MmganError, UsageError, line, shown
+from mmgan.players import enter
 from mmgan.storage import changing, checkpoint, fitting, rank_state, records
+from mmgan.task import locate
 
 if TYPE_CHECKING:
     from mmgan.run import Run
@@ -112,6 +114,9 @@ def load(run: Run, path: Path, loaded: checkpoint.Loaded | None) -> None:
         run.saved_by = 1 + len(saved.ranks)
         state = rank_state.own_part(document, run.ranks, run.config.seed, run.device.torch)
         randomness.check_state(state["rng"], run.device.torch)
+        if saved.step:
+            with randomness.isolated(run.config.seed, run.device.torch), fitting.of_size(weights):
+                enter(run, locate(run.stages, saved.step - 1)[0])
         _load_players(run, weights, saved)
         run.precision.load_state_dict(state["scalers"])
         run.task.load_state_dict(state["task"])
