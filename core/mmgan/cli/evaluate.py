@@ -14,7 +14,6 @@ from mmgan.cli.options import (
     moved_data_option,
 )
 from mmgan.cli.output import emit, emit_json, say, table
-from mmgan.cli.run import absolute
 from mmgan.cli.session import Session
 from mmgan.cli.training import preparing
 
@@ -43,6 +42,7 @@ def command(
     On stdout: a line `name value` for each score. Those for which there are too few examples are named on
     stderr.
     """
+    from mmgan.data.opening import absolute
     from mmgan.opening import load_run
 
     changes = {"device": device} if device else {}

@@ -18,7 +18,6 @@ from mmgan.cli.options import (
     profile_option,
 )
 from mmgan.cli.output import say
-from mmgan.cli.run import absolute
 from mmgan.cli.session import Session
 from mmgan.cli.settings import changed_settings
 from mmgan.cli.training import is_first, play, preparing, profilers
@@ -60,6 +59,7 @@ def command(
     the steps already done included. What is given here is kept in the run's config.toml, and every setting
     that differs from those of the checkpoint is said.
     """
+    from mmgan.data.opening import absolute
     from mmgan.opening import load_run
     from mmgan.storage import changing
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +128,7 @@ def settle(
         PluginError: There is no such plugin, or it is broken.
     """
     from mmgan.config import parse_assignments, resolve
+    from mmgan.data.opening import absolute
 
     assigned = parse_assignments(settings)
     given = {name: value for name, value in flags.items() if value is not None}
@@ -139,12 +139,3 @@ def settle(
     config_class: type[Config] = plugins.task(plugin).Config
     config = resolve(config_class, plugin, file=file, flags={**assigned, **given})
     return config.model_copy(update={"data": absolute(config.data, plugins)})
-
-
-def absolute(data: str, plugins: Plugins) -> str:
-    """Make a path absolute, since config.toml must mean the same to a resume from another folder."""
-    names = {key.partition("/")[2] for key in plugins.datasets} - {"folder"}
-    path = os.path.expanduser(data)
-    if not data or data.partition(":")[0] in names or not os.path.exists(path):
-        return data
-    return os.path.realpath(path)

@@ -49,8 +49,8 @@ def changed_settings(
         CheckpointError: This is not a run's folder.
         ConfigError: An item has no ``=``, or a setting is given twice.
     """
-    from mmgan.cli.run import absolute
     from mmgan.config import parse_assignments, parse_value
+    from mmgan.data.opening import absolute
     from mmgan.storage.folder import read_settings
 
     assigned = parse_assignments(assignments)
