@@ -29,6 +29,7 @@ from mmgan.plugins.loading import (
     plugin_of,
     remedy,
 )
+from mmgan.plugins.marks import hooks_of, plugin_in, warn_of_hooks_in_task, warn_of_unmarked
 from mmgan.plugins.registry import Entry, checked_task, registrar
 
 #: The core's own listeners and defaults: plugins like any other, but always there.
@@ -77,6 +78,7 @@ class Plugins:
     def attach(self, listeners: Iterable[Any]) -> None:
         """Register a run's own listeners, beside those of the plugins."""
         for listener in listeners:
+            warn_of_unmarked(listener, type(listener).__name__)
             self.manager.register(listener)
             self._attached.append(listener)
         self.manager.check_pending()
@@ -110,7 +112,9 @@ class Plugins:
                     plugin.cause
                 )
         entry = self.lookup(self.tasks, name, "plugin")
-        return checked_task(entry.load(), name, entry.plugin)
+        task = checked_task(entry.load(), name, entry.plugin)
+        warn_of_hooks_in_task(task, name)
+        return task
 
     def add(self, task: type) -> str:
         """Register a task's class that no plugin registers, and return its name: the class's, in lower case.
@@ -148,7 +152,7 @@ class Plugins:
         before = self._tables()
         try:
             self._check_name(plugin)
-            plugin.module = load_module()
+            plugin.module = plugin_in(load_module())
             self._add(plugin)
             guard(self.manager, plugin.name, plugin.module)
         # A stranger's module may raise anything on import, SystemExit too; it must not stop the command line.
@@ -172,6 +176,13 @@ class Plugins:
     def _add(self, plugin: Plugin) -> None:
         """Register one plugin's hooks, check their names, and take what it registers."""
         check_interface(plugin)
+        if not hooks_of(plugin.module):
+            raise PluginError(
+                f"Plugin {plugin.name!r} registers nothing: it has no function with @mmgan.hookimpl.",
+                hint="A module has hooks, or an object with hooks that is called `plugin`. A file that only "
+                "helps others has a name that begins with _.",
+            )
+        warn_of_unmarked(plugin.module, plugin.name)
         self.manager.register(plugin.module, plugin.name)
         try:
             self.manager.check_pending()

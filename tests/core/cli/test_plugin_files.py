@@ -154,7 +154,8 @@ def test_from_python() -> None:
 def test_a_worker_process_finds_what_a_file_defines() -> None:
     """One that is spawned, as everywhere but on Linux."""
     Path("ideas").mkdir()
-    Path("ideas/counting.py").write_text("def double(x):\n    return 2 * x\n")
+    hook = "import mmgan\n\n\n@mmgan.hookimpl\ndef after_step():\n    pass\n\n\n"
+    Path("ideas/counting.py").write_text(f"{hook}def double(x):\n    return 2 * x\n")
     program = """
 import multiprocessing
 from mmgan.plugins import Plugins

@@ -208,7 +208,9 @@ def test_data_that_is_nothing() -> None:
 
 def test_a_run_s_listeners_go_with_it_and_a_plugin_s_stay() -> None:
     class Listener:
-        pass
+        @hookimpl
+        def after_step(self) -> None:
+            pass
 
     mine, one, two = Listener(), Listener(), Listener()
     plugins = Plugins(Games(), mine, installed=False)
