@@ -6,7 +6,7 @@ PLUGIN ?= dcgan
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: setup demo run test check fix bench clean
+.PHONY: setup demo run test quick check fix bench clean
 
 setup: .venv/ready
 
@@ -24,6 +24,9 @@ run: setup  ## make run PLUGIN=gan ARGS="--data ring --steps 2000"
 
 test: setup  ## The whole test suite.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+quick: setup  ## The tests that are fast: about a minute.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
 
 check: setup  ## Style, types, and whether docs and help are up to date.
 	$(BIN)/ruff check .

@@ -222,6 +222,7 @@ def test_a_disk_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 # The whole of each, as short as can be.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("attack", "arguments", "expected"),
     [

@@ -43,6 +43,7 @@ def tiny(game: str, precision: str = "fp32") -> Case:
     return Case("tiny", "tiny", game, TINY[game.partition("-")[0]], precision, engine_steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("game", TINY)
 def test_the_same_weights_after_the_same_steps(game: str, precision: str) -> None:
@@ -93,6 +94,7 @@ def test_a_case_has_settings_loops_and_no_average(case: Case) -> None:
 # The protocol.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loop", "game"), [*(("plain", game) for game in LOOPS), *(("same", game) for game in SAME)]
 )
@@ -104,6 +106,7 @@ def test_a_loop_by_hand_answers_every_line(loop: str, game: str) -> None:
     assert operations > 0
 
 
+@pytest.mark.slow
 def test_the_engine_plays_so_many_steps_for_one_of_a_bare_loop() -> None:
     case, answers = tiny("seqgan"), io.StringIO()
     played = []

@@ -96,6 +96,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "judge.pt"
 
 
+@pytest.mark.slow
 def test_a_tiny_case_from_training_to_the_table(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

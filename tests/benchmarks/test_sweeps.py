@@ -120,6 +120,7 @@ def test_rows_of_the_table() -> None:
     assert last.startswith("| 128 | 33.0 | 3879 | 128 | 48.5% | 1.00 | 32.0 (+0.0) |")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast")
 def test_all_sweeps_are_measured_written_drawn_and_drawn_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -153,6 +154,7 @@ def test_one_sweep_with_so_many_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert asked == [(32, 2), (64, 2), (128, 2)]
 
 
+@pytest.mark.slow
 def test_a_real_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeps, "PICTURES", 4)
     sweeps.make_pictures(tmp_path / "pictures")
@@ -172,6 +174,7 @@ def test_a_real_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert point["parts"]["data"] > 0
 
 
+@pytest.mark.slow
 def test_a_point_that_fails_ends_all(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         sweeps.bench(sweeps.BASE | {"precision": "fp1"}, 1, tmp_path)

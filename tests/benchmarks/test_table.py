@@ -31,6 +31,7 @@ TINY = Case(
 BROKEN = Case("broken", "broken", "gan", {"data": "ring"}, loops=("mmgan", "plain"))
 
 
+@pytest.mark.slow
 def test_all_loops_of_a_case_from_the_command_line_to_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,6 +250,7 @@ def test_cases_that_were_never_stored_are_not_compared(
 # Nothing is left.
 
 
+@pytest.mark.slow
 def test_a_loop_that_fails_ends_all_and_leaves_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Worker] = []
     folders: list[str] = []
@@ -266,6 +268,7 @@ def test_a_loop_that_fails_ends_all_and_leaves_no_files(monkeypatch: pytest.Monk
     assert not any(Path(folder).exists() for folder in folders)
 
 
+@pytest.mark.slow
 def test_a_worker_ends_with_its_stdin() -> None:
     with working(Case("alone", "", "gan", {"data": "ring"}, "fp32", loops=("mmgan",))) as workers:
         worker = workers["mmgan"]
@@ -287,6 +290,7 @@ alternate.measure(CASES[0], 1000, lambda text: print(text, flush=True))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
 @pytest.mark.parametrize("by", ["ctrl-c", "kill"])
 def test_no_process_outlives_the_one_that_measures(by: str, tmp_path: Path) -> None:

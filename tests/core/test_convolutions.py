@@ -277,6 +277,7 @@ def test_a_compiled_network_is_left_to_the_compiler(monkeypatch: pytest.MonkeyPa
     assert convolutions.plan_of(new_run(compile=True)) is None
 
 
+@pytest.mark.slow
 def test_a_step_is_the_same_both_ways() -> None:
     """pix2pix's deepest layers are products; its step is not another one."""
     weights = []
@@ -318,6 +319,7 @@ def test_a_tuned_run_computes_as_an_untuned_one_to_rounding() -> None:
         assert float(near.float().mean()) > 0.98, path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_clock")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_tuned_run_resumes_to_the_byte(tmp_path: Path, precision: str) -> None:

@@ -377,6 +377,7 @@ def test_each_player_has_its_own_scaler_under_fp16() -> None:
     assert run.precision.scaler("G").get_scale() == 65536
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_every_precision_learns(precision: str) -> None:
     run = toy_run("toy-wgan", steps=200, precision=precision)

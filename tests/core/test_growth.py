@@ -90,6 +90,7 @@ def test_a_moving_average_goes_on_where_weights_are_the_same() -> None:
     assert torch.equal(average[1].weight, run.players["G"].module[1].weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 6, 7, 12, 13])
 def test_a_resume_across_growth_is_exact(tmp_path: Path, stop: int) -> None:
     straight = toy_run(folder=tmp_path / "straight", task=Growing, steps=15)
@@ -199,6 +200,7 @@ def two_ranks(folder: Path, plugin: str) -> list[tuple[int, str]]:
     return ends
 
 
+@pytest.mark.slow
 def test_two_ranks_grow_alike(tmp_path: Path) -> None:
     ends = two_ranks(tmp_path, "grows")
     assert [code for code, _ in ends] == [0, 0], ends
@@ -207,6 +209,7 @@ def test_two_ranks_grow_alike(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_ranks_that_grow_apart_end_with_an_error_at_the_next_checkpoint(tmp_path: Path) -> None:
     (first, said), (second, _) = two_ranks(tmp_path, "wrongly")
     assert first == 3, said

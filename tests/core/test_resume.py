@@ -14,6 +14,7 @@ from mmgan import CheckpointError, hookimpl
 from mmgan.engine import train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", GAMES)
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_resume_is_exact(tmp_path: Path, plugin: str, precision: str) -> None:

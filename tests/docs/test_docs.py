@@ -98,6 +98,7 @@ def install(project: dict[str, Any], site: Path) -> None:
 # Python.
 
 
+@pytest.mark.slow
 @of([page for page in [*PAGES, *EARLIER] if blocks(page, "python")])
 @pytest.mark.usefixtures("_installed")
 def test_python_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +121,7 @@ def test_python_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert group.commands
 
 
+@pytest.mark.slow
 @of(
     [
         page

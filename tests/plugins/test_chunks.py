@@ -45,6 +45,7 @@ def joined(chunks: list[mmgan.Samples]) -> Any:
     return [text for part in parts for text in part] if name == "texts" else torch.cat(parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "settings", "chunks"),
     [
@@ -72,6 +73,7 @@ def test_chunks_are_the_samples(plugin: str, settings: dict[str, Any], chunks: i
     assert one == other if isinstance(one, list) else torch.equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_picture_of_texts_is_there_where_the_data_is_open() -> None:
     run = make("seqgan", **TEXTS)
     assert [chunk.picture() is None for chunk in run.sample_chunks(10)] == [True, False]
@@ -80,6 +82,7 @@ def test_the_picture_of_texts_is_there_where_the_data_is_open() -> None:
     assert last.tradeoff == whole.tradeoff  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_written_in_parts_is_written_as_before() -> None:
     """Texts are drawn token by token over all rows, and so they were before there were parts."""
     task = make("seqgan", **TEXTS).task

@@ -20,6 +20,7 @@ GAMES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GAMES)
 def test_conforms(mmgan_check: Callable[..., None], name: str) -> None:
     mmgan_check(name, **GAMES[name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,8 @@ def measure(
     chosen, start = choose(run, stage)
     run.step = start
     # The stages before it stay before it, so that a step has the index in it that it has in training.
-    before = run.stages[: run.stages.index(chosen)]
+    # One without an end, behind which training never comes, has no steps here.
+    before = [replace(one, steps=one.steps or 0) for one in run.stages[: run.stages.index(chosen)]]
     found = [Measured(kind) for kind in kinds(run, chosen)]
 
     with set_up(run), training(run):

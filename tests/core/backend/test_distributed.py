@@ -391,6 +391,7 @@ def played(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Pl
             process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_both_ranks_have_the_same_weights_averages_and_optimizers(plugin: str, played: Played) -> None:
     one, two = (result[plugin] for result in played.results)
@@ -426,6 +427,7 @@ def test_two_ranks_are_one_with_twice_the_batch(played: Played) -> None:
     assert results[0]["batches"] == alone.loader.position
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", SPLIT)
 def test_two_ranks_play_a_built_in_game_as_one_with_twice_the_batch(plugin: str, played: Played) -> None:
     alone = split_run(plugin, batch_size=4)
@@ -515,6 +517,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
 SMALL = ("--batch-size", 4, "--set", "width=8", "--set", "tensorboard=false")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_clean")
 def test_torchrun(tmp_path: Path) -> None:
     words = torchrun("run", "--plugin", "dcgan", "--steps", 4, "--json", *SMALL)
@@ -530,6 +533,7 @@ def test_torchrun(tmp_path: Path) -> None:
     assert state["ranks"][0]["task"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always:The number of processes")
 @pytest.mark.usefixtures("_clean")
 def test_torchrun_resumes_and_a_killed_rank_ends_the_other(

@@ -262,6 +262,7 @@ def test_a_schedule_stays_where_the_run_would_end() -> None:
     assert Watched.rates == {1e-2, 5e-3}
 
 
+@pytest.mark.slow
 def test_seqgan(monkeypatch: pytest.MonkeyPatch) -> None:
     plugins = mmgan.Plugins()
     settings = {

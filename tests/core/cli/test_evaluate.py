@@ -24,6 +24,7 @@ SOUNDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("plugin", "had"), [("picture", PICTURES), ("sound", SOUNDS)])
 def test_four_examples_have_some_scores(bulk: Any, cli: Any, plugin: str, had: set[str]) -> None:
     run = bulk(plugin, **({"size": 8} if plugin == "picture" else {"length": 2_000}))
@@ -53,6 +54,7 @@ def test_one_picture_has_none(bulk: Any, cli: Any) -> None:
     assert json.loads(cli("evaluate", run, "-n", "2", "--json").out)["scores"].keys() == {"kernel_random"}
 
 
+@pytest.mark.slow
 def test_one_sound_has_those_that_need_no_other(bulk: Any, cli: Any) -> None:
     run = bulk("sound", length=2_000)
     document = json.loads(cli("evaluate", run, "-n", "1", "--json").out)

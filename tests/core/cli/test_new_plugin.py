@@ -164,6 +164,7 @@ def test_they_read_like_a_method_section(packages: Packages) -> None:
     assert "mypy mmgan_my_image" in workflow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "task"), TASKS.items())
 @pytest.mark.usefixtures("installed")
 def test_it_trains_samples_and_goes_on(cli: Any, kind: str, task: str) -> None:
@@ -190,6 +191,7 @@ def test_mmgan_is_typed_for_strangers() -> None:
 
 
 # Last, since these have worked meanwhile.
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["ruff check", "ruff format", "mypy", "pytest"])
 def test_a_stranger_s_tools_find_nothing(packages: Packages, program: str) -> None:
     process = packages.processes[program]

@@ -127,6 +127,7 @@ def test_a_folder_in_which_a_run_trains_is_not_even_read(cli: Any, run: Path) ->
     assert "is training in the folder 'r' already" in result.err
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_removed_while_it_trains_ends_the_run_clearly(cli: Any, run: Path) -> None:
     process = cli.start("resume", run, "--steps", 100_000)
     assert process.stderr is not None
@@ -153,6 +154,7 @@ def test_files_of_other_names_among_the_samples_are_no_samples(cli: Any, run: Pa
     assert cli("resume", run, "--steps", 3).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["sample", "resume"])
 def test_networks_far_larger_than_the_checkpoint_s_are_not_built(cli: Any, run: Path, command: str) -> None:
     config = run / "config.toml"

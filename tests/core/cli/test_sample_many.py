@@ -64,6 +64,7 @@ def test_of_many_pictures_the_first_are_shown_together(
             assert grid.crop((20, 20, 28, 28)).tobytes() == last.tobytes()
 
 
+@pytest.mark.slow
 def test_of_many_sounds_the_first_are_heard_and_seen_together(
     bulk: Any, cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +113,7 @@ def test_what_can_t_be_written_leaves_no_empty_folders(cli: Any, monkeypatch: py
     assert not Path("trained/generated").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_whole_files_only(bulk: Any, cli: Any, number: signal.Signals) -> None:
@@ -140,6 +142,7 @@ def test_a_signal_leaves_whole_files_only(bulk: Any, cli: Any, number: signal.Si
         assert not list(folder.glob(".*"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no getrusage")
 @pytest.mark.parametrize(("plugin", "suffix"), [("picture", "png"), ("sound", "wav")])
 def test_memory_does_not_grow_with_the_number_of_samples(bulk: Any, plugin: str, suffix: str) -> None:

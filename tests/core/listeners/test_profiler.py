@@ -64,6 +64,7 @@ def test_the_run_is_the_same(kit: Any) -> None:
             assert torch.equal(value, plain.weights()[name][key])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "recorded"),
     [(1, "1 to 1"), (5, "1 to 5"), (6, "2 to 6"), (7, "3 to 7"), (12, "8 to 12"), (17, "13 to 17")],
@@ -74,6 +75,7 @@ def test_a_short_run_skips_less(kit: Any, steps: int, recorded: str) -> None:
     assert ranges(kit)["phase D"] == min(steps, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "recorded"), [(5, ""), (11, ""), (12, ""), (13, "13 to 13"), (15, "13 to 15"), (17, "13 to 17")]
 )

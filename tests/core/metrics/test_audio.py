@@ -157,6 +157,7 @@ def test_memory_is_bounded_and_the_sample_fair(monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_real_drums(shared_data: Path) -> None:
     """Two halves of the drums are near each other, decaying noise is further away, and steady noise far."""
     resample = torchaudio().functional.resample

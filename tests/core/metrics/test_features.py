@@ -93,6 +93,7 @@ def test_inception(weights):
     assert (features.name, found.shape, found.dtype) == ("inception", (2, 2048), torch.float32)
 
 
+@pytest.mark.slow
 def test_inception_takes_pictures_as_torchvision_would(weights):
     from torchvision.models import inception_v3
     from torchvision.transforms.functional import normalize
@@ -106,6 +107,7 @@ def test_inception_takes_pictures_as_torchvision_would(weights):
         torch.testing.assert_close(Inception(weights)(images), network(recipe), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [None, b"", b"no weights\n", {"weight": torch.ones(2)}, [1]])
 def test_inception_without_weights(tmp_path, content):
     path = tmp_path / "inception.pt"

@@ -189,6 +189,7 @@ class TestScores:
             pytest.approx([1] * 4, abs=0.01)  # two neighbours of a digit may be equally far
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("features", [RandomFeatures(), PooledPixels(1)], ids=lambda f: f.name)
     def test_noise_worsens_the_scores(self, digits, features):
         real, held_out = digits[:800], digits[800:1600]

@@ -57,6 +57,7 @@ def test_a_walk(tmp_path: Path) -> None:
     assert soundfile.info(files[0]).frames == 10 * 4_000 + 9 * 2_000
 
 
+@pytest.mark.slow
 def test_the_picture_shows_eight_of_either_kind() -> None:
     alone = AudioSamples(tones(20), RATE).picture()
     both = AudioSamples(tones(20), RATE, real=tones(9)).picture()
@@ -66,6 +67,7 @@ def test_the_picture_shows_eight_of_either_kind() -> None:
     assert np.asarray(both).std() > 20
 
 
+@pytest.mark.slow
 def test_the_picture_shows_where_a_tone_is() -> None:
     """A tone an octave higher is drawn higher."""
 
@@ -79,6 +81,7 @@ def test_the_picture_shows_where_a_tone_is() -> None:
     assert height(2_000) < height(500)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sounds", [torch.zeros(2, 1, 4_000), torch.zeros(1, 2, 7), 1e-9 * torch.randn(1, 1, 512)]
 )
@@ -108,6 +111,7 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
         AudioSamples(tones(1), RATE, real=torch.zeros(shape))
 
 
+@pytest.mark.slow
 def test_chunks_make_the_files_that_all_sounds_make(tmp_path: Path) -> None:
     sounds, real = tones(11), tones(2)
     first, *others = (AudioSamples(part, RATE, real) for part in sounds.split(4))
@@ -119,6 +123,7 @@ def test_chunks_make_the_files_that_all_sounds_make(tmp_path: Path) -> None:
     assert together.picture().tobytes() == whole.picture().tobytes()
 
 
+@pytest.mark.slow
 def test_one_file_and_the_picture_have_the_first_sounds_of_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ def test_options_of_several_groups_change_one_by_one() -> None:
     assert [group["lr"] for group in optimizer.param_groups] == [1.0, 0.2]
 
 
+@pytest.mark.slow
 def test_an_unchanged_resume_is_exact_still(tmp_path: Path) -> None:
     straight = toy_run(folder=tmp_path / "straight", steps=8)
     train(straight)

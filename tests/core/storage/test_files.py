@@ -128,6 +128,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [records.Manifest, records.Best, records.Line])
 @settings(derandomize=True)
 @given(data=st.binary() | JSON.map(lambda value: repr(value).encode()))

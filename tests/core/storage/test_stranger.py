@@ -262,6 +262,7 @@ def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(
     max_examples=150,

@@ -61,6 +61,7 @@ class Cycle(ToyCycle):
     evaluate = Task.evaluate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [Toy, ToyWGAN, Stages, Cycle])
 def test_the_toys_conform(task: Any) -> None:
     check_task(task)
@@ -340,6 +341,7 @@ class Shaken(Toy):
         return Noisy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "rule", "what"),
     [
@@ -595,12 +597,14 @@ def test_the_command_as_json(capsys: pytest.CaptureFixture[str], words: list[str
     assert all(rule["why"] and rule["mend"] for rule in document["rules"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_installed")
 def test_ranks_agree() -> None:
     (ranks,) = [result for result in report("toy", {}, ranks=2) if result.rule == "ranks"]
     assert (ranks.outcome, ranks.what) == ("passed", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_installed")
 def test_ranks_that_disagree_end_the_command_with_3(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "check", "bare", "--ranks", "2"]) == 3

@@ -192,6 +192,7 @@ def test_samples_come_from_the_average_with_running_statistics() -> None:
     torch.testing.assert_close(one[0], all_together[0], rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_learning_is_seen_in_the_scores() -> None:
     run = dcgan_run(steps=150, width=8, batch_size=32, ema=0.9, lr=1e-3, sample_every=0, features="pixels")
     before = run.evaluate(600)

@@ -14,6 +14,7 @@ Play = Callable[..., mmgan.Run]
 QUICK = {"data": "ring", "width": 128, "lr": 1e-3, "betas": (0.5, 0.9), "ema": 0.99}
 
 
+@pytest.mark.slow
 def test_the_ring_is_found(play: Play) -> None:
     before = play(**QUICK).evaluate()
     after = play(**QUICK, steps=1500).evaluate()
@@ -23,6 +24,7 @@ def test_the_ring_is_found(play: Play) -> None:
     assert after["high_quality"] > 0.2
 
 
+@pytest.mark.slow
 def test_a_critic_without_bounds_loses_every_mode_and_a_gradient_penalty_finds_them(play: Play) -> None:
     game = QUICK | {"steps": 800, "batch_norm": False, "loss": "wgan", "critic_steps": 2}
     # Of five seeds without the penalty none found a mode; of five with it the worst found 7.
@@ -31,6 +33,7 @@ def test_a_critic_without_bounds_loses_every_mode_and_a_gradient_penalty_finds_t
     assert play(**game, penalty="wgan-gp").evaluate()["modes"] >= 6
 
 
+@pytest.mark.slow
 def test_digits_come_nearer(play: Play) -> None:
     before = play(features="pixels").evaluate(1000)
     after = play(features="pixels", steps=200).evaluate(1000)

@@ -154,6 +154,7 @@ def test_the_penalty_is_weighted(play: Play) -> None:
     assert penalties[0] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:loss = wgan. nothing holds the critic back")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("penalty", PENALTIES)

@@ -29,6 +29,7 @@ def run(rhymes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str
     return folder
 
 
+@pytest.mark.slow
 def test_texts_in_and_texts_out(run: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["sample", run, "-n", "5", "--seed", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -43,6 +44,7 @@ def test_texts_in_and_texts_out(run: str, capsys: pytest.CaptureFixture[str], tm
     assert all(line.startswith("the cat") for line in capsys.readouterr().out.splitlines()[2:])
 
 
+@pytest.mark.slow
 def test_scores_and_curves(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", run, "-n", "50", "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
@@ -50,6 +52,7 @@ def test_scores_and_curves(run: str, capsys: pytest.CaptureFixture[str]) -> None
     assert [path.suffix for path in sorted(Path(run, "samples").iterdir())] == [".png", ".txt"]
 
 
+@pytest.mark.slow
 def test_what_a_run_s_settings_can_t_be_changed_to(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sample", run, "--set", "hidden=16"]) == 2
     assert "temperature" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 
 import mmgan
@@ -23,6 +24,7 @@ QUICK = {
 }
 
 
+@pytest.mark.slow
 def test_likelihood_learns_the_oracle_s_language(play: Play) -> None:
     before = play(**QUICK).evaluate(2_000)
     after = play(**QUICK, steps=400, train=True).evaluate(2_000)
@@ -31,6 +33,7 @@ def test_likelihood_learns_the_oracle_s_language(play: Play) -> None:
     assert after["unique"] > 0.95
 
 
+@pytest.mark.slow
 def test_d_learns_to_tell_what_g_writes(play: Play) -> None:
     run = play(
         **(QUICK | {"mle_steps": 0}), pretrain_rounds=5, pretrain_epochs=2, d_lr=1e-3, steps=200, train=True
@@ -40,6 +43,7 @@ def test_d_learns_to_tell_what_g_writes(play: Play) -> None:
     assert real.mean() > fake.mean() + 0.2
 
 
+@pytest.mark.slow
 def test_the_game_goes_on_where_likelihood_stopped(play: Play) -> None:
     """With the oracle as the judge, policy gradient makes what G writes likelier than likelihood did."""
     run = play(**QUICK, rollouts=4, lr=3e-3, baseline="mean")

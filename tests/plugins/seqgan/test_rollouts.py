@@ -14,6 +14,7 @@ from mmgan_seqgan.rollouts import complete, generate, rewards
 from mmgan_seqgan.sampling import draw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vocabulary", [2, 63, 64, 65, 131, 1000])
 def test_tokens_follow_the_softmax(vocabulary: int) -> None:
     torch.manual_seed(0)
@@ -90,6 +91,7 @@ def liking(tokens: Tensor) -> Tensor:
     return LIKING.judge(tokens)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["lstm", "gru", "transformer"])
 def test_rewards_equal_the_plain_ones_within_monte_carlo_error(cell: str) -> None:
     torch.manual_seed(0)
@@ -116,6 +118,7 @@ def test_prefixes_are_kept_and_the_rest_is_drawn() -> None:
         assert (done[kept - 1, ..., kept:] == tokens[:, kept:]).double().mean() < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [50, 4, 1])
 def test_parts_that_are_computed_at_once_change_nothing_but_the_draws(rows: int) -> None:
     torch.manual_seed(0)

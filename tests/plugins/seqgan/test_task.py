@@ -79,6 +79,7 @@ def test_stages_in_their_order(play: Play) -> None:
     assert names == ["pretrain-g"] * 4 + ["pretrain-d"] * 8 + ["adversarial"] * 12
 
 
+@pytest.mark.slow
 def test_who_is_updated_when(play: Play) -> None:
     run = play(train=True)
     assert {name: player.updates for name, player in run.players.items()} == {"MLE": 4, "G": 3, "D": 8 + 12}
@@ -107,6 +108,7 @@ def test_a_phase_changes_its_own_player_only(play: Play) -> None:
             assert same == (name != changed), (phase, name)
 
 
+@pytest.mark.slow
 def test_likelihood_s_generator_is_kept(play: Play) -> None:
     run = play(steps=5)
     for step in range(5):
@@ -188,6 +190,7 @@ def test_rewards_are_given_without_dropout_and_the_last_is_d_s_opinion(play: Pla
     torch.testing.assert_close(task.d.probability(tokens), task.d(tokens).softmax(1)[:, 1])
 
 
+@pytest.mark.slow
 def test_a_bandit_learns_what_d_likes(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     """D likes token 7 and nothing else: by policy gradient alone G comes to write little else."""
     torch.manual_seed(0)
@@ -256,6 +259,7 @@ def test_a_resumed_round_goes_on_with_its_negatives() -> None:
     assert all(torch.equal(other.batch(update), expected[update]) for update in range(3, 8))
 
 
+@pytest.mark.slow
 def test_the_policy_lags_behind(play: Play) -> None:
     assert play().task.policy is not None
     run = play(lag=0.75)
@@ -274,6 +278,7 @@ def test_the_policy_lags_behind(play: Play) -> None:
 # The oracle.
 
 
+@pytest.mark.slow
 def test_the_oracle_is_known_by_its_number(play: Play) -> None:
     one, same, other = play(data="oracle:5"), play(data="oracle:5", seed=3), play(data="oracle:6")
     assert torch.equal(one.dataset.tokens, same.dataset.tokens)
@@ -298,6 +303,7 @@ def test_the_oracle_finds_its_own_data_as_likely_as_its_entropy(play: Play) -> N
 # What a person gets.
 
 
+@pytest.mark.slow
 def test_scores_of_the_oracle_s_language(play: Play) -> None:
     run = play(train=True)
     found = run.evaluate(300)
@@ -305,6 +311,7 @@ def test_scores_of_the_oracle_s_language(play: Play) -> None:
     assert run.task.best_score == "nll_oracle"
 
 
+@pytest.mark.slow
 def test_samples_of_the_oracle_s_language(play: Play) -> None:
     run = play(train=True)
     samples = run.sample(5)
@@ -366,6 +373,7 @@ def test_a_lower_temperature_is_more_certain(play: Play, rhymes: Path) -> None:
     assert distinct(0.05) < distinct(1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("generator", ["lstm", "gru", "transformer"])
 def test_every_generator_plays_in_every_precision(play: Play, generator: str, precision: str) -> None:
@@ -374,6 +382,7 @@ def test_every_generator_plays_in_every_precision(play: Play, generator: str, pr
     assert len(run.sample(3)) == 3
 
 
+@pytest.mark.slow
 def test_a_saved_run_is_sampled_without_its_data(play: Play, rhymes: Path, tmp_path: Path) -> None:
     run = play(data=str(rhymes), tokenizer="word", length=9, preset="text", train=True, keep=True)
     expected = run.sample(4, 3).lines()

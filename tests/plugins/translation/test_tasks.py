@@ -200,6 +200,7 @@ def pairs(folder: Path, count: int, size: int = 32) -> None:
 # Learning.
 
 
+@pytest.mark.slow
 def test_pix2pix_learns_digits_from_their_edges() -> None:
     torch.manual_seed(0)
     run = make("pix2pix", steps=150, width=16, d_width=8, lr=1e-3, dropout="none")
@@ -213,6 +214,7 @@ def test_pix2pix_learns_digits_from_their_edges() -> None:
     assert after["ssim"] > before["ssim"] + 0.2
 
 
+@pytest.mark.slow
 def test_cyclegan_learns_the_other_side_s_colours() -> None:
     """Ink on paper from white on black, with no pair to see; and what comes back is what went."""
     run = make("cyclegan", steps=80, batch_size=2, width=8, d_width=8, blocks=1, lr=1e-3)

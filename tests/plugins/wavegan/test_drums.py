@@ -103,6 +103,7 @@ def test_a_tom_lies_between_kick_and_snare() -> None:
     assert kick < tom < snare
 
 
+@pytest.mark.slow
 def test_instruments_are_told_apart_by_ear() -> None:
     """By a nearest mean of log-mel statistics, trained on other hits."""
     log_mel = LogMel(RATE)

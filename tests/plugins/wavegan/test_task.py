@@ -46,6 +46,7 @@ def write_sounds(folder: Path, count: int = 12) -> None:
         soundfile.write(path, 0.5 * tone, rate)
 
 
+@pytest.mark.slow
 def test_the_command_of_the_first_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder of sounds in, a run's folder, WAVs and scores out."""
     write_sounds(tmp_path / "my sounds")
@@ -92,6 +93,7 @@ def test_the_command_of_the_first_page(tmp_path: Path, capsys: pytest.CaptureFix
     assert "frechet_logmel is left out: The Fréchet distance in 128" in talk[-1]
 
 
+@pytest.mark.slow
 def test_scores_on_the_drums() -> None:
     run = wavegan_run(data="drums:140")
     scores = run.evaluate(140)
@@ -160,6 +162,7 @@ def test_a_step_is_the_paper_s() -> None:
             torch.testing.assert_close(ours.state_dict()[key], value, rtol=1e-3, atol=3e-5, msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -217,6 +220,7 @@ def test_latents_are_uniform_and_a_walk_stays_among_them(monkeypatch: pytest.Mon
     assert steps.max() < 4 * steps.mean(), "the last sound leads back to the first"
 
 
+@pytest.mark.slow
 def test_samples_need_no_data(tmp_path: Path) -> None:
     write_sounds(tmp_path / "sounds", 4)
     run = wavegan_run(tmp_path / "run", data=str(tmp_path / "sounds"), steps=1, critic_steps=1)
@@ -304,6 +308,7 @@ def critic_gradient(run: mmgan.Run, precision: str) -> Tensor:
     return torch.cat([g.flatten() for g in torch.autograd.grad(sum(losses.values()), parameters)])
 
 
+@pytest.mark.slow
 def test_in_bf16_the_critic_s_gradient_keeps_its_direction() -> None:
     """The penalty's inner gradient stays in bf16: at the start and after 200 updates that costs nothing."""
     run = wavegan_run(dim=8, batch_size=8, steps=40, sample_every=0)
@@ -320,6 +325,7 @@ def test_in_bf16_the_critic_s_gradient_keeps_its_direction() -> None:
     assert cosine() >= 0.985
 
 
+@pytest.mark.slow
 def test_it_learns_to_hum(tmp_path: Path) -> None:
     """The data are decaying tones of 900 to 1,100 Hz, and soon most of what is generated is near them."""
     rng, time = np.random.default_rng(0), np.arange(16_384) / 16_000

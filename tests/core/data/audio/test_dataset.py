@@ -167,6 +167,7 @@ def test_no_permission(tmp_path):
 # Files of all kinds.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "options"),
     [
@@ -658,6 +659,7 @@ def test_settings_that_are_not_allowed(settings, message):
 # Real ones.
 
 
+@pytest.mark.slow
 def test_drum_kits(shared_data):
     started = time.perf_counter()
     data = load(shared_data / "drums", length=16384)

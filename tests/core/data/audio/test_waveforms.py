@@ -52,6 +52,7 @@ def test_nothing_shows_where_pieces_meet(rate, wanted, channels, monkeypatch):
     assert np.abs(to_waveform(samples, rate, wanted, channels) - whole).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "wanted"), [(44100, 16000), (22050, 16000), (44100, 48000)])
 def test_no_length_is_lost_by_rounding(rate, wanted):
     """torchaudio rounds the length to a float32, which was taken for damage once in 70 recordings."""

@@ -612,6 +612,7 @@ def test_workers_change_nothing(tmp_path):
     together.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_every_way_to_start_a_worker(start, tmp_path):

@@ -62,6 +62,7 @@ def save_tiff(path, values, order):
     path.write_bytes(file + bytes(4) + struct.pack(f"{order}{bands}H", *[16] * bands) + data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("suffix", ["png", "tif", "jp2", "pgm", "int.tif", "float.tif"])
 def test_grey_of_any_depth_has_its_brightness(tmp_path, bits, suffix):

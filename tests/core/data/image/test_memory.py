@@ -106,6 +106,7 @@ FILES = {
 READ = {"rgb.png", "rgb16.png", "photo.jpg", "photo.webp", "palette.gif"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells how much a process took")
 @pytest.mark.parametrize("name", FILES)
 def test_the_memory_that_a_file_takes(tmp_path, name):
@@ -126,6 +127,7 @@ def test_the_memory_that_a_file_takes(tmp_path, name):
     assert other < MOST
 
 
+@pytest.mark.slow
 def test_what_is_too_large_says_how_large_it_may_be(tmp_path):
     for name in "ab":
         Image.new("RGB", (9, 9)).save(tmp_path / f"{name}.png")
@@ -150,6 +152,7 @@ def noise(path, size=(2500, 2000), mode="RGB"):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("halves", [False, True])
 @pytest.mark.parametrize(("name", "mode"), [("a.png", "RGBA"), ("a.jpg", "RGB"), ("a.jp2", "RGB")])
 def test_another_process_decodes_to_the_same_bits(tmp_path, name, mode, halves):

@@ -259,6 +259,7 @@ def test_maps(shared_data):
     assert a.mean() < -0.2 < 0 < b.mean()
 
 
+@pytest.mark.slow
 def test_emoji(shared_data):
     folder = shared_data / "emoji"
     data = load(folder / "google", data_b=str(folder / "twitter"), size=8, load_size=8)
@@ -531,6 +532,7 @@ def test_unpaired_takes_a_in_order_and_b_at_random(tmp_path):
     assert seen == set(b_values.tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("derive", ["none", "inpaint", "denoise"])
 @pytest.mark.parametrize("how", [open_pairs, open_unpaired])
 def test_workers_change_nothing(tmp_path, how, derive):

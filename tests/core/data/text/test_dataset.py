@@ -578,6 +578,7 @@ def test_settings_that_are_not_allowed(settings, message):
 # Real ones.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "count"), [("kjv", 31_103), ("quatrains", 3_772)])
 def test_real_texts(name, count, shared_data, capfd):
     path = shared_data / "text" / f"{name}.txt"

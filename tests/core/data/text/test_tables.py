@@ -226,6 +226,7 @@ def test_an_open_quote_at_the_end(tmp_path):
     assert source.skipped == [("line 4 of a.csv", "not CSV: a quote too many or too few")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ['a","', '"', '""', '"""', ',"""', 'a,""', '"a', "'", '"x"y'])
 def test_quotes_take_no_ages(line, tmp_path):
     started = time.perf_counter()
