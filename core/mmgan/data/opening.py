@@ -23,23 +23,11 @@ if TYPE_CHECKING:
 FOLDER = "folder"
 
 
-def named(data: str, plugins: Plugins, kinds: Sequence[str] | None = None) -> bool:
-    """Whether ``data`` is the name of a registered data set, with or without ``:argument``, and not a path.
-
-    Args:
-        data: What ``--data`` gives.
-        plugins: Where data sets are registered.
-        kinds: Of these kinds only; by default of any.
-    """
-    entries = plugins.datasets.items()
-    names = {key.partition("/")[2] for key, entry in entries if kinds is None or entry.kind in kinds}
-    return data.partition(":")[0] in names - {FOLDER}
-
-
 def absolute(data: str, plugins: Plugins) -> str:
     """Make a path absolute, since config.toml must mean the same to a resume from another folder."""
+    names = {key.partition("/")[2] for key in plugins.datasets} - {FOLDER}
     path = os.path.expanduser(data)
-    if not data or named(data, plugins) or not os.path.exists(path):
+    if not data or data.partition(":")[0] in names or not os.path.exists(path):
         return data
     return os.path.realpath(path)
 
@@ -58,25 +46,26 @@ def open_source(config: Config, plugins: Plugins, kinds: Sequence[str], folder: 
     """
     data: str = config.data
     known = {key: entry for kind in kinds for key, entry in plugins.of_kind(plugins.datasets, kind).items()}
+    folders = known.pop(FOLDER, None)
     name, _, argument = data.partition(":")
     # By os.path, which takes what can be no path for none.
     exists = os.path.exists(data)
-    if named(data, plugins, kinds):
+    if name in known:
         if exists:
             warnings.warn(
                 f"data = {name!r} is the data set of that name. For what lies here under it, write ./{name}.",
                 stacklevel=3,
             )
         return known[name].load()(argument, config)
-    if exists and FOLDER in known:
-        return known[FOLDER].load()(data, config)
+    if exists and folders is not None:
+        return folders.load()(data, config)
     if folder is not None and os.path.isabs(data):
         raise DataError(
             f"The data of this run, {data!r}, is not there any more.",
             hint=f"Where it lies now: mmgan resume {shlex.quote(str(folder))} --data PATH; "
             "`mmgan evaluate` takes --data too.",
         )
-    names = sorted(known.keys() - {FOLDER})
+    names = sorted(known)
     other = next((entry.kind for key, entry in plugins.datasets.items() if key == f"{entry.kind}/{name}"), "")
     if other:
         raise DataError(

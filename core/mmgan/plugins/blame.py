@@ -12,6 +12,10 @@ from mmgan.errors import PluginError, foreseen
 from mmgan.plugins.guard import reason
 
 
+class TaskError(PluginError):
+    """An error came out of a task's own code: its cause."""
+
+
 @contextmanager
 def blaming(task: type, plugin: str, phase: Callable[[], str] = str) -> Iterator[None]:
     """Turn an error that comes out of a task's code into one that names its plugin and the place.
@@ -25,7 +29,7 @@ def blaming(task: type, plugin: str, phase: Callable[[], str] = str) -> Iterator
         phase: Tells, when an error comes, which phase is played; "" for none.
 
     Raises:
-        PluginError: An error came out of the task's code.
+        TaskError: An error came out of the task's code.
     """
     try:
         yield
@@ -34,7 +38,7 @@ def blaming(task: type, plugin: str, phase: Callable[[], str] = str) -> Iterator
         if frame is None or foreseen(error):
             raise
         during = f", phase {phase()!r}" if phase() else ""
-        raise PluginError(
+        raise TaskError(
             f"The task {plugin!r} failed in {frame.name}{during} ({Path(frame.filename).name}, line "
             f"{frame.lineno}): {reason(error)}",
             hint="Mend the plugin; -v shows the traceback.",

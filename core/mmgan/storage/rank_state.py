@@ -30,7 +30,7 @@ def digest(weights: Iterable[Tensor]) -> str:
     found = hashlib.blake2b(digest_size=16)
     for weight in weights:
         plain = weight.detach().cpu().contiguous().flatten()
-        found.update(plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
+        found.update(plain.view(torch.uint8).numpy().data if plain.numel() else b"")
     return found.hexdigest()
 
 

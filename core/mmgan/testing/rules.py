@@ -12,6 +12,7 @@ import torch
 
 import mmgan
 from mmgan.errors import PluginError, line
+from mmgan.plugins.blame import TaskError
 
 if TYPE_CHECKING:
     from mmgan.testing.bench import Bench
@@ -140,6 +141,8 @@ def blocks(failures: Iterable[Failure]) -> list[str]:
 
 def told(error: BaseException) -> str:
     """Say an exception in one line, with the last place in the author's code that it came from."""
+    if isinstance(error, TaskError) and error.__cause__ is not None:
+        error = error.__cause__
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not frame.filename.startswith(OURS)]
     last = (theirs or frames)[-1:]

@@ -657,3 +657,14 @@ def test_the_command_s_errors(
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err
+
+
+def test_an_error_in_a_task_is_told_by_its_own_place() -> None:
+    class Unbuilt(Toy):
+        def build(self) -> Any:
+            raise ZeroDivisionError("by zero")
+
+    with pytest.raises(
+        ConformanceError, match=r"plays: ZeroDivisionError: by zero \(test_testing.py, line \d+\)"
+    ):
+        check_task(Unbuilt)
