@@ -53,7 +53,7 @@ class Case:
         fixed: dict[str, Any] = dict.fromkeys(("sample_every", "evaluate_every", "checkpoint_every"), 0)
         fixed |= {"plugin": self.plugin, "data": "random", "steps": 2**52, "device": "cpu"}
         fixed |= {"precision": self.precision}
-        return check(plugins.task(self.plugin).Config, {**fixed, **self.settings})
+        return check(plugins.config_class(self.plugin), {**fixed, **self.settings})
 
 
 #: Without a moving average, which the plain loops do not have; the papers' sizes, but WaveGAN's and SeqGAN's.

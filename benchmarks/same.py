@@ -37,7 +37,7 @@ class Loop:
 
     def __init__(self, config: Any, batch: Batch) -> None:
         self.config, self.batch = config, batch
-        self.plan = Plan(config.convolutions == "tune")
+        self.plan = Plan(config.convolutions.mode == "tune")
         self.build()
 
     def build(self) -> None:

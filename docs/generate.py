@@ -176,13 +176,17 @@ def settings() -> str:
         for task, entry in sorted(plugins.tasks.items()):
             if entry.plugin == name:
                 parts += [f"### {task}", settings_table(plugins.task(task).Config, Config)]
+    for name, entry in plugins.settings.items():
+        parts += [f"### {name}", settings_table(entry.load(), None, f"{name}.")]
     return "\n\n".join(parts)
 
 
-def settings_table(config: Any, base: Any) -> str:
+def settings_table(config: Any, base: Any, prefix: str = "") -> str:
     """Return a table of a config's settings, without those that are as in ``base``."""
+    from mmgan.settings import fields_of
+
     rows = []
-    for name, field in config.model_fields.items():
+    for name, field in fields_of(config, prefix):
         row = (f"`{name}`", default_of(field), in_table(markdown(meaning(field))))
         known = base.model_fields.get(name) if base else None
         if known is None or row[1:] != (default_of(known), in_table(markdown(meaning(known)))):

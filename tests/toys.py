@@ -247,7 +247,7 @@ def toy_run(
     if task is not None:
         plugins.tasks[plugin].thing = task
     settings = {"device": "cpu", "precision": "fp32", "plugin": plugin} | settings
-    config = mmgan.config.check(plugins.task(plugin).Config, settings)
+    config = mmgan.config.check(plugins.config_class(plugin), settings)
     return mmgan.new_run(config, plugins, folder)
 
 

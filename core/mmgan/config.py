@@ -10,12 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import tomllib
-import urllib.parse
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import tomli_w
 from pydantic import (
@@ -28,30 +25,50 @@ from pydantic import (
     field_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from mmgan.errors import ConfigError, did_you_mean, shown
-from mmgan.storage import files
+from mmgan.settings import (
+    BYTES,
+    FILE_LIMIT,
+    RESERVED_ENVIRONMENT,
+    fields_of,
+    from_text,
+    merged,
+    model_of,
+    parse_assignments,
+    parse_value,
+    read_environment,
+    read_file,
+    to_text,
+)
 
-#: Environment variables that steer the program itself and are no settings of a run.
-RESERVED_ENVIRONMENT = {
-    "MMGAN_DEBUG",
-    "MMGAN_TRACE_PLUGINS",
-    "MMGAN_LOAD_PLUGINS",
-    "MMGAN_PLUGINS_DIR",
-    "MMGAN_CACHE_DIR",
-    "MMGAN_RANK_TIMEOUT",
-}
+__all__ = [
+    "BYTES",
+    "FILE_LIMIT",
+    "GREATEST",
+    "LARGEST",
+    "LARGEST_FLOAT",
+    "RESERVED_ENVIRONMENT",
+    "Config",
+    "check",
+    "describe",
+    "from_text",
+    "parse_assignments",
+    "parse_value",
+    "read_file",
+    "resolve",
+    "to_json",
+    "to_text",
+    "to_toml",
+]
 
-#: Bytes that a file of settings may have.
-FILE_LIMIT = 2**20
 #: The greatest integer that every program reads back from TOML and JSON as it was written.
 LARGEST = 2**53
 #: The greatest number that a network can compute with.
 LARGEST_FLOAT = 3.4e38
 #: Settings that have a lower limit, also where a task declares them anew.
 GREATEST = {"batch_size": 2**20, "workers": 256}
-#: How a text begins that stands for bytes: each that is not ASCII follows as ``%F6``, and % as ``%25``.
-BYTES = "bytes:"
 
 
 class Config(BaseModel):
@@ -71,11 +88,6 @@ class Config(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, or a plugin's device")
     precision: str = Field("auto", description="auto, fp32, bf16, fp16, or a plugin's precision")
     compile: bool = Field(False, description="compile the networks that allow it with torch.compile")
-    convolutions: Literal["auto", "tune", "library"] = Field(
-        "auto",
-        description="on a CPU: matrix products where a fixed rule says so, whatever is measured to be "
-        "fastest, or the library's",
-    )
     deterministic: bool = Field(False, description="on a GPU too: only algorithms that repeat to the byte")
     workers: int = Field(0, ge=0, description="processes that prepare batches; 0: in the main process")
     log_every: int = Field(20, ge=1, description="steps between two lines of metrics")
@@ -90,17 +102,31 @@ class Config(BaseModel):
     def _can_be_kept(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         """Refuse what no file could give back, and let a text be any name that a file may have."""
         checked = handler(to_text(value) if isinstance(value, str) else value)
-        if isinstance(checked, int):
-            greatest = GREATEST.get(info.field_name or "", LARGEST)
-            if not -LARGEST <= checked <= greatest:
-                raise ValueError(f"Input should be at most {greatest:,} and at least -{LARGEST:,}")
-        if isinstance(checked, float) and abs(checked) > LARGEST_FLOAT:
-            raise ValueError(f"Input should be at most {LARGEST_FLOAT} and at least -{LARGEST_FLOAT}")
         if isinstance(checked, str):
             checked = from_text(checked)
             if "\0" in checked:
                 raise ValueError("Input holds a NUL character, which no name of a file may have")
+        else:
+            _refuse_what_is_not_kept(checked, GREATEST.get(info.field_name or "", LARGEST))
         return checked
+
+
+def _refuse_what_is_not_kept(value: Any, greatest: int = LARGEST) -> None:
+    """Refuse, with a ValueError, what TOML and JSON do not give back as it was, in lists and tables too."""
+    if isinstance(value, int) and not -LARGEST <= value <= greatest:
+        raise ValueError(f"Input should be at most {greatest:,} and at least -{LARGEST:,}")
+    if isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:
+        raise ValueError(f"Input should be at most {LARGEST_FLOAT} and at least -{LARGEST_FLOAT}")
+    if isinstance(value, str) and (to_text(value) != value or "\0" in value):
+        raise ValueError(f"Input holds a text that a file could not give back: {shown(value)}")
+    if isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            if item is None:
+                raise ValueError("Input should not hold None, which TOML does not have")
+            _refuse_what_is_not_kept(item)
+    elif isinstance(value, BaseModel | Mapping):
+        for _, item in value.items() if isinstance(value, Mapping) else value:
+            _refuse_what_is_not_kept(item)
 
 
 C = TypeVar("C", bound=Config)
@@ -119,14 +145,14 @@ def resolve(
     Args:
         config_class: The task's config class.
         plugin: The task's name.
-        file: A TOML file of settings, flat.
+        file: A TOML file of settings.
         flags: Settings from the command line. Strings are converted to the field's type.
         environment: Instead of ``os.environ``, for tests.
 
     Raises:
         ConfigError: A key is unknown, a value is not allowed, or the file can't be read.
     """
-    from_environment = _environment(config_class, os.environ if environment is None else environment)
+    from_environment = read_environment(config_class, os.environ if environment is None else environment)
     from_file = read_file(file) if file else {}
     if from_file.get("plugin", plugin) != plugin:
         other = shown(from_file["plugin"])
@@ -134,8 +160,8 @@ def resolve(
             f"The config file {str(file)!r} is for {other}, and not for {plugin!r}.",
             hint=f"Use --plugin {other}, or take the line out of the file.",
         )
-    merged = {**from_file, **from_environment, **(flags or {}), "plugin": plugin}
-    return check(config_class, {key: parse_value(config_class, key, value) for key, value in merged.items()})
+    given = merged(merged(from_file, from_environment), flags or {}) | {"plugin": plugin}
+    return check(config_class, {key: parse_value(config_class, key, value) for key, value in given.items()})
 
 
 def check(config_class: type[C], values: Mapping[str, Any]) -> C:
@@ -146,14 +172,26 @@ def check(config_class: type[C], values: Mapping[str, Any]) -> C:
     """
     plugin = str(values.get("plugin", ""))
     hint = f"mmgan config {plugin} lists every setting." if plugin else ""
-    for key in values:
-        if key not in config_class.model_fields:
-            suggestion = did_you_mean(key, config_class.model_fields)
-            raise ConfigError(f"{plugin} has no setting {shown(key)}. {suggestion}".rstrip(), hint=hint)
+    for key in _unknown(config_class, values):
+        known = {*config_class.model_fields, *(name for name, _ in fields_of(config_class))}
+        raise ConfigError(
+            f"{plugin} has no setting {shown(key)}. {did_you_mean(key, known)}".rstrip(), hint=hint
+        )
     try:
         return config_class(**values)
     except ValidationError as error:
         raise ConfigError("; ".join(map(_problem, error.errors(include_url=False))), hint=hint) from None
+
+
+def _unknown(model: type[BaseModel], values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the whole names of settings that there are not."""
+    for key, value in values.items():
+        field = model.model_fields.get(key)
+        inner = field and model_of(field)
+        if field is None:
+            yield f"{prefix}{key}"
+        elif inner and isinstance(value, Mapping):
+            yield from _unknown(inner, value, f"{prefix}{key}.")
 
 
 def _problem(item: Mapping[str, Any]) -> str:
@@ -164,51 +202,9 @@ def _problem(item: Mapping[str, Any]) -> str:
     if item["type"] == "literal_error" and isinstance(item["input"], str):
         suggestion = did_you_mean(item["input"], re.findall("'([^']*)'", item["ctx"]["expected"]))
         message += f". {suggestion}" if suggestion else ""
+    if item["type"] == "model_type":
+        message = f"It is a table of settings: {'.'.join(map(str, item['loc']))}.KEY = VALUE"
     return f"{where}{message}"
-
-
-def parse_assignments(assignments: tuple[str, ...] | list[str]) -> dict[str, str]:
-    """Turn ``["loss=hinge", "size=64"]`` into a dict.
-
-    Raises:
-        ConfigError: An item has no ``=``.
-    """
-    settings = {}
-    for item in assignments:
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            message = f"--set takes key=value, not {shown(item)}."
-            raise ConfigError(message, hint="For example: --set loss=hinge")
-        settings[key.strip().replace("-", "_")] = value.strip()
-    return settings
-
-
-def parse_value(config_class: type[Config], key: str, value: Any) -> Any:
-    """Read a number, boolean or list that was given as text, where the setting is not text itself."""
-    field = config_class.model_fields.get(key)
-    if not isinstance(value, str) or field is None or _is_text(field.annotation):
-        return value
-    try:
-        parsed = tomllib.loads(f"value = {value}")
-    except (ValueError, RecursionError):  # No TOML, a number of 5,000 digits, or brackets without end.
-        return value
-    return parsed["value"] if len(parsed) == 1 else value
-
-
-def to_text(name: str) -> str:
-    """Return a text as it is, or the name of a file that is not text (not UTF-8) as :data:`BYTES` says."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return BYTES + urllib.parse.quote(os.fsencode(name))
-    return name
-
-
-def from_text(text: str) -> str:
-    """Return what :func:`to_text` was given."""
-    if not text.startswith(BYTES):
-        return text
-    return os.fsdecode(urllib.parse.unquote_to_bytes(text.removeprefix(BYTES)))
 
 
 def to_toml(config: Config) -> str:
@@ -229,14 +225,17 @@ def describe(config_class: type[Config], plugin: str) -> str:
     """
     lines = [f"# The settings of {plugin}, with their defaults. Take the # from those that you change.", ""]
     lines.append(tomli_w.dumps({"plugin": plugin}).rstrip())
-    for name, field in config_class.model_fields.items():
-        if name == "plugin":
-            continue
-        default = field.get_default(call_default_factory=True)
-        # TOML has no null, so what is unset by default shows no value.
-        value = "" if default is None else json.dumps(default)
-        lines += ["", f"# {field.description or name}{_allowed(field)}", f"# {name} = {value}".rstrip()]
+    for name, field in fields_of(config_class):
+        if name != "plugin":
+            lines += ["", *_described(name, field)]
     return "\n".join(lines) + "\n"
+
+
+def _described(name: str, field: FieldInfo) -> list[str]:
+    default = field.get_default(call_default_factory=True)
+    # TOML has no null, so what is unset by default shows no value.
+    value = "" if default is None else json.dumps(to_jsonable_python(default))
+    return [f"# {field.description or name}{_allowed(field)}", f"# {name} = {value}".rstrip()]
 
 
 def _allowed(field: FieldInfo) -> str:
@@ -245,55 +244,3 @@ def _allowed(field: FieldInfo) -> str:
     if not choices or not all(isinstance(choice, str | int | float) for choice in choices):
         return ""
     return f" (one of: {', '.join(map(str, choices))})"
-
-
-def _is_text(annotation: Any) -> bool:
-    choices = get_args(annotation)
-    return annotation is str or str in choices or any(isinstance(choice, str) for choice in choices)
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """Return the settings in a TOML file, unchecked.
-
-    Raises:
-        ConfigError: It can't be read, is not an ordinary file, or is not TOML.
-    """
-    name = repr(str(path))
-    try:
-        data = files.read(Path(os.path.realpath(path)), FILE_LIMIT)
-    except OSError as error:
-        raise ConfigError(f"Can't read the config file {name}: {error.strerror or error}.") from None
-    try:
-        return tomllib.loads(data.decode("utf-8-sig"))  # Windows' Notepad begins UTF-8 with a mark.
-    except RecursionError:
-        raise ConfigError(f"The config file {name} is not TOML: too many brackets in each other.") from None
-    except ValueError as error:  # No TOML, no UTF-8, or a number of 5,000 digits.
-        reason = str(error).rstrip(".")
-        raise ConfigError(f"The config file {name} is not TOML: {reason}.", hint=_hint(data)) from None
-
-
-def _hint(data: bytes) -> str:
-    """Return what is often wrong with a file that is not TOML."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "It is in UTF-16. Save it as UTF-8; in PowerShell: … | Out-File -Encoding utf8 FILE.toml"
-    if b"\\" in data:
-        return "A path with \\ stands in single quotes: data = 'C:\\Users\\me\\pictures'"
-    return ""
-
-
-def _environment(config_class: type[Config], environment: Mapping[str, str]) -> dict[str, str]:
-    """Collect ``MMGAN_BATCH_SIZE=32`` and its like.
-
-    An unknown one is only warned of: the environment is shared by all tasks, and may hold another's setting.
-    """
-    settings = {}
-    for name, value in environment.items():
-        if not name.startswith("MMGAN_") or name in RESERVED_ENVIRONMENT:
-            continue
-        key = name.removeprefix("MMGAN_").lower()
-        if key in config_class.model_fields and key != "plugin":
-            settings[key] = value
-        else:
-            suggestion = did_you_mean(key, config_class.model_fields)
-            warnings.warn(f"{name} is no setting of this task and is ignored. {suggestion}", stacklevel=2)
-    return settings

@@ -77,6 +77,13 @@ def register_metrics(register: RegisterKind) -> None:
 
 
 @hookspec
+def register_settings(register: Register) -> None:
+    """Register a plugin's own settings: a subclass of ``pydantic.BaseModel`` whose fields have defaults, for
+    ``--set NAME.KEY=VALUE`` or a table ``[NAME]`` in a file. ``run.settings(NAME)`` is an instance.
+    """
+
+
+@hookspec
 def register_commands(cli: click.Group) -> None:
     """Add commands to the command line; called when the command line starts, so import nothing slow."""
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 METER = ("stage", "seconds", "steps_per_s", "samples_per_s", "data_wait")
 
 
-#: Given a part of a step and its phase, the context that the part is played in.
+#: Given a part of a step and its phase, "" outside of phases, the context that the part is played in. Parts
+#: are ``data``, ``forward``, and for each phase ``update``, in which are ``loss``, ``backward``, ``average``.
 Around = Callable[[str, str], AbstractContextManager[Any]]
 _NOTHING: AbstractContextManager[None] = nullcontext()
 

@@ -14,7 +14,9 @@ from mmgan.errors import CheckpointError, MmganError, UsageError, line
 from mmgan.listeners import default_listeners
 from mmgan.plugins import Plugins
 from mmgan.plugins.blame import blaming
+from mmgan.plugins.settings import without_strangers
 from mmgan.run import Run
+from mmgan.settings import merged
 from mmgan.storage import checkpoint, files, fitting
 from mmgan.storage.folder import CONFIG, claimed, find_checkpoint, read_settings
 from mmgan.task import Task
@@ -115,10 +117,9 @@ def _settled(given: Config | type[Task[Any]] | str, plugins: Plugins, settings: 
     if isinstance(given, Config):
         if settings:
             raise UsageError(f"{', '.join(settings)}: a whole config has its settings already.")
-        return given
+        return plugins.completed(given)
     name = given if isinstance(given, str) else plugins.add(given)
-    config: Config = resolve(plugins.task(name).Config, name, flags=settings, environment={})
-    return config
+    return resolve(plugins.config_class(name), name, flags=settings, environment={})
 
 
 def load_run(
@@ -142,7 +143,9 @@ def load_run(
     """
     plugins = plugins or Plugins()
     task_class, values = read_settings(folder, plugins)
-    config = check(task_class.Config, {**values, **_only_new_runs(task_class.Config), **(changes or {})})
+    config_class = plugins.config_class(values["plugin"])
+    values = without_strangers(config_class, values) | _only_new_runs(config_class)
+    config = check(config_class, merged(values, changes or {}))
     plugins.detach()
     plugins.attach(default_listeners(config, changed=bool(changes)))
     path, loaded = _read_checkpoint(folder / "checkpoints", which)

@@ -71,8 +71,7 @@ class Run:
         self.ranks = distributed.ranks()
         self.hook = self.ranks.hooks(plugins.hook)
         self.step = 0
-        self.seconds = 0.0
-        self.waited = 0.0
+        self.seconds = self.waited = 0.0
         self.batches = 0
         self.stop_signal = 0
         self.finish_reason = ""
@@ -112,12 +111,10 @@ class Run:
             # The networks began alike on all ranks; from here on each draws latents of its own.
             self.randomness = rank_state.rank_randomness(config.seed, 0, self.ranks.rank, self.device.torch)
         self.is_playing = False
-        #: The stage and the phase that were played last.
-        self.stage: Stage | None = None
+        self.stage: Stage | None = None  # The stage and the phase that were played last.
         self.phase = ""
         self.stage_step = self.entered = 0  # The step's index in it; how many the task has begun.
-        #: Entered around each part of a step, with its name and its phase, "" outside of phases: ``data``,
-        #: ``forward``, and for each phase ``update``, in which are ``loss``, ``backward`` and ``average``.
+        #: Entered around each part of a step, with its name and its phase; see :data:`mmgan.meter.Around`.
         self.part: Around = unmeasured
         self.saved_by = self.ranks.world
 
@@ -136,13 +133,16 @@ class Run:
 
     def open_data(self, *kinds: str) -> Any:
         """Open what ``--data`` names: a registered data set of one of these kinds, or a folder or file."""
-        folder = self.folder if self.step else None
-        return opening.open_source(self.config, self.plugins, kinds, folder)
+        return opening.open_source(self.config, self.plugins, kinds, self.folder if self.step else None)
+
+    def settings(self, name: str) -> Any:
+        """Return a plugin's own settings: an instance of the model that it gave ``register_settings``."""
+        return self.plugins.settings_in(self.config, name)
 
     def metrics(self, kind: str) -> dict[str, Any]:
         """Return the registered metrics of a kind, by name: ours and every plugin's."""
-        found = self.plugins.of_kind(self.plugins.metrics, kind)
-        return {name: entry.load() for name, entry in found.items()}
+        found = self.plugins.of_kind(self.plugins.metrics, kind).items()
+        return {name: entry.load() for name, entry in found}
 
     # What the engine uses.
 

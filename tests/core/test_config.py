@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
-from pydantic import Field
+from pydantic import BaseModel, Field
 from toys import ToyConfig
 
 from mmgan.config import Config, check, describe, parse_assignments, read_file, resolve, to_toml
@@ -55,7 +55,6 @@ def test_text_becomes_the_field_s_type() -> None:
         ({"lr": "1e400"}, "lr = inf: Input should be a finite number"),
         ({"lr": "1e300"}, "lr = 1e+300: Input should be at most 3.4e+38"),
         ({"Steps": "3"}, "toy has no setting 'Steps'. Did you mean 'steps'?"),
-        ({"convolutions": "TUNE"}, "or 'library'. Did you mean 'tune'?"),
         ({"steps": "9" * 5000}, "Unable to parse input string as an integer, exceeded maximum size"),
         ({"steps": "0x" + "f" * 5000}, "Input should be at most 9,007,199,254,740,992"),
         ({"lr": "9" * 5000}, "Input should be a finite number"),
@@ -77,13 +76,87 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(flags: dict[str, str], me
     assert caught.value.exit_code == 2
 
 
+class Inner(BaseModel):
+    depth: int = Field(2, ge=1, description="layers")
+    name: str = Field("a", description="what it is called")
+
+
+class Lists(Config):
+    names: list[str] = Field([], description="names")
+    sizes: list[int] = Field([1], description="pixels")
+    pair: tuple[float, float] = Field((0.0, 1.0), description="two numbers")
+    maybe: list[str] | None = Field(None, description="names or nothing")
+    weights: dict[str, float] = Field({}, description="a table")
+    inner: Inner = Field(Inner(), description="more")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"names": "a,b"}, ["a", "b"]),
+        ({"names": " a , b c"}, ["a", "b c"]),
+        ({"names": '["a", "b,c"]'}, ["a", "b,c"]),
+        ({"names": "7"}, ["7"]),
+        ({"names": ""}, []),
+        ({"maybe": "true,1"}, ["true", "1"]),
+        ({"sizes": "32,64"}, [32, 64]),
+        ({"sizes": "[32, 64]"}, [32, 64]),
+        ({"sizes": "5"}, [5]),
+        ({"pair": "0.5,1"}, (0.5, 1.0)),
+        ({"weights": "{a = 1}"}, {"a": 1.0}),
+        ({"inner": "{depth = 3}"}, Inner(depth=3)),
+        ({"inner": {"depth": "3", "name": "3"}}, Inner(depth=3, name="3")),
+    ],
+)
+def test_lists_and_tables_as_text(flags: dict[str, Any], expected: object) -> None:
+    config = resolve(Lists, "t", flags=flags, environment={})
+    assert getattr(config, next(iter(flags))) == expected
+    assert check(Lists, tomllib.loads(to_toml(config))) == config
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"sizes": "1,x"}, "sizes.1 = 'x': Input should be a valid integer"),
+        ({"sizes": "[1, x]"}, "sizes = '[1, x]': Input should be a valid list"),
+        ({"names": ["a\0"]}, "Input holds a text that a file could not give back"),
+        ({"names": ["\udcf6"]}, "Input holds a text that a file could not give back"),
+        ({"sizes": [2**60]}, "Input should be at most 9,007,199,254,740,992"),
+        ({"weights": {"a": float("nan")}}, "Input should be "),
+        ({"inner": {"dept": "3"}}, "t has no setting 'inner.dept'. Did you mean 'inner.depth'?"),
+        ({"inner": {"depth": "0"}}, "inner.depth = 0: Input should be greater than or equal to 1"),
+        ({"inner": "3"}, "inner = 3: It is a table of settings: inner.KEY = VALUE"),
+        ({"inner.depth": "3"}, "t has no setting 'inner.depth'"),
+        ({"seed": {"x": "3"}}, "seed = {'x': '3'}: Input should be a valid integer"),
+    ],
+)
+def test_what_is_wrong_in_lists_and_tables(flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(Lists, "t", flags=flags, environment={})
+    assert message in caught.value.message
+
+
+def test_tables_are_merged_key_by_key(tmp_path: Path) -> None:
+    file = tmp_path / "some.toml"
+    file.write_text('[inner]\ndepth = 3\nname = "file"\n')
+    environment = {"MMGAN_INNER__NAME": "environment", "MMGAN_NAMES": "x,y"}
+    config = resolve(Lists, "t", file=file, flags={"inner": {"depth": "5"}}, environment=environment)
+    assert (config.inner, config.names) == (Inner(depth=5, name="environment"), ["x", "y"])
+    with pytest.warns(UserWarning, match="MMGAN_INNER__DEPT is not .* Did you mean 'inner__depth'"):
+        resolve(Lists, "t", environment={"MMGAN_INNER__DEPT": "3"})
+    text = describe(Lists, "t")
+    assert "# layers\n# inner.depth = 2\n" in text
+    lines = [line[2:] for line in text.splitlines() if line.startswith("# inner.")]
+    assert tomllib.loads("\n".join(lines)) == {"inner": {"depth": 2, "name": "a"}}
+
+
 def test_every_wrong_setting_is_named_at_once() -> None:
     with pytest.raises(ConfigError, match=r"steps = 'x'.*; seed = 'y'"):
         resolve(ToyConfig, "toy", flags={"steps": "x", "seed": "y"}, environment={})
 
 
 def test_an_unknown_environment_variable_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match="MMGAN_BATCHSIZE is no setting .* Did you mean 'batch_size'"):
+    with pytest.warns(UserWarning, match="MMGAN_BATCHSIZE is not a setting .* Did you mean 'batch_size'"):
         resolve(ToyConfig, "toy", environment={"MMGAN_BATCHSIZE": "3"})
 
 
@@ -177,5 +250,7 @@ def test_assignments() -> None:
     assert parse_assignments(["loss=hinge", "batch-size = 3", "data=a=b"]) == {
         "loss": "hinge", "batch_size": "3", "data": "a=b",
     }  # fmt: skip
+    assert parse_assignments(["a.b=1", "a.c-d=2", "a.b=3"]) == {"a": {"b": "3", "c_d": "2"}}
+    assert parse_assignments([".".join("x" * 5000) + "=1"] * 2), "however deep"
     with pytest.raises(ConfigError, match="--set takes key=value, not 'loss'"):
         parse_assignments(["loss"])

@@ -22,6 +22,7 @@ from mmgan.convolutions.forms import FORMS
 from mmgan.convolutions.layers import Convolution, TransposedConvolution, choose
 from mmgan.convolutions.plan import Plan, by_rule
 from mmgan.convolutions.products import DERIVATIVES, Geometry
+from mmgan.convolutions.settings import Settings
 from mmgan.plugins import Plugins
 
 LAYERS: list[tuple[type[nn.Module], dict[str, Any]]] = [
@@ -257,7 +258,7 @@ def new_run(folder: Path | None = None, **changes: Any) -> mmgan.Run:
     plugins = Plugins(installed=True)
     settings = {"plugin": "dcgan", "width": 4, "batch_size": 4, "device": "cpu", "precision": "fp32"}
     settings |= {"steps": 6, "sample_every": 3, "tensorboard": False} | changes
-    return mmgan.new_run(check(plugins.task("dcgan").Config, settings), plugins, folder)
+    return mmgan.new_run(check(plugins.config_class("dcgan"), settings), plugins, folder)
 
 
 @pytest.mark.parametrize("setting", ["auto", "tune", "library"])
@@ -287,7 +288,7 @@ def test_a_step_is_the_same_both_ways() -> None:
             "plugin": "pix2pix", "width": 64, "batch_size": 1, "d_width": 4, "dropout": "none",
             "precision": "fp32", "device": "cpu", "convolutions": setting, "steps": 2,
         }  # fmt: skip
-        run = mmgan.new_run(check(plugins.task("pix2pix").Config, settings), plugins)
+        run = mmgan.new_run(check(plugins.config_class("pix2pix"), settings), plugins)
         if setting == "auto":
             deep = run.task.g.down[3][1]
             assert not deep.plan.leaves(deep.weight, torch.float32, 4)
@@ -376,6 +377,6 @@ def test_the_fastest_form_is_the_one_that_takes_least(monkeypatch: pytest.Monkey
 def test_several_processes_do_not_tune(monkeypatch: pytest.MonkeyPatch) -> None:
     run = new_run()
     run.ranks.world = 2
-    run.config = run.config.model_copy(update={"convolutions": "tune"})
+    run.config = run.config.model_copy(update={"convolutions": Settings(mode="tune")})
     with pytest.raises(ConfigError, match="2 processes would each measure"):
         convolutions.configure_module(run, "G", run.task.g)

@@ -12,7 +12,7 @@ from mmgan.cli.session import Session
 @click.argument("plugin")
 @click.pass_obj
 def command(session: Session, plugin: str) -> None:
-    """Print the settings of PLUGIN with their defaults, as commented TOML.
+    """Print the settings of PLUGIN with their defaults, as commented TOML, and those of other plugins.
 
     \b
     mmgan config dcgan > my.toml
@@ -20,4 +20,4 @@ def command(session: Session, plugin: str) -> None:
     """
     from mmgan.config import describe
 
-    emit(describe(session.plugins.task(plugin).Config, plugin).rstrip("\n"))
+    emit(describe(session.plugins.config_class(plugin), plugin).rstrip("\n"))

@@ -136,6 +136,5 @@ def settle(
         if name in given or name == "plugin":
             option = "tune" if name == "convolutions" else name.replace("_", "-")
             raise ConfigError(f"{name} is given twice: --{option} and --set.", hint="Leave one of them out.")
-    config_class: type[Config] = plugins.task(plugin).Config
-    config = resolve(config_class, plugin, file=file, flags={**assigned, **given})
+    config = resolve(plugins.config_class(plugin), plugin, file=file, flags={**assigned, **given})
     return config.model_copy(update={"data": absolute(config.data, plugins)})

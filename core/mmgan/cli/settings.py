@@ -59,5 +59,6 @@ def changed_settings(
         raise ConfigError(f"{name} {where}.", hint="Leave it out of --set.")
     if isinstance(assigned.get("data"), str):
         assigned["data"] = absolute(assigned["data"], plugins)
-    task_class, _ = read_settings(folder, plugins)
-    return {key: parse_value(task_class.Config, key, value) for key, value in assigned.items()} | given
+    _, values = read_settings(folder, plugins)
+    config_class = plugins.config_class(values["plugin"])
+    return {key: parse_value(config_class, key, value) for key, value in assigned.items()} | given

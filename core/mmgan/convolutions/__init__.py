@@ -20,10 +20,17 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mmgan.convolutions.plan import Plan
+    from mmgan.hookspecs import Register
     from mmgan.run import Run
 
 #: Under which key of a checkpoint the measured choices are.
 KEY = "convolutions"
+
+
+@hookimpl
+def register_settings(register: Register) -> None:
+    """Register which form they take: ``--set convolutions.mode=tune``."""
+    register("convolutions", "mmgan.convolutions.settings:Settings")
 
 
 @hookimpl
@@ -33,18 +40,18 @@ def configure_module(run: Run, name: str, module: nn.Module) -> None:
     Raises:
         ConfigError: Several processes train, and each would measure for itself.
     """
-    config, player = run.config, run.players[name]
+    mode, compiled = run.settings("convolutions").mode, run.config.compile and run.players[name].compile
     # A compiler chooses for itself.
-    if run.device.type != "cpu" or config.convolutions == "library" or (config.compile and player.compile):
+    if run.device.type != "cpu" or mode == "library" or compiled:
         return
     from mmgan.convolutions.layers import choose
     from mmgan.convolutions.plan import Plan
     from mmgan.errors import ConfigError
 
-    measures = config.convolutions == "tune"
+    measures = mode == "tune"
     if measures and run.ranks.world > 1:
         raise ConfigError(
-            f"convolutions = 'tune': {run.ranks.world} processes would each measure for themselves.",
+            f"convolutions.mode = 'tune': {run.ranks.world} processes would each measure for themselves.",
             hint="Start without --tune, which goes by a fixed rule; go on with a tuned run in one process.",
         )
     choose(module, plan_of(run) or Plan(measures))

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -31,9 +31,15 @@ from mmgan.plugins.loading import (
 )
 from mmgan.plugins.marks import hooks_of, plugin_in, warn_of_hooks_in_task, warn_of_unmarked
 from mmgan.plugins.registry import Entry, checked_task, registrar
+from mmgan.plugins.settings import Models, model_from, with_settings
+
+if TYPE_CHECKING:
+    from mmgan.config import C, Config
 
 #: The core's own listeners and defaults: plugins like any other, but always there.
 BUILTIN = {"core": "mmgan.plugins.builtin", "convolutions": "mmgan.convolutions"}
+#: What plugins register, each by the hook ``register_…``.
+TABLES = ("tasks", "devices", "precisions", "datasets", "metrics", "settings")
 
 
 class Plugins:
@@ -64,6 +70,7 @@ class Plugins:
         self.precisions: dict[str, Entry] = {}
         self.datasets: dict[str, Entry] = {}
         self.metrics: dict[str, Entry] = {}
+        self.settings: dict[str, Entry] = {}
         for name, module in BUILTIN.items():
             self._add(Plugin(name, __version__, "mmgan", importlib.import_module(module)))
         self.folder = folder or folder_of_environment()
@@ -125,6 +132,37 @@ class Plugins:
         name = task.__name__.lower()
         self.tasks[name] = Entry(checked_task(task, name, task.__module__), task.__module__)
         return name
+
+    def config_class(self, name: str) -> type[Config]:
+        """Return the class of a task's settings together with those of all plugins.
+
+        A table ``guardian`` in it is what a plugin has registered by ``register_settings`` under that name.
+
+        Raises:
+            PluginError: There is no such task, or a plugin's settings are not what they must be.
+        """
+        return with_settings(self.task(name).Config, self._models())
+
+    def completed(self, config: C) -> C:
+        """Return a config with the default settings of those plugins that it knows nothing of."""
+        kept = type(config).model_fields
+        missing = {name: model for name, model in self._models().items() if name not in kept}
+        made = with_settings(type(config), missing)
+        defaults: dict[str, Any] = {name: model() for name, (model, _) in missing.items()}
+        return made.model_construct(**dict(config), **defaults) if missing else config
+
+    def _models(self) -> Models:
+        return {name: (model_from(entry, name), entry.plugin) for name, entry in self.settings.items()}
+
+    def settings_in(self, config: Config, name: str) -> Any:
+        """Return a plugin's own settings in those of a run, or their defaults where the run has none.
+
+        Raises:
+            PluginError: No plugin registered settings of this name.
+        """
+        model = model_from(self.lookup(self.settings, name, "table of settings"), name)
+        found = getattr(config, name, None)
+        return found if isinstance(found, model) else model()
 
     def lookup(self, table: dict[str, Entry], name: str, what: str) -> Entry:
         """Return the entry of a table such as :attr:`devices`, or say which names there are.
@@ -194,13 +232,8 @@ class Plugins:
                 f"{did_you_mean(unknown, set(known) - {unknown})}".rstrip(),
                 hint="mmgan/hookspecs.py lists every hook.",
             ) from None
-        for hook, table in (
-            ("register_tasks", self.tasks),
-            ("register_devices", self.devices),
-            ("register_precisions", self.precisions),
-            ("register_datasets", self.datasets),
-            ("register_metrics", self.metrics),
-        ):
+        for name in TABLES:
+            hook, table = f"register_{name}", getattr(self, name)
             others = [other for other in self.manager.get_plugins() if other is not plugin.module]
             caller = self.manager.subset_hook_caller(hook, others)
             try:
@@ -213,7 +246,8 @@ class Plugins:
         self.loaded.append(plugin)
 
     def _tables(self) -> list[dict[str, Entry]]:
-        return [dict(t) for t in (self.tasks, self.devices, self.precisions, self.datasets, self.metrics)]
+        return [dict(getattr(self, name)) for name in TABLES]
 
     def _restore(self, tables: list[dict[str, Entry]]) -> None:
-        self.tasks, self.devices, self.precisions, self.datasets, self.metrics = tables
+        for name, table in zip(TABLES, tables, strict=True):
+            setattr(self, name, table)

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from mmgan.config import Config, to_json
 from mmgan.counting import counted
 from mmgan.errors import ConfigError, shown
+from mmgan.settings import flat, model_of
 
 #: Settings that do not decide what a step learns. Checkpoints do not hold them, and they are free to change.
 #: The data is known by its content, and not by where it lies.
@@ -30,13 +33,26 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 
 def find(before: Mapping[str, Any], config: Config) -> Changes:
-    """Return the settings that differ from a checkpoint's. One that it does not know is not a change."""
-    if not before:
-        return {}
-    now = settings_of(config)
-    known = before.keys() & type(config).model_fields.keys() - FREE
+    """Return the settings that differ from a checkpoint's, by whole names such as ``guardian.patience``.
+
+    One that it does not know is not a change.
+    """
+    fields = type(config).model_fields
+    known = {key: _in_full(fields[key], before[key]) for key in before.keys() & fields.keys() - FREE}
+    then, now = flat(known), flat(settings_of(config))
     # What is None is left out on either side.
-    return {key: (before[key], now.get(key)) for key in sorted(known) if before[key] != now.get(key)}
+    return {key: (then[key], now.get(key)) for key in sorted(then) if then[key] != now.get(key)}
+
+
+def _in_full(field: FieldInfo, value: Any) -> Any:
+    """Return a plugin's settings as its model has them now: with new ones, and none in an earlier form."""
+    model = model_of(field)
+    if model is None:
+        return value
+    try:
+        return model.model_validate(value).model_dump(mode="json", exclude_none=True)
+    except ValidationError:
+        return value
 
 
 def check(changes: Changes, fixed: frozenset[str], step: int) -> None:
@@ -51,7 +67,7 @@ def check(changes: Changes, fixed: frozenset[str], step: int) -> None:
         ConfigError: There is one; the message names it.
     """
     for key in changes:
-        if key in FIXED | fixed:
+        if {key, key.partition(".")[0]} & (FIXED | fixed):
             before, after = changes[key]
             raise ConfigError(
                 f"{key} can't change from {shown(before)} to {shown(after)} in a run that has done "

@@ -14,6 +14,7 @@ from mmgan.backend.device import Device
 from mmgan.config import GREATEST, check, to_json
 from mmgan.errors import CheckpointError, ConfigError, MmganError, UsageError, line, shown
 from mmgan.players import enter
+from mmgan.settings import merged, nested
 from mmgan.storage import changing, checkpoint, fitting, rank_state, records
 from mmgan.task import locate
 
@@ -187,8 +188,10 @@ def _would_fit(run: Run, key: str, weights: Mapping[str, Mapping[str, Tensor]]) 
 
 
 def _builds_alike(run: Run, key: str, weights: Mapping[str, Mapping[str, Tensor]]) -> bool:
-    before = {name: old for name, (old, _) in run.changed.items() if name != key}
-    config = check(type(run.config), {**to_json(run.config), **before})
+    settings = to_json(run.config)
+    for name, (old, _) in run.changed.items():
+        settings = merged(settings, nested(name.split("."), old) if name != key else {})
+    config = check(type(run.config), settings)
     task = type(run.task)(config)
     task.run = run
     with randomness.isolated(config.seed, run.device.torch):

@@ -103,7 +103,7 @@ def report(
         MmganError: The check can't be made: there is no such task or setting, or no data.
     """
     plugins = plugins or Plugins()
-    config = resolve(plugins.task(name).Config, name, flags={**SMALL, **settings}, environment={})
+    config = resolve(plugins.config_class(name), name, flags={**SMALL, **settings}, environment={})
     # A run seeds the process's generators, which are not ours.
     with (
         randomness.isolated(config.seed, torch.device("cpu")),

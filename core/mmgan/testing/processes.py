@@ -86,8 +86,7 @@ def main(settings: str) -> None:
     """Play, and print a hash of the trained weights. (Batch statistics are each process's own.)"""
     plugins = Plugins()
     values = json.loads(settings)
-    task = plugins.task(values["plugin"])
-    run = new_run(check(task.Config, values), plugins)
+    run = new_run(check(plugins.config_class(values["plugin"]), values), plugins)
     for first in starts(run):
         play(run, 2, first)
     digest = hashlib.sha256()

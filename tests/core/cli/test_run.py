@@ -96,8 +96,10 @@ def test_every_option_is_a_setting_of_the_run(cli: Any) -> None:
 
 def test_tune_is_a_setting_too(cli: Any) -> None:
     assert cli(*RUN, "--tune").code == 0
-    assert settings("runs/fake-001")["convolutions"] == "tune"
-    twice = cli(*RUN, "--tune", "--set", "convolutions=library")
+    assert settings("runs/fake-001")["convolutions"] == {"mode": "tune"}
+    assert cli(*RUN, "--set", "convolutions=library").code == 0, "as it was set before"
+    assert settings("runs/fake-002")["convolutions"] == {"mode": "library"}
+    twice = cli(*RUN, "--tune", "--set", "convolutions.mode=library")
     assert (twice.code, "convolutions is given twice: --tune and --set" in twice.err) == (2, True)
 
 
