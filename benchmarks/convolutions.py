@@ -1,4 +1,4 @@
-"""Which form of a convolution is fastest: the table behind the rule of ``core/mmgan/convolutions/plan.py``.
+"""Which form of a convolution is fastest: the table behind the rule of ``mmgan_convolutions/plan.py``.
 
 The layers of DCGAN, of pix2pix and of CycleGAN, with their weights and pictures in both memory formats: the
 least time of each of the three products in each of the four forms, which take turns. Run it on an idle
@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import torch
 
-from mmgan.convolutions.forms import FORMS
-from mmgan.convolutions.plan import KINDS
-from mmgan.convolutions.products import Geometry, Kind
+from mmgan_convolutions.forms import FORMS
+from mmgan_convolutions.plan import KINDS
+from mmgan_convolutions.products import Geometry, Kind
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}

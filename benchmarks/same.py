@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmgan.convolutions.layers import choose
-from mmgan.convolutions.plan import Plan
 from mmgan.losses import adversarial_loss, gradient_penalty, interpolate
+from mmgan_convolutions.activations import stop_second_derivatives
+from mmgan_convolutions.layers import choose
+from mmgan_convolutions.plan import Plan
 from mmgan_dcgan import networks as dcgan_networks
 from mmgan_gan import networks as gan_networks
 from mmgan_wavegan import networks as wavegan_networks
-from mmgan_wavegan.minimal_filtering import evaluated_once
 
 Batch = Callable[[], Any]
 
@@ -113,6 +113,7 @@ class WaveGAN(Loop):
         c = self.config
         self.g = wavegan_networks.Generator(c.length, c.channels, c.dim, c.latent, c.kernel)
         self.d = wavegan_networks.Critic(c.length, c.channels, c.dim, c.kernel, c.phase_shuffle)
+        stop_second_derivatives(self.d)
         self.g_opt, self.d_opt = self.adam(self.g), self.adam(self.d)
 
     def step(self) -> None:
@@ -123,7 +124,7 @@ class WaveGAN(Loop):
             with self.autocast(), torch.no_grad():
                 fake = self.g(torch.rand(len(real), c.latent) * 2 - 1)
             self.d_opt.zero_grad()
-            with self.autocast(), evaluated_once():
+            with self.autocast():
                 loss = self.critic_loss(real, fake)
             loss.backward()
             self.d_opt.step()

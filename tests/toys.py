@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 import mmgan
 from mmgan import Config, Dataset, Draw, Phase, Player, PointSamples, Run, Stage, Task, hookimpl
-from mmgan.convolutions.forms import FORMS
-from mmgan.convolutions.plan import Plan
-from mmgan.convolutions.products import Geometry
 from mmgan.losses import adversarial_loss, penalty
 from mmgan.plugins import Plugins
+from mmgan_convolutions.forms import FORMS
+from mmgan_convolutions.plan import Plan
+from mmgan_convolutions.products import Geometry
 
 
 class Dots(Dataset):

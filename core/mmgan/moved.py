@@ -19,6 +19,11 @@ MOVED = {
     "mmgan.builtin": "mmgan.plugins.builtin",
     "mmgan.checkpoint": "mmgan.storage.checkpoint",
     "mmgan.compiling": "mmgan.backend.compiling",
+    "mmgan.convolutions": "mmgan_convolutions",
+    "mmgan.convolutions.forms": "mmgan_convolutions.forms",
+    "mmgan.convolutions.layers": "mmgan_convolutions.layers",
+    "mmgan.convolutions.plan": "mmgan_convolutions.plan",
+    "mmgan.convolutions.products": "mmgan_convolutions.products",
     "mmgan.data.av_decoding": "mmgan.data.audio.av_decoding",
     "mmgan.data.blocks": "mmgan.data.audio.blocks",
     "mmgan.data.deep_colours": "mmgan.data.image.deep_colours",
@@ -66,7 +71,9 @@ class _Earlier(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in MOVED else None
+        if fullname not in MOVED:
+            return None
+        return ModuleSpec(fullname, self, is_package=any(name.startswith(f"{fullname}.") for name in MOVED))
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None

@@ -12,14 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mmgan_wavegan.layers import (
-    Convolution,
-    PostFilter,
-    ResizeConvolution,
-    TransposedConvolution,
-    leaky_relu,
-    phase_shuffle,
-)
+from mmgan_wavegan.layers import Convolution, PostFilter, ResizeConvolution, TransposedConvolution
+from mmgan_wavegan.phase_shuffle import phase_shuffle
 
 #: The length at the inner end of both networks.
 SHORTEST = 16
@@ -104,6 +98,7 @@ class Critic(nn.Module):
             Convolution(narrow, wide, kernel, stride)
             for (narrow, wide), stride in zip(pairwise(widths), STRIDES[length], strict=True)
         )
+        self.activation = nn.LeakyReLU(0.2, inplace=True)
         self.dense = dense(SHORTEST * widths[-1], 1)
 
     def forward(self, sounds: Tensor, sets: int = 1) -> Tensor:
@@ -116,7 +111,7 @@ class Critic(nn.Module):
         draws = len(sounds) if self.shuffle_each == "sample" else sets
         x = sounds
         for number, layer in enumerate(self.layers):
-            x = leaky_relu(layer(x))
+            x = self.activation(layer(x))
             if number < SHUFFLED:
                 x = phase_shuffle(x, self.shuffle, draws)
         scores: Tensor = self.dense(x.transpose(1, 2).flatten(1))

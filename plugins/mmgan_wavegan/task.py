@@ -9,7 +9,6 @@ from mmgan import AudioSamples, Player, Stage
 from mmgan.losses import Objective
 from mmgan.tasks.audio import AudioTask
 from mmgan_wavegan.config import WaveGANConfig
-from mmgan_wavegan.minimal_filtering import evaluated_once
 from mmgan_wavegan.networks import Critic, Generator
 
 
@@ -57,7 +56,6 @@ class WaveGAN(AudioTask[WaveGANConfig]):
         fake = self.g(self.latents(len(real)))
         if phase == "D":
             # Without batch norm real and fake sounds can pass together: weights are read once.
-            with evaluated_once():
-                scores = self.d(torch.cat([real, fake.detach()]), sets=2).chunk(2)
-                return self.objective.discriminator(self.d, real, fake, scores)
+            scores = self.d(torch.cat([real, fake.detach()]), sets=2).chunk(2)
+            return self.objective.discriminator(self.d, real, fake, scores)
         return self.objective.generator(self.d, real, fake)

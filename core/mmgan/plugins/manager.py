@@ -36,8 +36,8 @@ from mmgan.plugins.settings import Models, model_from, with_settings
 if TYPE_CHECKING:
     from mmgan.config import C, Config
 
-#: The core's own listeners and defaults: plugins like any other, but always there.
-BUILTIN = {"core": "mmgan.plugins.builtin", "convolutions": "mmgan.convolutions"}
+#: Plugins like any other, but always there: the core's defaults, and speed on a CPU.
+BUILTIN = {"core": "mmgan.plugins.builtin", "convolutions": "mmgan_convolutions"}
 #: What plugins register, each by the hook ``register_…``.
 TABLES = ("tasks", "devices", "precisions", "datasets", "metrics", "settings")
 

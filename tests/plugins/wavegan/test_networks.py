@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from math import sqrt
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from toys import Always
 
-from mmgan.convolutions.forms import FORMS
-from mmgan.convolutions.layers import choose
-from mmgan.convolutions.plan import Plan
 from mmgan.losses import gradient_penalty
-from mmgan_wavegan import layers, minimal_filtering
-from mmgan_wavegan.layers import (
-    Convolution,
-    PostFilter,
-    TransposedConvolution,
-    leaky_relu,
-    phase_shuffle,
-    shift,
-)
+from mmgan_wavegan import layers
+from mmgan_wavegan import phase_shuffle as shuffling
+from mmgan_wavegan.layers import PostFilter
 from mmgan_wavegan.networks import Critic, Generator
+from mmgan_wavegan.phase_shuffle import phase_shuffle, shift
 
 
 def count(module: nn.Module) -> int:
@@ -74,47 +64,6 @@ def test_lengths_on_the_way(length: int, channels: int) -> None:
         length, [16_384, 4096, 1024, 256, 64, 16]
     )
     assert seen == [*ups, length, *downs]
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("stride", [1, 2, 4])
-@pytest.mark.parametrize("kind", [Convolution, TransposedConvolution])
-def test_a_layer_by_plan_is_the_library_s(kind: type[nn.Module], stride: int, form: str) -> None:
-    """In double precision, in which minimal filtering does not get in the way."""
-    torch.manual_seed(0)
-    layer = kind(3, 4, 25, stride).double()
-    nn.init.normal_(layer.bias)
-    x = torch.randn(2, 3, 32, dtype=torch.float64, requires_grad=True)
-    found = []
-    for plan in (None, Always(form)):
-        layer.plan = plan
-        y = layer(x)
-        (inner,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
-        found.append(
-            (y, inner, *torch.autograd.grad(inner.square().sum() + y.sum(), [x, *layer.parameters()]))
-        )
-    torch.testing.assert_close(*found)
-
-
-def test_in_bf16_the_plan_is_asked_where_nothing_filters_minimally() -> None:
-    critic, g, plan = Critic(16_384, 1, 4), Generator(16_384, 1, 4, 10), Plan(measures=True)
-    choose(critic, plan)
-    choose(g, plan)
-    critic(torch.rand(2, 1, 16_384)).sum().backward()
-    g(torch.rand(2, 10)).sum().backward()
-    with torch.autocast("cpu", torch.bfloat16):
-        critic(torch.rand(2, 1, 16_384)).sum().backward()
-    assert not plan.choices
-    with torch.autocast("cpu", torch.bfloat16):
-        g(torch.rand(2, 10)).sum().backward()
-    assert {key.split()[0] for key in plan.choices} == {"forward", "input", "weight"}
-    assert all("bfloat16" in key for key in plan.choices)
-    found = len(plan.choices)
-    deeper = Critic(32_768, 1, 2)
-    choose(deeper, plan)
-    with torch.autocast("cpu", torch.bfloat16):
-        deeper(torch.rand(2, 1, 32_768)).sum().backward()
-    assert len(plan.choices) == found + 3, "those of its layer of stride 2"
 
 
 @pytest.mark.parametrize("upsampling", ["nearest", "linear"])
@@ -206,7 +155,7 @@ def test_sets_of_sounds_pass_together_as_if_each_came_alone(monkeypatch: pytest.
         drawn.append(shifts)
         return shift(x, shifts)
 
-    monkeypatch.setattr(layers, "shift", watched)
+    monkeypatch.setattr(shuffling, "shift", watched)
     monkeypatch.setattr(torch, "randint", lambda low, high, size: torch.tensor([2, -1])[: size[0]])
     together = critic(torch.cat([real, fake]), sets=2)
     assert drawn == [[2, -1]] * 4
@@ -256,108 +205,6 @@ def test_the_critic_shuffles_its_four_outer_layers_and_each_pass_anew(
     scores = [critic(x) for _ in range(4)]
     assert lengths == shuffled * 4
     assert len({score[0].item() for score in scores}) > 1
-
-
-# What is faster must be equal.
-
-
-def test_leaky_relu_equals_torch_s_and_its_second_derivative_is_nothing() -> None:
-    torch.manual_seed(0)
-    x, v = torch.randn(2, 3, 8), torch.randn(2, 3, 8)
-
-    def both(function: object, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = x.clone().requires_grad_()
-        y = function(x * 1.0)  # type: ignore[operator]
-        (first,) = torch.autograd.grad((y * v).sum(), x, create_graph=True)
-        return y.detach(), first
-
-    for one, other in zip(both(leaky_relu, x), both(lambda x: F.leaky_relu(x, 0.2), x), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
-
-
-def penalised_gradients(critic: Critic, x: Tensor) -> list[Tensor]:
-    torch.manual_seed(5)  # of the shifts
-    hat = x.clone().requires_grad_()
-    (inner,) = torch.autograd.grad(critic(hat).sum(), hat, create_graph=True)
-    loss = critic(x).mean() + 10 * gradient_penalty(inner)
-    return list(torch.autograd.grad(loss, list(critic.parameters())))
-
-
-@pytest.mark.parametrize("once", [False, True])
-def test_the_penalised_critic_s_gradients_equal_the_plain_ones(
-    once: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In float64, since rounding decides on which side of zero a few of LeakyReLU's inputs are."""
-    torch.manual_seed(0)
-    critic, x = Critic(16_384, 1, 8).double(), torch.rand(3, 1, 16_384, dtype=torch.float64) * 2 - 1
-    matrices = minimal_filtering._matrices
-    doubled = (matrix.double() for matrix in matrices(25, torch.float32))
-    of_doubles = minimal_filtering._Matrices(*doubled)
-    monkeypatch.setattr(minimal_filtering, "_matrices", lambda kernel, dtype: of_doubles)
-    monkeypatch.setattr(layers, "_minimal_format", lambda module, x: torch.float64)
-    with minimal_filtering.evaluated_once() if once else contextlib.nullcontext():
-        fast = penalised_gradients(critic, x)
-    monkeypatch.setattr(layers, "_minimal_format", lambda module, x: None)
-    monkeypatch.setattr("mmgan_wavegan.networks.leaky_relu", lambda x: F.leaky_relu(x, 0.2))
-    for one, other in zip(fast, penalised_gradients(critic, x), strict=True):
-        # The matrices were rounded to float32.
-        assert (one - other).norm() <= 1e-4 * other.norm() + 1e-12
-
-
-def test_where_minimal_filtering_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    used: list[torch.dtype | None] = []
-    decide = layers._minimal_format
-
-    def watched(module: Convolution | TransposedConvolution, x: Tensor) -> torch.dtype | None:
-        used.append(decide(module, x))
-        return used[-1]
-
-    monkeypatch.setattr(layers, "_minimal_format", watched)
-    critic, x = Critic(16_384, 1, 2), torch.rand(1, 1, 16_384)
-    critic(x)
-    assert used == [torch.float32] * 5
-    used.clear()
-    with torch.autocast("cpu", torch.bfloat16):
-        critic(x)
-    assert used == [torch.bfloat16] * 5
-    used.clear()
-    with torch.autocast("cpu", torch.float16):
-        critic(x)
-    assert used == [None] * 5
-    used.clear()
-    Critic(32_768, 1, 2)(torch.rand(1, 1, 32_768))
-    assert used == [torch.float32] * 5 + [None], "the layer of stride 2 is the library's"
-    used.clear()
-    Critic(16_384, 1, 2, kernel=31)(x)
-    assert used == [None] * 5, "a longer kernel has not enough points"
-    used.clear()
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    critic(x)
-    assert used == [None] * 5, "what is compiled is left to the compiler"
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("batch", "length"), [(2, 48), (2, 40), (2, 16), (0, 64)])
-def test_any_length_and_batch_will_do(dtype: torch.dtype, batch: int, length: int) -> None:
-    torch.manual_seed(0)
-    x = torch.randn(batch, 3, length)
-    down, up = Convolution(3, 4, 25, 4), TransposedConvolution(3, 4, 25, 4)
-    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        shorter, longer = down(x), up(x)
-    assert shorter.shape == (batch, 4, length // 4)
-    assert longer.shape == (batch, 4, length * 4)
-    expected = F.conv1d(x, down.weight.permute(2, 1, 0), down.bias, 4, 11)
-    tolerance = 1e-4 if dtype == torch.float32 else 0.2
-    torch.testing.assert_close(shorter.float(), expected, atol=tolerance, rtol=0)
-
-
-def test_in_bf16_a_generator_does_not_filter_minimally() -> None:
-    """A thirtieth of rounding would be a noise in the fakes, which G can't unlearn."""
-    torch.manual_seed(0)
-    layer, x = TransposedConvolution(8, 4, 25, 4), torch.randn(2, 8, 64)
-    with torch.autocast("cpu", torch.bfloat16):
-        half = layer(x)
-    assert (half - layer(x)).std() < 5e-3 * half.std()
 
 
 def test_a_post_filter_that_passes_one_tap_changes_nothing() -> None:

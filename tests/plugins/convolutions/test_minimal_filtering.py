@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmgan_wavegan import minimal_filtering
-from mmgan_wavegan.minimal_filtering import LONGEST, convolve, convolve_transposed, evaluated_once
+from mmgan_convolutions import minimal_filtering
+from mmgan_convolutions.minimal_filtering import LONGEST, Evaluated, convolve, convolve_transposed
 
 # Of the standard deviation of what is compared; rounding to bf16 alone is 0.4 percent.
 TOLERANCE = 1e-3
@@ -90,47 +92,84 @@ def test_the_matrices_make_a_convolution(dtype: torch.dtype, tolerance: float, k
     assert (found - (s == o + t).double()).abs().max() < tolerance
 
 
-def test_filters_are_evaluated_once_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_filters_are_evaluated_once_until_a_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluations: list[int] = []
     evaluate = minimal_filtering._evaluate
     monkeypatch.setattr(minimal_filtering, "_evaluate", lambda w: evaluations.append(1) or evaluate(w))
     torch.manual_seed(0)
+    evaluated = Evaluated()
     one, other = torch.randn(2, 3, 64), torch.randn(2, 3, 64)
-    weight, second = torch.randn(25, 3, 4, requires_grad=True), torch.randn(25, 3, 4)
+    weight = torch.randn(25, 3, 4, requires_grad=True)
 
-    def gradient() -> Tensor:
-        loss = (convolve(one, weight).square() + convolve(other, weight) * convolve(one, second)).sum()
+    def gradient(**how: Any) -> Tensor:
+        hat = one.clone().requires_grad_()
+        filters = evaluated.filters(weight, torch.float32, True) if how else None
+        # A penalty's inner gradient is none by the weights, and ends nothing.
+        (inner,) = torch.autograd.grad(
+            convolve(hat, weight, None, filters).square().sum(), hat, create_graph=True
+        )
+        filters = evaluated.filters(weight, torch.float32, True) if how else None
+        loss = convolve(other, weight, None, filters).sum() + inner.square().sum()
         return torch.autograd.grad(loss, weight)[0]
 
     apart = gradient()
+    assert len(evaluations) == 2
+    together = gradient(once=True)
     assert len(evaluations) == 3
-    with evaluated_once():
-        together = gradient()
-    assert len(evaluations) == 5
     # Only the order in which gradients are added differs.
     assert_near(together, apart)
-    with torch.no_grad():
-        weight *= 2
-    with evaluated_once():
-        assert_near(convolve(one, weight), plain(one, weight))
+    assert not evaluated.known
+    gradient(once=True)
+    assert len(evaluations) == 4, "and anew after it"
 
 
-def test_filters_that_are_evaluated_once_are_those_of_their_weights() -> None:
+@pytest.mark.parametrize("change", ["fused", "foreach", "load", "clip"])
+def test_filters_are_those_of_weights_that_changed_meanwhile(change: str) -> None:
     torch.manual_seed(0)
-    x, weight = torch.randn(2, 3, 64), torch.randn(25, 3, 4, requires_grad=True)
-    with evaluated_once():
-        # Weights that are made anew each time, as a parametrised layer's are.
-        for _ in range(10):
-            fresh = torch.randn(25, 3, 4)
-            assert_near(convolve(x, fresh), plain(x, fresh))
-            del fresh
+    evaluated, x = Evaluated(), torch.randn(2, 3, 64)
+    weight = torch.nn.Parameter(torch.randn(25, 3, 4))
+    before = evaluated.filters(weight, torch.float32, True)
+    assert evaluated.filters(weight, torch.float32, True) is before
+    assert evaluated.filters(weight, torch.bfloat16, True).dtype == torch.bfloat16
+    weight.grad = torch.randn(25, 3, 4)
+    if change == "load":
+        torch.nn.ParameterList([weight]).load_state_dict({"0": torch.randn(25, 3, 4)})
+    elif change == "clip":
         with torch.no_grad():
-            convolve(x, weight)
-        weight.requires_grad_(False)
-        convolve(x, weight)
-        weight.requires_grad_(True)
-        (gradient,) = torch.autograd.grad(convolve(x, weight).square().sum(), weight)
-    assert_near(gradient, torch.autograd.grad(plain(x, weight).square().sum(), weight)[0])
+            weight.clamp_(-0.1, 0.1)
+    else:
+        if change == "fused":  # It does not tell of its change, but steps after a backward pass.
+            convolve(x, weight, None, before).sum().backward()
+        torch.optim.Adam([weight], 0.1, fused=change == "fused", foreach=change == "foreach").step()
+    after = evaluated.filters(weight, torch.float32, True)
+    assert_near(convolve(x, weight, None, after), plain(x, weight))
+
+
+def test_filters_of_weights_that_do_not_learn_are_not_kept() -> None:
+    torch.manual_seed(0)
+    x, evaluated = torch.randn(2, 3, 64), Evaluated()
+    weight = torch.randn(25, 3, 4, requires_grad=True)
+    with torch.no_grad():
+        evaluated.filters(weight, torch.float32, True)
+    # Weights that are made anew each time, as a parametrised layer's are.
+    for _ in range(10):
+        fresh = weight * torch.randn(())
+        assert_near(convolve(x, fresh, None, evaluated.filters(fresh, torch.float32, True)), plain(x, fresh))
+        del fresh
+    weight.requires_grad_(False)
+    evaluated.filters(weight, torch.float32, True)
+    assert not evaluated.known
+    turned = weight.permute(2, 1, 0).contiguous()
+    filters = evaluated.filters(turned, torch.float32, False)
+    assert torch.equal(filters, evaluated.filters(weight, torch.float32, True))
+
+
+def test_what_is_kept_goes_with_its_plan() -> None:
+    weight = torch.randn(25, 3, 4, requires_grad=True)
+    evaluated = Evaluated()
+    kept = weakref.ref(evaluated.filters(weight, torch.float32, True))
+    del evaluated
+    assert kept() is None
 
 
 Function = Callable[[Tensor, Tensor], Tensor]

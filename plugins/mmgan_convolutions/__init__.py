@@ -1,10 +1,12 @@
-"""A built-in plugin: on a CPU, 2-D convolutions in the form that is fastest for their shapes.
+"""A plugin that is always there: on a CPU, convolutions in the form that is fastest for their shapes.
 
 What ``cudnn.benchmark`` does on a GPU. A convolution and its two gradients are three products
 (``products.py``), and each can be computed in four forms (``forms.py``): by the library in two memory
 formats, or as patches times weights in both. A ``Plan`` chooses (``plan.py``): by a fixed rule on shapes, so
 that two runs with one seed stay equal to the byte, or with ``--tune`` by measuring in the first steps; what
-was measured is kept with the run.
+was measured is kept with the run. Signals' convolutions of stride 4 have a form of their own
+(``signals.py``, ``minimal_filtering.py``). On any device, LeakyReLU in networks that are differentiated twice
+does without its second derivative, which is zero (``activations.py``).
 
 This file is imported when the command line starts, so it imports nothing slow.
 """
@@ -19,9 +21,9 @@ from mmgan import hookimpl
 if TYPE_CHECKING:
     from torch import nn
 
-    from mmgan.convolutions.plan import Plan
+    from mmgan import Run
     from mmgan.hookspecs import Register
-    from mmgan.run import Run
+    from mmgan_convolutions.plan import Plan
 
 #: Under which key of a checkpoint the measured choices are.
 KEY = "convolutions"
@@ -30,7 +32,7 @@ KEY = "convolutions"
 @hookimpl
 def register_settings(register: Register) -> None:
     """Register which form they take: ``--set convolutions.mode=tune``."""
-    register("convolutions", "mmgan.convolutions.settings:Settings")
+    register("convolutions", "mmgan_convolutions.settings:Settings")
 
 
 @hookimpl
@@ -40,13 +42,19 @@ def configure_module(run: Run, name: str, module: nn.Module) -> None:
     Raises:
         ConfigError: Several processes train, and each would measure for itself.
     """
-    mode, compiled = run.settings("convolutions").mode, run.config.compile and run.players[name].compile
-    # A compiler chooses for itself.
-    if run.device.type != "cpu" or mode == "library" or compiled:
+    mode = run.settings("convolutions").mode
+    if mode == "library":
         return
-    from mmgan.convolutions.layers import choose
-    from mmgan.convolutions.plan import Plan
-    from mmgan.errors import ConfigError
+    if not run.players[name].compile:
+        from mmgan_convolutions.activations import stop_second_derivatives
+
+        stop_second_derivatives(module)
+    # A compiler chooses for itself.
+    if run.device.type != "cpu" or (run.config.compile and run.players[name].compile):
+        return
+    from mmgan import ConfigError
+    from mmgan_convolutions.layers import choose
+    from mmgan_convolutions.plan import Plan
 
     measures = mode == "tune"
     if measures and run.ranks.world > 1:
@@ -68,8 +76,8 @@ def before_save(run: Run, state: dict[str, Any]) -> None:
 @hookimpl
 def after_load(run: Run, state: Mapping[str, Any]) -> None:
     """Take it back."""
-    from mmgan.convolutions.forms import FORMS
-    from mmgan.errors import CheckpointError
+    from mmgan import CheckpointError
+    from mmgan_convolutions.forms import FORMS
 
     plan = plan_of(run)
     if plan is not None and plan.measures:
@@ -81,7 +89,7 @@ def after_load(run: Run, state: Mapping[str, Any]) -> None:
 
 def plan_of(run: Run) -> Plan | None:
     """Return the plan that a run's layers have in common, or None before there is one."""
-    from mmgan.convolutions.layers import Planned
+    from mmgan_convolutions.layers import Planned
 
     layers = (layer for player in run.players.values() for layer in player.module.modules())
     return next((layer.plan for layer in layers if isinstance(layer, Planned) and layer.plan), None)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from mmgan.convolutions.plan import Plan
+    from mmgan_convolutions.plan import Plan
 
 Kind = Literal["forward", "input", "weight"]
 #: (height, width)

@@ -10,10 +10,12 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from mmgan.convolutions.forms import FORMS
-from mmgan.convolutions.products import Geometry, Kind
+from mmgan_convolutions.forms import FORMS
+from mmgan_convolutions.minimal_filtering import Evaluated
+from mmgan_convolutions.products import Geometry, Kind
 
-log = logging.getLogger(__name__)
+#: Below mmgan's own logger, which `-v` lets speak.
+log = logging.getLogger("mmgan.convolutions")
 
 LIBRARY = "library"
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -26,7 +28,7 @@ RULE: dict[tuple[Kind, str], tuple[str, float, float]] = {
     ("input", "contiguous"): ("product", 50_000, 10_000),
     ("weight", ""): ("product, channels-last", 100, 10_000),
     ("forward", "channels-last"): ("product, channels-last", 5_000, inf),
-    # WaveGAN's, which keeps the weights of a tap together; measured by `--tune`.
+    # Signals' with the weights of a tap together; measured by `--tune` on WaveGAN.
     ("forward", "strided"): ("product, channels-last", 5_000, inf),
     ("input", "strided"): ("library, channels-last", 0, inf),
 }
@@ -62,6 +64,8 @@ class Plan:
         #: Names of forms, by what was met: see :func:`describe`.
         self.choices: dict[str, str] = {}
         self._left: dict[tuple[Any, ...], bool] = {}
+        #: Filters of minimal filtering, evaluated for weights that learn.
+        self.evaluated = Evaluated()
 
     def leaves(self, weight: Tensor, dtype: torch.dtype, places: int) -> bool:
         """Whether all of a layer is left to the library: the rule says so, and nothing is measured.

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from mmgan.convolutions.products import Geometry, Kind, Pair
+from mmgan_convolutions.products import Geometry, Kind, Pair
 
 
 def library(kind: Kind, a: Tensor, b: Tensor, geometry: Geometry) -> Tensor:

@@ -1,4 +1,4 @@
-"""Convolutions of stride 4 on a CPU, with a quarter to a third of the multiplications.
+"""Convolutions of signals with a stride of 4 on a CPU, with a quarter to a third of the multiplications.
 
 WaveGAN spends its time in convolutions with a kernel of 25 and a stride of 4. Taken apart into the four
 phases of the stride, such a convolution is one of stride 1 with 7 taps and four times the channels. Eight
@@ -17,10 +17,8 @@ other two: so they can be differentiated any number of times, as gradient penalt
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cache
+import weakref
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -37,7 +35,7 @@ class Scheme(NamedTuple):
     """What minimal filtering computes with in a number format.
 
     Args:
-        tile: Outputs that are computed together. WaveGAN's shortest layer has 16.
+        tile: Outputs that are computed together. WaveGAN's shortest layer has 16 of them.
         points: Where polynomials are evaluated, beside infinity; ``tile + TAPS - 2`` of them.
     """
 
@@ -53,7 +51,7 @@ SCHEMES = {
 }
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, filters: Tensor | None = None) -> Tensor:
     """Convolve with stride 4, as ``conv1d(x, weight, bias, stride=4, padding=(kernel - 3) // 2)``.
 
     Its gradients are to be computed under the same autocast, or under none.
@@ -64,67 +62,82 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         weight: (kernel, inputs, outputs), the kernel odd and at most :data:`LONGEST`. In this order of axes,
             which is TensorFlow's, the weights of a tap lie together.
         bias: (outputs,).
+        filters: The weights as :class:`Evaluated` gives them; by default they are evaluated here.
 
     Returns:
         (batch, outputs, length / 4); in memory (batch, length / 4, outputs), as is best for ``x`` too.
     """
     kernel = len(weight)
-    return _Convolution.apply(x, _tiles(x, kernel), _filters(weight, x.dtype), bias, kernel)  # type: ignore[no-any-return]
+    filters = _Evaluation.apply(weight, x.dtype) if filters is None else filters
+    return _Convolution.apply(x, _tiles(x, kernel), filters, bias, kernel)  # type: ignore[no-any-return]
 
 
-def convolve_transposed(x: Tensor, weight: Tensor) -> Tensor:
+def convolve_transposed(x: Tensor, weight: Tensor, filters: Tensor | None = None) -> Tensor:
     """Transpose :func:`convolve`: ``conv_transpose1d`` with ``stride=4, output_padding=1``.
 
     Args:
         x: (batch, inputs, length), length a multiple of 8 (of 4 in bf16).
         weight: (kernel, outputs, inputs).
+        filters: As for :func:`convolve`.
 
     Returns:
         (batch, outputs, 4 * length); in memory (batch, 4 * length, outputs).
     """
     kernel = len(weight)
-    return _Transpose.apply(x, _tiles_of_output(x, kernel), _filters(weight, x.dtype), kernel)  # type: ignore[no-any-return]
+    filters = _Evaluation.apply(weight, x.dtype) if filters is None else filters
+    return _Transpose.apply(x, _tiles_of_output(x, kernel), filters, kernel)  # type: ignore[no-any-return]
 
 
-#: Of each weight (kept, or another could come by its id), format, and whether it learns: the weight and its
-#: evaluated filters.
-_Known = dict[tuple[int, torch.dtype, bool], tuple[Tensor, Tensor]]
-_evaluated: ContextVar[_Known | None] = ContextVar("evaluated", default=None)
+class Evaluated:
+    """Filters that are evaluated once, though their layer is applied several times before a backward pass.
 
-
-@contextmanager
-def evaluated_once() -> Iterator[None]:
-    """Evaluate the filters of each layer once, however often it is applied meanwhile.
-
-    So their gradients are brought back to the weights once, too. The weights must not change meanwhile.
+    So their gradients are brought back to the weights once, too. Filters are kept from a layer's first
+    application until a backward pass reaches the weights, or these are seen to change in place. (torch's fused
+    optimizers change them unseen, but step after a backward pass.) Where weights do not learn, nothing is kept.
     """
-    token = _evaluated.set({})
-    try:
-        yield
-    finally:
-        _evaluated.reset(token)
+
+    def __init__(self) -> None:
+        # The weight is kept too, or another one could come by its id.
+        self.known: dict[tuple[int, torch.dtype], tuple[Tensor, int, Tensor]] = {}
+
+    def filters(self, weight: Tensor, dtype: torch.dtype, taps_first: bool) -> Tensor:
+        """Return a layer's filters for a number format.
+
+        Args:
+            weight: The layer's parameter.
+            dtype: float32 or bfloat16.
+            taps_first: Whether it is (kernel, inputs, outputs), and not as torch has it.
+        """
+        ordered = weight if taps_first else weight.permute(2, 1, 0)
+        # Other weights than leaves, such as a parametrised layer's, are made anew for each application.
+        if not (weight.requires_grad and weight.is_leaf and torch.is_grad_enabled()):
+            return _Evaluation.apply(ordered, dtype)  # type: ignore[no-any-return]
+        key = id(weight), dtype
+        kept, version, filters = self.known.get(key, (None, 0, weight))
+        if kept is not weight or version != weight._version:
+            filters = _Evaluation.apply(ordered, dtype, partial(_forget, weakref.ref(self), key))
+            self.known[key] = weight, weight._version, filters
+        return filters
 
 
-def _filters(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a layer's filters, evaluated at the points: (points, 4 * inputs, outputs)."""
-    known = _evaluated.get()
-    if known is None:
-        return _Evaluation.apply(weight, dtype)  # type: ignore[no-any-return]
-    met = id(weight), dtype, weight.requires_grad and torch.is_grad_enabled()
-    if met not in known:
-        known[met] = weight, _Evaluation.apply(weight, dtype)
-    return known[met][1]
+def _forget(evaluated: weakref.ref[Evaluated], key: tuple[int, torch.dtype]) -> None:
+    # Weakly, since what is kept holds the graph that holds this.
+    keeper = evaluated()
+    if keeper is not None:
+        keeper.known.pop(key, None)
 
 
 class _Evaluation(Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, dtype: torch.dtype) -> Tensor:
-        ctx.kernel, ctx.dtype = len(weight), weight.dtype
+    def forward(ctx: Any, weight: Tensor, dtype: torch.dtype, forget: Any = None) -> Tensor:
+        ctx.kernel, ctx.dtype, ctx.forget = len(weight), weight.dtype, forget
         return _evaluate(weight.to(dtype))
 
     @staticmethod
     def backward(ctx: Any, filters: Tensor) -> Any:
-        return _EvaluationTransposed.apply(filters, ctx.kernel, ctx.dtype), None
+        if ctx.forget is not None:
+            ctx.forget()
+        return _EvaluationTransposed.apply(filters, ctx.kernel, ctx.dtype), None, None
 
 
 class _EvaluationTransposed(Function):
