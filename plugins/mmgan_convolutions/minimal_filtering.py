@@ -92,8 +92,8 @@ class Evaluated:
     """Filters that are evaluated once, though their layer is applied several times before a backward pass.
 
     So their gradients are brought back to the weights once, too. Filters are kept from a layer's first
-    application until a backward pass reaches the weights, or these are seen to change in place. (torch's fused
-    optimizers change them unseen, but step after a backward pass.) Where weights do not learn, nothing is kept.
+    application until a backward pass reaches the weights, or these are seen to change in place; torch's fused
+    optimizers change them unseen, but step after a backward pass. Of weights that are frozen nothing is kept.
     """
 
     def __init__(self) -> None:

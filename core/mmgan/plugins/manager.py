@@ -38,8 +38,15 @@ if TYPE_CHECKING:
 
 #: Plugins like any other, but always there: the core's defaults, and speed on a CPU.
 BUILTIN = {"core": "mmgan.plugins.builtin", "convolutions": "mmgan_convolutions"}
-#: What plugins register, each by the hook ``register_…``.
-TABLES = ("tasks", "devices", "precisions", "datasets", "metrics", "settings")
+#: The tables of what plugins register, by the hooks that fill them.
+TABLES = {
+    "register_tasks": "tasks",
+    "register_devices": "devices",
+    "register_precisions": "precisions",
+    "register_datasets": "datasets",
+    "register_metrics": "metrics",
+    "register_settings": "settings",
+}
 
 
 class Plugins:
@@ -232,8 +239,8 @@ class Plugins:
                 f"{did_you_mean(unknown, set(known) - {unknown})}".rstrip(),
                 hint="mmgan/hookspecs.py lists every hook.",
             ) from None
-        for name in TABLES:
-            hook, table = f"register_{name}", getattr(self, name)
+        for hook, name in TABLES.items():
+            table = getattr(self, name)
             others = [other for other in self.manager.get_plugins() if other is not plugin.module]
             caller = self.manager.subset_hook_caller(hook, others)
             try:
@@ -246,8 +253,8 @@ class Plugins:
         self.loaded.append(plugin)
 
     def _tables(self) -> list[dict[str, Entry]]:
-        return [dict(getattr(self, name)) for name in TABLES]
+        return [dict(getattr(self, name)) for name in TABLES.values()]
 
     def _restore(self, tables: list[dict[str, Entry]]) -> None:
-        for name, table in zip(TABLES, tables, strict=True):
+        for name, table in zip(TABLES.values(), tables, strict=True):
             setattr(self, name, table)

@@ -177,7 +177,7 @@ def test_a_warning_is_one_line_without_its_file(cli: Any, monkeypatch: pytest.Mo
     monkeypatch.setenv("MMGAN_LEARNING_RAT", "1")
     err = cli("run", "--plugin", "fake", "--steps", "1").err
     (line,) = [line for line in err.splitlines() if "MMGAN_LEARNING_RAT" in line]
-    assert line.startswith("warning: MMGAN_LEARNING_RAT is no setting")
+    assert line.startswith("warning: MMGAN_LEARNING_RAT is not a setting")
     assert ".py" not in err
 
 
