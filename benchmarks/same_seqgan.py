@@ -7,6 +7,7 @@ from same import Loop
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmgan_convolutions.layers import choose
 from mmgan_seqgan.negatives import Negatives
 from mmgan_seqgan.networks import Discriminator, Generator
 from mmgan_seqgan.rollouts import generate, rewards
@@ -20,6 +21,7 @@ class SeqGAN(Loop):
         c = self.config
         self.g = Generator(c.vocabulary, c.embedding, c.hidden, c.generator, length=c.length)
         self.d = Discriminator(c.vocabulary, c.length, dropout=c.dropout)
+        choose(self.d, self.plan)
         self.g_opt = torch.optim.Adam(self.g.parameters(), c.lr, fused=True)
         self.d_opt = torch.optim.Adam(self.d.parameters(), c.d_lr, fused=True)
         self.negatives = Negatives(c, self.write)
