@@ -29,7 +29,7 @@ def data(bench: Bench) -> Iterator[str]:
     try:
         copy = pickle.loads(pickle.dumps(dataset))
     except Exception as error:  # Pickling calls the author's code.
-        yield f"The data set can't be pickled: {told(error)}."
+        yield f"The data set can't be pickled: {told(error, type(dataset), *bench.authors)}."
         return
     loader = Loader(dataset, config.batch_size, config.seed)
     batches = [next(loader) for _ in range(BATCHES)]
