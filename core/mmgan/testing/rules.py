@@ -131,8 +131,11 @@ def blocks(failures: Iterable[Failure]) -> list[str]:
 
 def told(error: BaseException, *authors: type | ModuleType) -> str:
     """Say an exception in one line, with the last place in the author's code that it came from, if any."""
-    if isinstance(error, TaskError) and error.__cause__ is not None:
-        error = error.__cause__
-    frame = place(error, *authors)
+    cause = error.__cause__ if isinstance(error, PluginError) else None
+    if isinstance(error, TaskError) and cause is not None:
+        error, cause = cause, None
+    frame = place(cause or error, *authors)
     where = f" {shown_place(frame)}" if frame else ""
-    return f"{type(error).__name__}: {line(error)}".rstrip(": ") + where
+    # What a hook raised is told as such: "Plugin 'watch' failed in after_log: …".
+    text = line(error) if cause else f"{type(error).__name__}: {line(error)}".rstrip(": ")
+    return text + where

@@ -573,7 +573,7 @@ def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_installed")
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plugins", "check", "toy", "--set", "ema=0"]) == 0
+    assert main(["plugins", "check", "toy", "--set", "ema=0", "--ranks", "1"]) == 0
     out, err = capsys.readouterr()
     header, *rows = out.splitlines()
     assert header.split() == ["RULE", "OUTCOME", "WHAT"]
@@ -585,7 +585,11 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("_installed")
 @pytest.mark.parametrize(
-    "words", [["plugins", "check", "bare", "--json"], ["plugins", "--json", "check", "bare"]]
+    "words",
+    [
+        ["plugins", "check", "bare", "--json", "--ranks", "1"],
+        ["plugins", "--json", "check", "bare", "--ranks", "1"],
+    ],
 )
 def test_the_command_as_json(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     assert main([*words, "--set", "ranks=2"]) == 2
