@@ -539,6 +539,7 @@ def test_the_fixture_is_the_function(mmgan_check: Callable[..., None]) -> None:
     assert mmgan_check is check_task
 
 
+@pytest.mark.process
 def test_pytest_imports_nothing_slow(tmp_path: Path) -> None:
     (tmp_path / "test_other.py").write_text(
         "import sys\n\ndef test_nothing():\n"
@@ -601,6 +602,7 @@ def test_the_command_as_json(capsys: pytest.CaptureFixture[str], words: list[str
     assert all(rule["why"] and rule["mend"] for rule in document["rules"])
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.usefixtures("_installed")
 def test_ranks_agree() -> None:
@@ -608,6 +610,7 @@ def test_ranks_agree() -> None:
     assert (ranks.outcome, ranks.what) == ("passed", "")
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.usefixtures("_installed")
 def test_ranks_that_disagree_end_the_command_with_3(capsys: pytest.CaptureFixture[str]) -> None:
@@ -621,6 +624,7 @@ def test_ranks_that_disagree_end_the_command_with_3(capsys: pytest.CaptureFixtur
     assert "  mend: " in err
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("_installed")
 @pytest.mark.parametrize(
     ("code", "what"),
