@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from mmgan import engine
 from mmgan.config import Config, resolve
 from mmgan.data.dataset import Dataset
-from mmgan.errors import MmganError, PluginError
+from mmgan.errors import DataError, MmganError, PluginError
 from mmgan.opening import new_run
 from mmgan.plugins import Entry
 from mmgan.testing.bench import SMALL
@@ -36,17 +37,7 @@ def datasets(sandbox: Sandbox) -> Iterator[str]:
     """Each data set is opened, as by a task of its kind, and gives worker processes the same batches."""
 
     def try_one(name: str, entry: Entry) -> Iterator[str]:
-        bare = name.partition("/")[2]
-        task = task_of(sandbox, entry.kind)
-        settings = {**SMALL, "data": bare}
-        config: Config = (
-            resolve(sandbox.plugins.task(task).Config, task, flags=settings, environment={})
-            if task
-            else Config(plugin=sandbox.plugin.name, **settings)
-        )
-        found: Any = new_run(config, sandbox.plugins).dataset if task else entry.load()("", config)
-        if not isinstance(found, Dataset):
-            raise Skip(f"no task that trains on {entry.kind} is installed")
+        found, config = opened(sandbox, name.partition("/")[2], entry)
         for what in unstable(found, config, *sandbox.authors):
             yield f"{name}: {what}"
 
@@ -125,13 +116,44 @@ def each(
         raise Skip("; ".join(reasons) or f"the plugin registers no {what}")
 
 
-def task_of(sandbox: Sandbox, kind: str) -> str:
-    """Return the name of a task that trains on data of a kind, one of the plugin's own first; "" for none."""
-    entries = sorted(sandbox.plugins.tasks.items(), key=lambda item: item[1].plugin != sandbox.plugin.name)
-    for name, _ in entries:
+def opened(sandbox: Sandbox, name: str, entry: Entry) -> tuple[Dataset, Config]:
+    """Open a data set as a task does that trains on it, or else by itself; return the settings too.
+
+    Raises:
+        Skip: No task of its kind is installed, and it needs one.
+        DataError: It can't be opened by its name alone.
+    """
+    settings = {**SMALL, "data": name}
+    refusal: DataError | None = None
+    for task in tasks_for(sandbox, entry.kind):
+        config: Config = resolve(sandbox.plugins.task(task).Config, task, flags=settings, environment={})
         try:
-            if sandbox.plugins.task(name).data_kind == kind:
-                return name
-        except PluginError:  # One that is broken is not what is tried.
+            return new_run(config, sandbox.plugins).dataset, config
+        except DataError as error:  # Of another kind, mostly.
+            refusal = error
+    if refusal is not None:
+        raise refusal
+    config = Config(plugin=sandbox.plugin.name, **settings)
+    try:
+        found: Any = entry.load()("", config)
+    except AttributeError as error:
+        if error.obj is not config:
+            raise
+        found = None
+    if not isinstance(found, Dataset):
+        raise Skip(f"no task that trains on {entry.kind} is installed")
+    return found, config
+
+
+def tasks_for(sandbox: Sandbox, kind: str) -> list[str]:
+    """Return the names of the plugin's own tasks, and of others that train on data of a kind."""
+    own, others = [], []
+    for name, entry in sandbox.plugins.tasks.items():
+        if entry.plugin == sandbox.plugin.name:
+            own.append(name)
             continue
-    return ""
+        # One that is broken is not what is tried.
+        with contextlib.suppress(PluginError):
+            if sandbox.plugins.task(name).data_kind == kind:
+                others.append(name)
+    return own + others

@@ -190,7 +190,7 @@ def test_data_sets() -> None:
         @hookimpl
         def register_datasets(self, register: Any) -> None:
             register("needy", self.needy, kind="numbers")
-            register("pictures", lambda argument, config: [], kind="pictures")
+            register("pictures", lambda argument, config: [config.size], kind="pictures")
 
     assert skipped(Unopened())["datasets"] == (
         "because numbers/needy can't be tried: needy:FILE names no file.; pictures/pictures can't be tried: "
@@ -198,8 +198,9 @@ def test_data_sets() -> None:
     )
 
 
-def test_a_data_set_is_opened_by_a_task_of_its_kind() -> None:
-    results = report_plugin("gan", plugins=Plugins())
+@pytest.mark.parametrize("name", ["gan", "seqgan"])
+def test_a_data_set_is_opened_by_a_task_of_its_kind(name: str) -> None:
+    results = report_plugin(name, plugins=Plugins())
     assert {result.rule: result.outcome for result in results}["datasets"] == "passed"
 
 
