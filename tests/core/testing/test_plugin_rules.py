@@ -50,6 +50,7 @@ class Means:
         self.means = dict(state.get("means", {}))
 
 
+@pytest.mark.slow
 def test_a_listener_that_keeps_the_rules() -> None:
     assert broken(Means()) == {}
     assert list(skipped(Means())) == ["datasets", "metrics", "devices"]
@@ -198,6 +199,7 @@ def test_data_sets() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gan", "seqgan"])
 def test_a_data_set_is_opened_by_a_task_of_its_kind(name: str) -> None:
     results = report_plugin(name, plugins=Plugins())
@@ -291,6 +293,7 @@ def after_load(state):
 """
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_listener(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "kit_watch.py").write_text(WATCH)
     (tmp_path / "kit_lost.py").write_text(WATCH.replace('state.get("count", 0)', "0"))
