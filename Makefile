@@ -26,7 +26,7 @@ test: setup  ## The whole test suite.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 quick: setup  ## The tests that are fast: about a minute.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not process" $(ARGS)
 
 check: setup  ## Style, types, and whether docs and help are up to date.
 	$(BIN)/ruff check .

@@ -53,6 +53,8 @@ class Run:
 
     #: How many samples a sample file shows.
     sample_count = 64
+    data_may_open = False  # Not in ``Task.build``, nor once more in ``Task.data``.
+    _loader: Loader | None = None
 
     def __init__(
         self,
@@ -70,12 +72,13 @@ class Run:
         self.folder = folder
         self.ranks = distributed.ranks()
         self.hook = self.ranks.hooks(plugins.hook)
-        self.step = 0
+        self.step = self.batches = self.stop_signal = 0
         self.seconds = self.waited = 0.0
-        self.batches = 0
-        self.stop_signal = 0
         self.finish_reason = ""
         self.meter = Meter(self)
+        #: Entered around each part of a step, with its name and its phase, "" outside of phases: ``data``,
+        #: ``forward``, and for each phase ``update``, in which are ``loss``, ``backward`` and ``average``.
+        self.part: Around = unmeasured
         #: The settings that differ from those of the checkpoint that was loaded: (before, now) by name.
         self.changed: changing.Changes = {}
         self.data_moved = False  # Whether ``data`` names a new place of the same data, which is then checked.
@@ -104,7 +107,6 @@ class Run:
         self.trained = trained_weights(self.players)
         self.opponents = opposing_weights(self.trained)
         self.options = {name: changing.options_of(player.optimizer) for name, player in self.players.items()}
-        self._loader: Loader | None = None
         self.position: dict[str, Any] = {}
         self.randomness = randomness.get_state(self.device.torch)
         if self.ranks.rank:
@@ -114,9 +116,8 @@ class Run:
         self.stage: Stage | None = None  # The stage and the phase that were played last.
         self.phase = ""
         self.stage_step = self.entered = 0  # The step's index in it; how many the task has begun.
-        #: Entered around each part of a step, with its name and its phase; see :data:`mmgan.meter.Around`.
-        self.part: Around = unmeasured
         self.saved_by = self.ranks.world
+        self.data_may_open = True
 
     # What tasks use.
 
@@ -162,6 +163,7 @@ class Run:
         if self._loader is None:
             # Aside, since the data may be opened in the middle of training, after a resume.
             with (
+                opening.once(self),
                 randomness.isolated(self.config.seed, self.device.torch),
                 blaming(type(self.task), self.config.plugin),
             ):

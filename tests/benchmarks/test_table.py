@@ -290,6 +290,7 @@ alternate.measure(CASES[0], 1000, lambda text: print(text, flush=True))
 """
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
 @pytest.mark.parametrize("by", ["ctrl-c", "kill"])

@@ -83,6 +83,21 @@ def test_nothing_below_uses_what_is_above(room: str) -> None:
 
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def rooms(folder: Path, files: str) -> set[str]:
+    """Return the folders that hold such files, by their places in a folder."""
+    return {str(path.parent.relative_to(folder)) for path in folder.rglob(files)} - {"."}
+
+
+def test_every_room_of_core_has_a_room_of_tests() -> None:
+    tests = rooms(ROOT / "tests/core", "test_*.py")
+    # A small room may have one file of tests instead.
+    lone = {path.stem.removeprefix("test_") for path in (ROOT / "tests/core").glob("test_*.py")}
+    assert rooms(CORE, "*.py") - tests - lone == set()
+    assert tests - rooms(CORE, "*.py") == set()
+
+
 PAGE = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
 PUBLIC = set(re.findall(r"`(mmgan\.[a-z_.]+)`", PAGE.partition("## Public names")[2]))
 

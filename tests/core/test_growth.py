@@ -200,6 +200,7 @@ def two_ranks(folder: Path, plugin: str) -> list[tuple[int, str]]:
     return ends
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_two_ranks_grow_alike(tmp_path: Path) -> None:
     ends = two_ranks(tmp_path, "grows")
@@ -209,6 +210,7 @@ def test_two_ranks_grow_alike(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "finished"
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_ranks_that_grow_apart_end_with_an_error_at_the_next_checkpoint(tmp_path: Path) -> None:
     (first, said), (second, _) = two_ranks(tmp_path, "wrongly")

@@ -44,6 +44,7 @@ def stop_at(run: mmgan.Run, at: int) -> None:
     run.plugins.attach([Stopper()])
 
 
+@pytest.mark.process
 def test_two_workers_and_a_changed_learning_rate_schedule_resume_exactly(tmp_path: Path) -> None:
     straight = toy_run("toy-cycle", steps=20)
     train(straight)

@@ -52,6 +52,7 @@ GAMES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "precision", "workers", "stop"),
@@ -76,6 +77,7 @@ def test_resume_in_a_new_process_is_exact(
     resume_is_exact(tmp_path, settings, stop)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_text_s_tokens_are_the_same_after_a_resume(tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"

@@ -1,4 +1,4 @@
-"""``mmgan plugins``: what is installed, what is broken, and whether a task keeps the rules."""
+"""``mmgan plugins``: what is installed, what is broken, and whether a plugin keeps the rules."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import click
 from mmgan.cli.options import json_option
 from mmgan.cli.output import emit, emit_json, reserved, say, table
 from mmgan.cli.session import Session
-from mmgan.errors import PluginError
+from mmgan.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
-    from mmgan.testing import Rule
+    from mmgan.plugins import Plugins
+    from mmgan.testing import Result, Rule
 
 
 @click.group("plugins", invoke_without_command=True, short_help="List what is installed, and what is broken.")
@@ -23,7 +24,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
     \b
     mmgan plugins               lists them
-    mmgan plugins check NAME    tries whether a task keeps the rules
+    mmgan plugins check NAME    tries whether a plugin keeps the rules
     """
     if context.invoked_subcommand is not None:
         return
@@ -53,9 +54,11 @@ def command(context: click.Context, as_json: bool) -> None:
         say(f"\n`mmgan run --plugin {name}` trains a task; `mmgan config {name}` lists its settings.")
 
 
-@command.command("check", short_help="Try whether a task keeps the rules.")
+@command.command("check", short_help="Try whether a plugin keeps the rules.")
 @click.argument("name")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting; may be repeated.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the task; may be repeated."
+)
 @click.option(
     "--unused",
     multiple=True,
@@ -63,7 +66,15 @@ def command(context: click.Context, as_json: bool) -> None:
     help="Parameters that rightly never get a gradient, such as 'G.head.*'; may be repeated.",
 )
 @click.option(
-    "--ranks", type=click.IntRange(1, 64), default=1, metavar="N", help="Let N processes train it too."
+    "--prompt", default="", metavar="TEXT", help="What samples can begin with, where a task takes it."
+)
+@click.option(
+    "--ranks",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Let N processes train the task together too; 1: none are started.",
 )
 @json_option
 @click.pass_context
@@ -72,33 +83,54 @@ def check(
     name: str,
     settings: tuple[str, ...],
     unused: tuple[str, ...],
+    prompt: str,
     ranks: int,
     as_json: bool,
 ) -> None:
     """Try whether the task NAME keeps the rules by which it is trained, saved, resumed and sampled from.
 
-    A few steps of each of its stages are played on the CPU, on its default data. Small networks make it
-    quick: --set width=4. On stdout: a table of the rules. The exit code is 3 if one is broken.
+    A few steps of each of its stages are played on the CPU, on its default data, and over the boundaries of
+    stages, by one process and by two. Small networks make it quick: --set width=4.
+
+    Of the plugin NAME it is tried what it has beside tasks. Listeners are played along a small game that is
+    saved, resumed and fails; data sets, metrics, devices and precisions are used.
+
+    On stdout: a table of the rules. The exit code is 3 if one is broken.
     """
     from mmgan.config import parse_assignments
-    from mmgan.testing import RULES, report
+    from mmgan.testing import PLUGIN_RULES, RULES, report, report_plugin
+    from mmgan.testing.check import brings
     from mmgan.testing.rules import blocks
 
     assert context.parent is not None
     as_json = as_json or context.parent.params["as_json"]
+    plugins = context.obj.plugins
+    others = brings(name, plugins)
+    is_task = name in plugins.tasks or not others
+    if is_task:
+        _check_has_tasks_of_its_name(name, plugins)
+    elif settings or unused or prompt:
+        raise UsageError(
+            f"{name!r} is a plugin without a task of that name: --set, --unused and --prompt are for tasks."
+        )
+    rules = [*(RULES if is_task else ()), *(PLUGIN_RULES if others else ())]
 
     def tell(rule: Rule) -> None:
-        say(f"{RULES.index(rule) + 1}/{len(RULES)} {rule.name}")
+        say(f"{rules.index(rule) + 1}/{len(rules)} {rule.name}")
 
-    plugins = context.obj.plugins
-    # What the task prints is talk.
+    results: list[Result] = []
+    # What the plugin prints is talk.
     with reserved():
-        results = report(
-            name, parse_assignments(settings), plugins=plugins, unused=unused, ranks=ranks, progress=tell
-        )
+        if is_task:
+            given = parse_assignments(settings)
+            results += report(
+                name, given, plugins=plugins, unused=unused, prompt=prompt, ranks=ranks, progress=tell
+            )
+        if others:
+            results += report_plugin(name, plugins=plugins, progress=tell)
     failures = [failure for result in results for failure in result.failures]
     if as_json:
-        rules = [
+        document = [
             {
                 "rule": rule.name,
                 "outcome": result.outcome,
@@ -107,12 +139,26 @@ def check(
                 "why": rule.why,
                 "mend": rule.mend,
             }
-            for rule, result in zip(RULES, results, strict=True)
+            for rule, result in zip(rules, results, strict=True)
         ]
-        emit_json({"plugin": name, "passed": not failures, "rules": rules})
+        emit_json({"plugin": name, "passed": not failures, "rules": document})
     else:
         rows = [(result.rule, result.outcome, result.what) for result in results]
         emit(table([("RULE", "OUTCOME", "WHAT"), *rows]))
         for block in blocks(failures):
             say(f"\n{block}")
     context.exit(PluginError.exit_code if failures else 0)
+
+
+def _check_has_tasks_of_its_name(name: str, plugins: Plugins) -> None:
+    """Say which tasks a plugin has, where its name is not that of one.
+
+    Raises:
+        UsageError: It is not, and there is nothing else to try.
+    """
+    tasks = [task for task, entry in plugins.tasks.items() if entry.plugin == name]
+    if tasks and name not in tasks:
+        raise UsageError(
+            f"The plugin {name!r} has the tasks {', '.join(tasks)}, and each is checked by its own name.",
+            hint=f"mmgan plugins check {tasks[0]}",
+        )

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgan.counting import counted
 from mmgan.data.loader import Loader
-from mmgan.errors import DataError, did_you_mean
+from mmgan.errors import DataError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
     from mmgan.backend.ranks import Ranks
     from mmgan.config import Config
     from mmgan.data.dataset import Dataset
     from mmgan.plugins import Plugins
+    from mmgan.run import Run
 
 #: The name under which what opens a folder of a kind is registered.
 FOLDER = "folder"
@@ -76,6 +78,27 @@ def open_source(config: Config, plugins: Plugins, kinds: Sequence[str], folder: 
         f"data = {data!r} is no folder, no file and no data set. {did_you_mean(name, names)}".rstrip(),
         hint=f"Data sets for it: {', '.join(names) or 'none'}; or give a folder.",
     )
+
+
+@contextmanager
+def once(run: Run) -> Iterator[None]:
+    """Let a task open its data inside this, after ``build``, and not once more meanwhile.
+
+    Raises:
+        PluginError: ``run.dataset`` or ``run.loader`` is asked for too early.
+    """
+    if not run.data_may_open:
+        raise PluginError(
+            f"The task {run.config.plugin!r} asks for run.dataset in `build` or in `data`: there is none "
+            "before both are done, since it is what `data` returns.",
+            hint="In build, self.run.data_info says what the data is: its shape, class names and counts. "
+            "self.run.open_data(…) opens it.",
+        )
+    run.data_may_open = False
+    try:
+        yield
+    finally:
+        run.data_may_open = True
 
 
 def open_loader(dataset: Dataset, config: Config, ranks: Ranks, pin_memory: bool) -> Loader:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from mmgan.errors import PluginError, foreseen
 from mmgan.plugins.guard import reason
@@ -34,26 +35,45 @@ def blaming(task: type, plugin: str, phase: Callable[[], str] = str) -> Iterator
     try:
         yield
     except Exception as error:
-        frame = _last_frame(error, task)
+        frame = place(error, task)
         if frame is None or foreseen(error):
             raise
         during = f", phase {phase()!r}" if phase() else ""
         raise TaskError(
-            f"The task {plugin!r} failed in {frame.name}{during} ({Path(frame.filename).name}, line "
-            f"{frame.lineno}): {reason(error)}",
+            f"The task {plugin!r} failed in {frame.name}{during} {shown_place(frame)}: {reason(error)}",
             hint="Mend the plugin; -v shows the traceback.",
         ) from error
 
 
-def _last_frame(error: BaseException, task: type) -> traceback.FrameSummary | None:
-    """Return the last place in the task's package, or in its file, that an error came through."""
-    file = getattr(sys.modules.get(task.__module__), "__file__", None)
+def place(error: BaseException, *authors: type | ModuleType) -> traceback.FrameSummary | None:
+    """Return the last place in an author's code that an error came through, or None.
+
+    Args:
+        error: It was raised.
+        authors: Classes or modules of theirs. Their code is what lies in the same package, or in the same
+            file where there is no package, and so for each class that a class of theirs inherits from.
+    """
+    modules = {name for author in authors for name in _modules(author)}
+    files = {str(getattr(sys.modules.get(name), "__file__", "")) for name in modules}
     # A package's files are all of one author; what lies beside a single file is not.
-    package = sys.modules.get(task.__module__.partition(".")[0])
-    folders = list(getattr(package, "__path__", ()))
+    packages = (sys.modules.get(name.partition(".")[0]) for name in modules)
+    folders = [folder for package in packages for folder in getattr(package, "__path__", ())]
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == file or any(Path(frame.filename).is_relative_to(folder) for folder in folders)
+        if frame.filename in files or any(Path(frame.filename).is_relative_to(folder) for folder in folders)
     ]
     return frames[-1] if frames else None
+
+
+def shown_place(frame: traceback.FrameSummary) -> str:
+    """Write a place as messages do: ``(task.py, line 12)``."""
+    return f"({Path(frame.filename).name}, line {frame.lineno})"
+
+
+def _modules(author: type | ModuleType) -> list[str]:
+    """Return the names of the modules that an author wrote: neither mmgan's nor Python's own."""
+    if isinstance(author, ModuleType):
+        return [author.__name__]
+    names = [base.__module__ for base in author.__mro__]
+    return [name for name in names if name.partition(".")[0] not in {"mmgan", *sys.stdlib_module_names}]

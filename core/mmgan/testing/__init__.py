@@ -1,4 +1,4 @@
-"""The conformance kit: does a task keep the rules by which mmgan plays, saves and resumes it?
+"""The conformance kit: does a task, or a plugin without one, keep the rules by which mmgan plays and saves?
 
     from mmgan.testing import check_task
 
@@ -8,7 +8,17 @@
 With pytest the fixture ``mmgan_check`` is the same function; ``mmgan plugins check NAME`` asks from a shell.
 """
 
-from mmgan.testing.check import RULES, check_task, report
+from mmgan.testing.check import PLUGIN_RULES, RULES, check_task, report, report_plugin
 from mmgan.testing.rules import ConformanceError, Failure, Result, Rule
 
-__all__ = ["RULES", "ConformanceError", "Failure", "Result", "Rule", "check_task", "report"]
+__all__ = [
+    "PLUGIN_RULES",
+    "RULES",
+    "ConformanceError",
+    "Failure",
+    "Result",
+    "Rule",
+    "check_task",
+    "report",
+    "report_plugin",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from mmgan.config import Config
 from mmgan.opening import load_run, new_run
 from mmgan.plugins import Plugins
 from mmgan.run import Run
+from mmgan.task import Stage
 from mmgan.testing.rules import Skip
 
 #: What every run of a check has, unless its settings say otherwise.
@@ -50,6 +52,11 @@ class Bench:
         self.error: Exception | None = None
 
     @property
+    def authors(self) -> list[type]:
+        """Whose code an error's place is looked for in."""
+        return [self.plugins.task(self.name)]
+
+    @property
     def run(self) -> Run:
         """A run that has played the first step of each of its stages.
 
@@ -71,30 +78,47 @@ class Bench:
         return load_run(run.checkpoints.parent, self.plugins)
 
 
-def starts(run: Run) -> list[int]:
-    """Return the first step of each of a run's stages."""
-    steps, start = [], 0
+@dataclass(frozen=True)
+class Span:
+    """The steps of a stage.
+
+    Args:
+        stage: The stage.
+        start: Its first step.
+        end: The step after its last one.
+    """
+
+    stage: Stage
+    start: int
+    end: int
+
+
+def spans(run: Run) -> list[Span]:
+    """Return the steps of each of a run's stages, up to one without an end: none comes after that."""
+    found, start = [], 0
     for stage in run.stages:
-        if stage.steps != 0:
-            steps.append(start)
-        start += stage.steps or 0
-    return steps
+        end = sys.maxsize if stage.steps is None else start + stage.steps
+        if end > start:
+            found.append(Span(stage, start, end))
+        if stage.steps is None:
+            break
+        start = end
+    return found
 
 
-def play(run: Run, steps: int, start: int | None = None) -> None:
-    """Play some steps, or fewer where the stages are over, without listeners.
+def play(run: Run, start: int, until: int) -> None:
+    """Play steps without listeners.
 
     Args:
         run: The run.
-        steps: How many.
-        start: Jump to this step first. So a stage is played without those before it, which may be long.
+        start: The first; the run jumps to it. So a stage is played without those before it, which may be
+            long.
+        until: The step after the last one.
 
     Raises:
         DivergedError: A loss or a gradient is not finite.
     """
-    run.step = run.step if start is None else start
-    lengths = [stage.steps for stage in run.stages]
-    end = run.step + steps if None in lengths else min(run.step + steps, sum(filter(None, lengths)))
+    run.step = start
     with engine.playing(run):
-        engine.play(run, end, heard=False)
+        engine.play(run, until, heard=False)
         run.check_finite()

@@ -12,13 +12,15 @@ import torch
 
 from mmgan.backend import randomness
 from mmgan.config import resolve
-from mmgan.errors import UsageError, did_you_mean
+from mmgan.errors import PluginError, UsageError, did_you_mean
 from mmgan.plugins import Entry, Plugins
+from mmgan.plugins.manager import BUILTIN
 from mmgan.task import Task
-from mmgan.testing import data, playing, processes, resuming, sampling, toml
+from mmgan.testing import bringing, data, listening, playing, processes, resuming, sampling, toml
 from mmgan.testing.bench import SMALL, Bench
 from mmgan.testing.compare import some
 from mmgan.testing.rules import ConformanceError, Result, Rule
+from mmgan.testing.sandbox import Sandbox
 from mmgan.testing.watch import parameters, watch
 
 #: In the order in which they are tried.
@@ -38,6 +40,14 @@ RULES: tuple[Rule, ...] = (
     toml.config,
     data.data,
     processes.ranks,
+)
+#: What is tried of a plugin beside its tasks, in that order.
+PLUGIN_RULES: tuple[Rule, ...] = (
+    listening.listens,
+    listening.remembers,
+    bringing.datasets,
+    bringing.metrics,
+    bringing.devices,
 )
 
 
@@ -119,6 +129,42 @@ def report(
                 _know(bench)
             results.append(rule.apply(bench))
         return results
+
+
+def report_plugin(
+    name: str, *, plugins: Plugins | None = None, progress: Callable[[Rule], None] = lambda rule: None
+) -> list[Result]:
+    """Try every rule of :data:`PLUGIN_RULES` on what a plugin has beside tasks, in their order.
+
+    Args:
+        name: The plugin's.
+        plugins: Where it is loaded; by default those that are installed.
+        progress: Told each rule before it is tried.
+
+    Raises:
+        PluginError: There is no such plugin, or it is broken.
+    """
+    plugins = plugins or Plugins()
+    plugin = next((one for one in plugins.loaded if one.name == name), None)
+    if plugin is None:
+        plugins.task(name)  # Says that it is broken, or which there are.
+        raise PluginError(f"{name!r} is a task and not a plugin.", hint=f"mmgan plugins check {name}")
+    with (
+        randomness.isolated(0, torch.device("cpu")),
+        tempfile.TemporaryDirectory(prefix="mmgan-check-") as folder,
+    ):
+        sandbox = Sandbox(plugin, plugins, Path(folder))
+        results = []
+        for rule in PLUGIN_RULES:
+            progress(rule)
+            results.append(rule.apply(sandbox))
+        return results
+
+
+def brings(name: str, plugins: Plugins) -> bool:
+    """Whether an installed plugin of this name has something to try beside tasks and commands."""
+    hooks = next((one.hooks for one in plugins.loaded if one.name == name and name not in BUILTIN), [])
+    return bool(set(hooks) - {"register_tasks", "register_commands"})
 
 
 def _know(bench: Bench) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 import torch
 
 from mmgan.backend import randomness
+from mmgan.config import Config
 from mmgan.data.loader import Loader
 from mmgan.testing.bench import Bench
 from mmgan.testing.compare import differences
@@ -25,11 +28,15 @@ BATCHES = 4
 )
 def data(bench: Bench) -> Iterator[str]:
     """A pickled copy gives the same batches as the data set, in another order and with other seeds around."""
-    config, dataset = bench.config, bench.run.dataset
+    yield from unstable(bench.run.dataset, bench.config, *bench.authors)
+
+
+def unstable(dataset: Any, config: Config, *authors: type | ModuleType) -> Iterator[str]:
+    """Yield what is wrong with a data set, where its batches depend on more than their numbers."""
     try:
         copy = pickle.loads(pickle.dumps(dataset))
     except Exception as error:  # Pickling calls the author's code.
-        yield f"The data set can't be pickled: {told(error)}."
+        yield f"The data set can't be pickled: {told(error, type(dataset), *authors)}."
         return
     loader = Loader(dataset, config.batch_size, config.seed)
     batches = [next(loader) for _ in range(BATCHES)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
-from mmgan.testing.bench import Bench, play, starts
+from mmgan.testing.bench import Bench, play, spans
 from mmgan.testing.compare import some
 from mmgan.testing.rules import Skip, rule, told
 
@@ -24,7 +24,7 @@ def plays(bench: Bench) -> Iterator[str]:
     if bench.error is not None and explained:
         raise Skip(f"a step ended early by what {' and '.join(explained)} says")
     if bench.error is not None:
-        yield told(bench.error)
+        yield told(bench.error, *bench.authors)
 
 
 @rule(
@@ -89,8 +89,8 @@ def bf16(bench: Bench) -> Iterator[str]:
     """The first step of each stage is played in bf16 too, and stays finite."""
     _ = bench.run
     run = bench.new(precision="bf16")
-    for start in starts(run):
-        play(run, 1, start)
+    for span in spans(run):
+        play(run, span.start, span.start + 1)
     yield from ()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import socket
@@ -11,26 +10,33 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmgan import engine
 from mmgan.config import check
 from mmgan.opening import new_run
 from mmgan.plugins import Plugins
-from mmgan.testing.bench import Bench, play, starts
+from mmgan.run import Run
+from mmgan.storage.rank_state import digest
+from mmgan.testing.bench import Bench, spans
+from mmgan.testing.compare import differences, some
 from mmgan.testing.rules import Skip, rule
 from mmgan.testing.watch import parameters
 
 #: Seconds that the processes may take.
 PATIENCE = 300
-#: How the line begins in which a process says what its weights are.
-DIGEST = "weights:"
+#: Steps of each stage.
+STEPS = 2
+#: How a line begins in which a process says what its weights are.
+DIGESTS = "weights:"
 
 
 @rule(
     "ranks",
     why="Processes that train one run each see a share of every batch, and must hold the same weights.",
-    mend="Change weights by losses only, and let no phase depend on what one process alone has drawn.",
+    mend="Change weights by losses only, let networks grow by self.run.rebuild, and let no phase depend on "
+    "what one process alone has drawn.",
 )
 def ranks(bench: Bench) -> Iterator[str]:
-    """Several processes play the first steps of each stage together, and end with equal weights."""
+    """Several processes play over the beginning of each stage together, and have equal weights after it."""
     if bench.ranks < 2:
         raise Skip("ranks=2 was not asked for")
     installed = Plugins(folder=bench.plugins.folder).tasks.get(bench.name)
@@ -52,9 +58,22 @@ def ranks(bench: Bench) -> Iterator[str]:
     for rank, code in enumerate(codes):
         if code:
             yield f"Process {rank} ended with exit code {code}: {lines[rank][-1] if lines[rank] else ''}"
-    digests = {line for each in lines for line in each if line.startswith(DIGEST)}
-    if not any(codes) and len(digests) > 1:
-        yield f"After the same steps the {bench.ranks} processes have different weights."
+    if any(codes):
+        return
+    said = [
+        [json.loads(line.removeprefix(DIGESTS)) for line in each if line.startswith(DIGESTS)]
+        for each in lines
+    ]
+    for at_stage in zip(*said, strict=True):
+        own, *others = at_stage
+        if wrong := sorted(
+            {name for other in others for name in differences(own["weights"], other["weights"])}
+        ):
+            yield (
+                f"After the first steps of stage {own['stage']!r} the {bench.ranks} processes have different "
+                f"weights: {some(wrong)}."
+            )
+            return
 
 
 def log(bench: Bench, rank: int) -> Path:
@@ -83,16 +102,29 @@ def start(bench: Bench, rank: int, port: int, settings: str) -> subprocess.Popen
 
 
 def main(settings: str) -> None:
-    """Play, and print a hash of the trained weights. (Batch statistics are each process's own.)"""
+    """Play, and print a hash of each weight after the first steps of each stage."""
     plugins = Plugins()
     values = json.loads(settings)
     run = new_run(check(plugins.config_class(values["plugin"]), values), plugins)
-    for first in starts(run):
-        play(run, 2, first)
-    digest = hashlib.sha256()
-    for key, parameter in parameters(run).items():
-        digest.update(key.encode() + parameter.detach().cpu().contiguous().numpy().tobytes())
-    print(DIGEST, digest.hexdigest())
+    # In one go, since all ranks get the weights of rank 0 when they begin to play.
+    with engine.playing(run):
+        for span in spans(run):
+            # Over the boundary: the last step of the stage before comes first.
+            run.step = max(span.start - 1, 0)
+            engine.play(run, min(span.start + STEPS, span.end), heard=False)
+            run.check_finite()
+            print(DIGESTS, json.dumps({"stage": span.stage.name, "weights": digests(run)}))
+
+
+def digests(run: Run) -> dict[str, str]:
+    """Return a hash of each weight and average. (Batch statistics are each process's own.)"""
+    averages = {
+        f"{name}.average.{key}": parameter
+        for name, player in run.players.items()
+        if player.average is not None
+        for key, parameter in player.average.named_parameters()
+    }
+    return {key: digest([parameter]) for key, parameter in {**parameters(run), **averages}.items()}
 
 
 if __name__ == "__main__":

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import Any
 
-import torch
-
-import mmgan
 from mmgan.errors import PluginError, line
-from mmgan.plugins.blame import TaskError
-
-if TYPE_CHECKING:
-    from mmgan.testing.bench import Bench
-
-
-#: Where no author looks for a mistake.
-OURS = tuple(str(Path(str(package.__file__)).parent) for package in (mmgan, torch))
+from mmgan.plugins.blame import TaskError, place, shown_place
 
 
 class Skip(Exception):
@@ -34,17 +23,18 @@ class Rule:
         name: What it is called.
         why: What goes wrong where it is broken. One sentence.
         mend: How a task is mended that breaks it. One sentence.
-        check: Gives a sentence for each way in which a task breaks it, none where it is kept. An exception
-            that it raises is one way more; :class:`Skip` says that the rule does not apply.
+        check: Given what is tried (of a task a :class:`mmgan.testing.bench.Bench`), gives a sentence for each
+            way in which it breaks the rule, none where it is kept. An exception that it raises is one way
+            more; :class:`Skip` says that the rule does not apply.
     """
 
     name: str
     why: str
     mend: str
-    check: Callable[[Bench], Iterable[str]]
+    check: Callable[[Any], Iterable[str]]
 
-    def apply(self, bench: Bench) -> Result:
-        """Try the rule on a task."""
+    def apply(self, bench: Any) -> Result:
+        """Try the rule on a task, or on a plugin without one."""
         whats: list[str] = []
         try:
             # One by one, so that what was found before an exception is not lost.
@@ -54,11 +44,11 @@ class Rule:
             return Result(self.name, skipped=str(skip))
         # The task is a stranger's, and may raise anything.
         except Exception as error:
-            whats.append(told(error))
+            whats.append(told(error, *bench.authors))
         return Result(self.name, tuple(Failure(self.name, what, self.why, self.mend) for what in whats))
 
 
-def rule(name: str, *, why: str, mend: str) -> Callable[[Callable[[Bench], Iterable[str]]], Rule]:
+def rule(name: str, *, why: str, mend: str) -> Callable[[Callable[[Any], Iterable[str]]], Rule]:
     """Make a :class:`Rule` of a function that checks it."""
     return lambda check: Rule(name, why, mend, check)
 
@@ -139,13 +129,13 @@ def blocks(failures: Iterable[Failure]) -> list[str]:
     ]
 
 
-def told(error: BaseException) -> str:
-    """Say an exception in one line, with the last place in the author's code that it came from."""
-    if isinstance(error, TaskError) and error.__cause__ is not None:
-        error = error.__cause__
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not frame.filename.startswith(OURS)]
-    last = (theirs or frames)[-1:]
-    where = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in last)
-    text = line(error)
-    return f"{type(error).__name__}: {text}".rstrip(": ") + where
+def told(error: BaseException, *authors: type | ModuleType) -> str:
+    """Say an exception in one line, with the last place in the author's code that it came from, if any."""
+    cause = error.__cause__ if isinstance(error, PluginError) else None
+    if isinstance(error, TaskError) and cause is not None:
+        error, cause = cause, None
+    frame = place(cause or error, *authors)
+    where = f" {shown_place(frame)}" if frame else ""
+    # What a hook raised is told as such: "Plugin 'watch' failed in after_log: …".
+    text = line(error) if cause else f"{type(error).__name__}: {line(error)}".rstrip(": ")
+    return text + where

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from mmgan.engine import METER
 from mmgan.errors import DivergedError, MmganError, PluginError
+from mmgan.meter import unmeasured
 from mmgan.run import Run
-from mmgan.task import Phase, Task, stage_at
-from mmgan.testing.bench import Bench, play, starts
+from mmgan.task import Phase, stage_at
+from mmgan.testing.bench import Bench, play, spans
 from mmgan.testing.compare import copied, differences, some
 
 
@@ -27,11 +30,8 @@ def watch(bench: Bench) -> None:
     try:
         bench.watched = run = bench.new()
         watcher = Watcher(run, bench.found, bench.looked)
-        for start in starts(run):
-            try:
-                play(run, 1, start)
-            finally:
-                watcher.phase_ends()
+        for span in spans(run):
+            play(run, span.start, span.start + 1)
         watcher.leave()
         bench.found["unreached"] += watcher.unreached()
         bench.found["unmoved"] += unmoved(run)
@@ -43,38 +43,44 @@ def watch(bench: Bench) -> None:
 
 
 class Watcher:
-    """Stands in for a task's ``loss``, which the engine calls once in each phase.
+    """Stands in for a task's ``loss``, which the engine calls once in each phase, and around each update.
 
-    What a phase's update does, it does between the end of its loss and the next call, or the step's end.
+    What a task does in a ``step`` of its own beside the engine's updates is not looked at: nobody knows when
+    it means to update whom.
     """
 
     def __init__(self, run: Run, found: Mapping[str, list[str]], looked: set[str]) -> None:
         self.run = run
         self.found = found
         self.looked = looked
-        #: By the players that were updated: the ids of the parameters that ever had a gradient then.
-        self.reached: dict[str, set[int]] = {}
+        #: By the players that were updated: the parameters that ever had a gradient then, by their ids.
+        self.reached: dict[str, dict[int, nn.Parameter]] = {}
         self.original = run.task.loss
         run.task.loss = self.loss  # type: ignore[method-assign]
         self.stages = run.stages
         run.stages = tuple(
             replace(stage, phases=tuple(map(self.watched, stage.phases))) for stage in run.stages
         )
-        self.hooks = [
-            player.optimizer.register_step_pre_hook(partial(self.look_at_gradients, name))
-            for name, player in run.players.items()
-        ]
-        self.plain = type(run.task).step is Task.step
+        self.hooked: dict[torch.optim.Optimizer, RemovableHandle] = {}
+        self.hook_optimizers()
         self.inside, self.sound = False, True
         self.phase = self.player = ""
-        self.before = self.weights()
+        run.part = self.part
 
     def leave(self) -> None:
         """Restore the losses, and remove the optimizers' hooks."""
         del self.run.task.loss
+        self.run.part = unmeasured
         self.run.stages = self.stages
-        for hook in self.hooks:
+        for hook in self.hooked.values():
             hook.remove()
+
+    def hook_optimizers(self) -> None:
+        """Look at gradients before each optimizer's step; a player may have been rebuilt with another."""
+        for name, player in self.run.players.items():
+            if player.optimizer not in self.hooked:
+                look = partial(self.look_at_gradients, name)
+                self.hooked[player.optimizer] = player.optimizer.register_step_pre_hook(look)
 
     def watched(self, phase: Phase) -> Phase:
         """Return a phase whose own loss, if it has one, is looked at."""
@@ -91,11 +97,7 @@ class Watcher:
         """Compute a phase's loss, and look at what comes of it."""
         if self.inside:  # One that calls itself for another phase.
             return compute()
-        self.phase_ends()
-        stage, _ = stage_at(self.run.stages, self.run.step)
-        players = {known.name: known.player for known in stage.phases}
-        # A task that plays its own steps may give its phases other names.
-        self.phase, self.player = f"Phase {phase!r} of stage {stage.name!r}", players.get(phase, "")
+        self.phase, self.player = self.named(phase)
         before, self.inside = self.touchable(), True
         try:
             losses = compute()
@@ -110,35 +112,45 @@ class Watcher:
             self.sound = False
         return losses
 
-    def phase_ends(self) -> None:
-        """Look at what happened since the last phase's loss was called, or else since the step began.
+    def named(self, phase: str) -> tuple[str, str]:
+        """Say which phase of which stage this is, and return its player, "" if it is of no stage.
 
-        Where a task plays its own steps, nobody knows when it updates whom.
+        A task that plays its own steps may give its phases other names.
         """
-        if not self.plain:
+        stage, _ = stage_at(self.run.stages, self.run.step)
+        players = {known.name: known.player for known in stage.phases}
+        return f"Phase {phase!r} of stage {stage.name!r}", players.get(phase, "")
+
+    @contextmanager
+    def part(self, name: str, phase: str) -> Iterator[None]:
+        """Look at what a part of a step changes: an update only its player, ``forward`` nothing."""
+        if name not in ("update", "forward"):
+            yield
             return
         self.looked.add("own-weights")
-        after = self.weights()
-        own = {id(parameter) for parameter in self.run.trained.get(self.player, ())}
-        free = {name for name, parameter in parameters(self.run).items() if id(parameter) in own}
-        changed = [
-            name
-            for name in differences(self.before, after)
-            if name not in free
-            and not name.startswith((f"{self.player}.average.", f"{self.player}.optimizer."))
-        ]
-        where = self.phase or "`forward`, before the step's first phase,"
-        if changed:
-            self.found["own-weights"].append(f"{where} changed {some(changed)}.")
-        self.phase = self.player = ""
-        self.before = after
+        self.hook_optimizers()
+        where, player = self.named(phase) if name == "update" else ("`forward`", "")
+        before = self.weights()
+        try:
+            yield
+        finally:
+            own = {id(parameter) for parameter in self.run.trained.get(player, ())}
+            free = {name for name, parameter in parameters(self.run).items() if id(parameter) in own}
+            changed = [
+                name
+                for name in differences(before, self.weights())
+                if name not in free and not name.startswith((f"{player}.average.", f"{player}.optimizer."))
+            ]
+            if changed:
+                self.found["own-weights"].append(f"{where} changed {some(changed)}.")
+            self.phase = self.player = ""
 
     def look_at_gradients(self, player: str, *_: object) -> None:
         """Note which parameters of a player that is about to be updated have a gradient, and a bad one."""
         self.looked.add("gradients")
         own = parameters(self.run, player)
         gradients = {name: p.grad for name, p in own.items() if p.grad is not None}
-        self.reached.setdefault(player, set()).update(id(own[name]) for name in gradients)
+        self.reached.setdefault(player, {}).update((id(own[name]), own[name]) for name in gradients)
         bad = [name for name, gradient in gradients.items() if not bool(gradient.isfinite().all())]
         if bad and self.sound:
             self.sound = False
@@ -170,7 +182,7 @@ class Watcher:
         for name, parameter in parameters(self.run).items():
             held[f"gradient of {name}"] = parameter.grad
             held[f"requires_grad of {name}"] = parameter.requires_grad
-        # Those of the others are looked at when the phase ends.
+        # Those of the others are looked at when the update ends.
         for name, parameter in parameters(self.run, self.player).items():
             held[f"value of {name}"] = parameter
         for name, player in self.run.players.items():

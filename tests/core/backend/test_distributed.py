@@ -391,6 +391,7 @@ def played(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Pl
             process.communicate()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_both_ranks_have_the_same_weights_averages_and_optimizers(plugin: str, played: Played) -> None:
@@ -399,6 +400,7 @@ def test_both_ranks_have_the_same_weights_averages_and_optimizers(plugin: str, p
     assert one["random"] != two["random"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_a_signal_to_one_rank_stops_both_and_a_resume_is_exact(plugin: str, played: Played) -> None:
     folder, results, _ = played
@@ -415,6 +417,7 @@ def test_a_signal_to_one_rank_stops_both_and_a_resume_is_exact(plugin: str, play
     assert (status["state"], status["step"]) == ("finished", STEPS)
 
 
+@pytest.mark.process
 def test_two_ranks_are_one_with_twice_the_batch(played: Played) -> None:
     folder, results, _ = played
     alone = toy_run(task=Given, steps=21, batch_size=8, sample_every=10)
@@ -427,6 +430,7 @@ def test_two_ranks_are_one_with_twice_the_batch(played: Played) -> None:
     assert results[0]["batches"] == alone.loader.position
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("plugin", SPLIT)
 def test_two_ranks_play_a_built_in_game_as_one_with_twice_the_batch(plugin: str, played: Played) -> None:
@@ -442,6 +446,7 @@ def test_two_ranks_play_a_built_in_game_as_one_with_twice_the_batch(plugin: str,
     assert max(moved) > 1e-4, moved
 
 
+@pytest.mark.process
 def test_only_rank_0_has_listeners_and_samples(played: Played) -> None:
     one, two = played.results
     assert one["heard"] == {"step": 21, "sample": 3}
@@ -454,6 +459,7 @@ def test_only_rank_0_has_listeners_and_samples(played: Played) -> None:
     assert len(list(folder.glob("toy-straight/samples/*"))) == 2
 
 
+@pytest.mark.process
 def test_gradients_are_averaged_and_missing_ones_count_as_zeros(played: Played) -> None:
     for result in played.results:
         assert result["average"] == [95 * 1.5, 2.5, None]
@@ -461,24 +467,28 @@ def test_gradients_are_averaged_and_missing_ones_count_as_zeros(played: Played) 
         assert "sparse gradients" in result["sparse"]
 
 
+@pytest.mark.process
 def test_means_over_the_ranks(played: Played) -> None:
     for result in played.results:
         assert result["mean"] == [0.5, 3.5]
         assert result["mean of each"] == {"both": 1.0, "of 0": 5.0, "of 1": 5.0}
 
 
+@pytest.mark.process
 def test_an_overflow_on_one_rank_skips_the_update_of_both(played: Played) -> None:
     one, two = played.results
     assert one["fp16"] == two["fp16"]
     assert one["scales"] == two["scales"] == [65536, 32768]
 
 
+@pytest.mark.process
 def test_all_begin_with_the_weights_of_rank_0(played: Played) -> None:
     one, two = played.results
     assert one["careless before"] != two["careless before"]
     assert one["careless"] == two["careless"]
 
 
+@pytest.mark.process
 def test_what_fails_on_one_rank_fails_on_both(played: Played) -> None:
     one, two = played.results
     assert one["claim"] == two["claim"]
@@ -490,12 +500,14 @@ def test_what_fails_on_one_rank_fails_on_both(played: Played) -> None:
         assert "sync_batch_norm = true: torch has it on GPUs only" in result["sync"]
 
 
+@pytest.mark.process
 def test_all_know_the_folder_of_rank_0(played: Played) -> None:
     folder, results, _ = played
     assert {result["folder"] for result in results} == {str(folder / "place-0")}
     assert not (folder / "place-1").exists()
 
 
+@pytest.mark.process
 def test_a_step_s_exchange_is_short(played: Played) -> None:
     for result in played.results:
         print(result["meet seconds"], result["average seconds"])
@@ -517,6 +529,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
 SMALL = ("--batch-size", 4, "--set", "width=8", "--set", "tensorboard=false")
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.usefixtures("_clean")
 def test_torchrun(tmp_path: Path) -> None:
@@ -533,6 +546,7 @@ def test_torchrun(tmp_path: Path) -> None:
     assert state["ranks"][0]["task"] == {}
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.filterwarnings("always:The number of processes")
 @pytest.mark.usefixtures("_clean")
@@ -652,6 +666,7 @@ def test_what_differs_between_ranks() -> None:
 
 
 # Last, since it takes a while, in which the tests above have begun.
+@pytest.mark.process
 def test_a_rank_that_does_not_answer_is_given_up(played: Played) -> None:
     out, err = played.processes[0].communicate(timeout=60)
     assert played.processes[0].returncode == 0, err

@@ -210,6 +210,7 @@ def assert_lost(pair: Pair, rank: int) -> None:
     assert "Traceback" not in pair.said(rank)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("lost", [0, 1])
@@ -220,6 +221,7 @@ def test_a_rank_is_lost_in_training(server: Server, tmp_path: Path, lost: int, n
     assert_lost(pair, 1 - lost)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_rank_is_killed_whose_workers_live_on(server: Server, tmp_path: Path, lost: int) -> None:
@@ -230,6 +232,7 @@ def test_a_rank_is_killed_whose_workers_live_on(server: Server, tmp_path: Path, 
 
 
 # Each is lost while it opens the data, which here takes longer than any wait: the second one after the first.
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("lost", [0, 1])
@@ -243,6 +246,7 @@ def test_a_rank_is_lost_while_it_opens_data(server: Server, tmp_path: Path, lost
         assert "rank 1 shows no sign of life" in pair.said(0)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("slow", [0, 1])
 def test_data_may_take_longer_than_ranks_wait(server: Server, tmp_path: Path, slow: int) -> None:
@@ -250,6 +254,7 @@ def test_data_may_take_longer_than_ranks_wait(server: Server, tmp_path: Path, sl
     assert [pair.ends(rank) for rank in (0, 1)] == [0, 0], pair.log()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_rank_that_fails_ends_the_other(server: Server, tmp_path: Path) -> None:
     pair = Pair(server, tmp_path, FAILS="1")
@@ -258,6 +263,7 @@ def test_a_rank_that_fails_ends_the_other(server: Server, tmp_path: Path) -> Non
     assert "error: The cat has eaten the batch." in pair.said(1)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_rank_that_never_comes(server: Server, tmp_path: Path) -> None:
     for rank in (0, 1):
@@ -266,6 +272,7 @@ def test_a_rank_that_never_comes(server: Server, tmp_path: Path) -> None:
         assert not (tmp_path / str(rank) / "run").exists()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_rank_that_was_stopped_for_a_moment_goes_on(server: Server, tmp_path: Path) -> None:
     pair = Pair(server, tmp_path, SETTINGS="steps=200")
@@ -276,6 +283,7 @@ def test_a_rank_that_was_stopped_for_a_moment_goes_on(server: Server, tmp_path: 
     assert [pair.ends(rank) for rank in (0, 1)] == [0, 0], pair.log()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_second_signal_ends_a_rank_that_waits(server: Server, tmp_path: Path) -> None:
     pair = Pair(server, tmp_path, MMGAN_RANK_TIMEOUT="1000")
@@ -288,6 +296,7 @@ def test_the_second_signal_ends_a_rank_that_waits(server: Server, tmp_path: Path
     assert pair.ends(0) == 143
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_slow_network_is_no_lost_rank(tmp_path: Path) -> None:
     """In a network of its own, of 50 KB/s, a step takes longer, and all steps longer than ranks wait."""

@@ -122,6 +122,7 @@ def test_errors(cli: Any, args: tuple[str, ...], code: int, message: str) -> Non
     assert message in result.err
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_ctrl_c_prints_no_half_table(cli: Any) -> None:
     process = cli.start(

@@ -15,6 +15,7 @@ import pytest
 FUZZ = Path(__file__).resolve().parents[3] / "benchmarks" / "fuzz_cli.py"
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each line is called in a process that is forked")
 def test_no_line_ends_as_none_should() -> None:

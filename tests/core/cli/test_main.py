@@ -42,12 +42,14 @@ def test_version(cli: Any) -> None:
     assert cli("--version").out == f"mmgan {mmgan.__version__}\n"
 
 
+@pytest.mark.process
 def test_python_dash_m() -> None:
     command = [sys.executable, "-m", "mmgan", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"mmgan {mmgan.__version__}\n"
 
 
+@pytest.mark.process
 def test_help_and_plugins_import_nothing_slow() -> None:
     program = """
 import sys
@@ -181,6 +183,7 @@ def test_a_warning_is_one_line_without_its_file(cli: Any, monkeypatch: pytest.Mo
     assert ".py" not in err
 
 
+@pytest.mark.process
 def test_a_reader_who_left_is_no_traceback() -> None:
     read, write = os.pipe()
     os.close(read)

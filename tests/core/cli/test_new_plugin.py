@@ -156,6 +156,7 @@ def test_names_of_classes() -> None:
     assert {name: class_of(name) for name in names} == names
 
 
+@pytest.mark.process
 def test_they_read_like_a_method_section(packages: Packages) -> None:
     for folder in packages.folders:
         (task,) = folder.glob("*/task.py")
@@ -164,6 +165,7 @@ def test_they_read_like_a_method_section(packages: Packages) -> None:
     assert "mypy mmgan_my_image" in workflow
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "task"), TASKS.items())
 @pytest.mark.usefixtures("installed")
@@ -191,6 +193,7 @@ def test_mmgan_is_typed_for_strangers() -> None:
 
 
 # Last, since these have worked meanwhile.
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("program", ["ruff check", "ruff format", "mypy", "pytest"])
 def test_a_stranger_s_tools_find_nothing(packages: Packages, program: str) -> None:

@@ -151,6 +151,7 @@ def test_from_python() -> None:
         Plugins(folder=Path("nowhere"))
 
 
+@pytest.mark.process
 def test_a_worker_process_finds_what_a_file_defines() -> None:
     """One that is spawned, as everywhere but on Linux."""
     Path("ideas").mkdir()

@@ -127,6 +127,7 @@ def test_a_folder_in_which_a_run_trains_is_not_even_read(cli: Any, run: Path) ->
     assert "is training in the folder 'r' already" in result.err
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_folder_that_is_removed_while_it_trains_ends_the_run_clearly(cli: Any, run: Path) -> None:
     process = cli.start("resume", run, "--steps", 100_000)

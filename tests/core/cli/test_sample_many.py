@@ -113,6 +113,7 @@ def test_what_can_t_be_written_leaves_no_empty_folders(cli: Any, monkeypatch: py
     assert not Path("trained/generated").exists()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -142,6 +143,7 @@ def test_a_signal_leaves_whole_files_only(bulk: Any, cli: Any, number: signal.Si
         assert not list(folder.glob(".*"))
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no getrusage")
 @pytest.mark.parametrize(("plugin", "suffix"), [("picture", "png"), ("sound", "wav")])

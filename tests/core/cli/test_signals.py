@@ -35,6 +35,7 @@ def until(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"{text!r} is not in: {seen}")
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 0), (signal.SIGHUP, 2)])
 def test_the_first_signal_saves_and_the_run_resumes(cli: Any, number: int, workers: int) -> None:
@@ -68,6 +69,7 @@ def test_the_first_signal_saves_and_the_run_resumes(cli: Any, number: int, worke
     assert json.loads(cli("resume", "it", "--steps", step + 2, "--json").out)["step"] == step + 2
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_second_signal_leaves_at_once(cli: Any) -> None:
     """On a terminal, where a bar is drawn and hides the cursor."""
@@ -97,6 +99,7 @@ def test_the_second_signal_leaves_at_once(cli: Any) -> None:
     assert "at step 2," in cli("sample", "it").err
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_run_is_saved_when_its_terminal_is_gone(cli: Any) -> None:
     """As when an SSH session is closed: there is nobody to be told, and nowhere to write to."""
@@ -118,6 +121,7 @@ def test_a_run_is_saved_when_its_terminal_is_gone(cli: Any) -> None:
     assert Path(f"it/checkpoints/step-{status['step']:06d}/manifest.json").exists()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_nohup_is_heard(cli: Any) -> None:
     deaf = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
@@ -129,6 +133,7 @@ def test_nohup_is_heard(cli: Any) -> None:
     assert "finished at step 12 of 12" in err
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "message"),
@@ -151,6 +156,7 @@ def test_a_signal_before_training_leaves_nothing(cli: Any, number: int, message:
     assert not Path("it").exists()
 
 
+@pytest.mark.process
 def test_ctrl_c_while_modules_are_imported_is_one_line(cli: Any, install: Any) -> None:
     install(
         "slowplugin", "import sys, time\nprint('importing', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
@@ -162,6 +168,7 @@ def test_ctrl_c_while_modules_are_imported_is_one_line(cli: Any, install: Any) -
     assert (process.returncode, out, err.strip()) == (130, "", "error: Interrupted.")
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("then", ["pass", "raise ValueError('torn')"])
 def test_a_library_that_swallows_a_signal_while_it_is_imported(cli: Any, install: Any, then: str) -> None:

@@ -24,6 +24,7 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[bytes
     return subprocess.run(["sh", "-c", command], env=variables, capture_output=True)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("redirection", ["2>&-", "<&- >&- 2>&-", "2>/dev/full"])
@@ -35,6 +36,7 @@ def test_a_run_needs_nobody_to_talk_to(redirection: str) -> None:
     assert Path("it/checkpoints/step-000012/manifest.json").exists()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.usefixtures("fake")
 def test_data_that_stdout_refuses_is_an_error_after_all_is_saved() -> None:
@@ -44,6 +46,7 @@ def test_data_that_stdout_refuses_is_an_error_after_all_is_saved() -> None:
     assert Path("it/checkpoints/step-000012/manifest.json").exists()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("call", "code", "err"),
     [

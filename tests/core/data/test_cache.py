@@ -139,6 +139,7 @@ def killed_while_writing(started):
     cached_array(KEY, build)
 
 
+@pytest.mark.process
 def test_a_process_killed_while_writing_does_no_harm(folder):
     context = multiprocessing.get_context("fork")
     started = context.Event()
@@ -168,6 +169,7 @@ def builds_with_others(barrier, queue):
     queue.put((int(cached.array.sum()), cached.metadata))
 
 
+@pytest.mark.process
 def test_processes_may_write_at_once(folder):
     context = multiprocessing.get_context("fork")
     barrier, queue = context.Barrier(3), context.Queue()
@@ -548,6 +550,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.process
 def test_a_disk_that_is_really_full(small_disk, monkeypatch):
     monkeypatch.setenv("MMGAN_CACHE_DIR", str(small_disk / "cache"))
     cached_array(KEY, Build())

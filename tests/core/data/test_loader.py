@@ -85,6 +85,7 @@ def test_a_large_seed_counts_as_a_whole():
     assert len({tuple(next(Loader(Numbers(50), 50, seed))[0].tolist()) for seed in seeds}) == 3
 
 
+@pytest.mark.process
 def test_workers_change_nothing():
     alone = take(Loader(Numbers(10), 4, seed=5), 12)
     loader = Loader(Numbers(10), 4, seed=5, workers=2)
@@ -94,6 +95,7 @@ def test_workers_change_nothing():
     assert {threads for _, _, threads in together} == {1}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_goes_on_where_another_stopped(workers):
     whole = take(Loader(Numbers(10), 4, seed=5), 12)
@@ -119,6 +121,7 @@ def test_ranks_share_a_batch():
         assert torch.equal(torch.stack([batches[number][1] for batches in ranks], 1).flatten(0, 1), noise)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_global_random_numbers_are_drawn(workers):
     before = torch.get_rng_state(), np.random.get_state(), random.getstate()
@@ -133,6 +136,7 @@ def test_no_global_random_numbers_are_drawn(workers):
     assert random.getstate() == before[2]
 
 
+@pytest.mark.process
 def test_close_stops_the_workers_and_may_be_called_twice():
     loader = Loader(Numbers(10), 4, seed=5, workers=2)
     take(loader, 2)
@@ -144,6 +148,7 @@ def test_close_stops_the_workers_and_may_be_called_twice():
     loader.close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_comes_through_as_it_is_and_costs_no_batch(workers, tmp_path):
     loader = Loader(BrokenOnce(10, tmp_path / "mark"), 4, seed=5, workers=workers)
@@ -172,6 +177,7 @@ def test_data_that_has_changed_since_is_warned_of():
     assert loader.position == 3
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "setpgrp"), reason="there are no process groups here")
 def test_a_signal_to_the_process_group_leaves_the_workers_alone():
     loader = Loader(Groups(10), 4, seed=5, workers=1)

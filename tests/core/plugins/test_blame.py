@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from toys import Toy, toy_run
 import mmgan
 from mmgan import DataError, PluginError, Samples, train
 from mmgan.backend.ranks import Ranks
-from mmgan.plugins.blame import blaming
+from mmgan.plugins.blame import blaming, place, shown_place
 
 
 class Broken(Toy):
@@ -101,3 +102,23 @@ def test_a_package_s_files_are_its_task_s(tmp_path: Path, monkeypatch: pytest.Mo
         game.build()
     assert caught.value.message == "The task 'flat' failed in layer (layers.py, line 2): ValueError: too flat"
     assert mmgan.errors.exit_code(caught.value) == 3
+
+
+def test_what_a_class_inherits_is_its_author_s_but_not_what_is_mmgan_s_or_python_s() -> None:
+    def raised(raise_it: Any) -> BaseException:
+        with pytest.raises(ZeroDivisionError) as caught:
+            raise_it()
+        return caught.value
+
+    # The toys are in a file of their own.
+    theirs = Toy.__new__(Toy)
+    theirs.g = lambda latents: 1 / 0
+    theirs.latents = lambda n: None  # type: ignore[assignment, method-assign]
+    error = raised(lambda: theirs.forward([]))
+    inherited = type("Inherited", (Toy,), {"__module__": "elsewhere"})
+    frame = place(error, inherited)
+    assert frame is not None
+    assert (frame.name, shown_place(frame).partition(",")[0]) == ("forward", "(toys.py")
+    assert place(error, type("Other", (mmgan.Task,), {"__module__": "elsewhere"})) is None
+    here = sys.modules[__name__]
+    assert place(error, here).name == "<lambda>"  # type: ignore[union-attr]

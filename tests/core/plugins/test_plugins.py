@@ -125,6 +125,7 @@ def test_tracing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert captured.out == ""
 
 
+@pytest.mark.process
 def test_finding_plugins_imports_nothing_slow() -> None:
     code = (
         "import sys; from mmgan.plugins import Plugins; assert not Plugins().broken;"

@@ -180,6 +180,7 @@ for step in range(start, start + 10_000):
 """
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_25_kills_during_saves_leave_a_whole_checkpoint_each_time(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
@@ -254,6 +255,7 @@ def test_names_that_would_overwrite_each_other_do_not(tmp_path: Path) -> None:
     assert (float(state["a"]["b"]), float(state["a/b"])) == (0, 1)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no resource limits here")
 def test_a_disk_that_is_full_in_the_middle_of_a_file(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ for round in range(50):
 """
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_many_processes_race_for_folders_and_each_has_one_owner(tmp_path: Path) -> None:
     racers = [

@@ -472,6 +472,7 @@ def test_a_bar_on_a_terminal(translate: Translate, monkeypatch: pytest.MonkeyPat
     assert "skipped in/b.png (empty file)" in result.err
 
 
+@pytest.mark.process
 def test_the_command_imports_nothing_slow() -> None:
     program = """
 import sys

@@ -514,6 +514,7 @@ def test_stereo_crops(tmp_path):
 # The data set.
 
 
+@pytest.mark.process
 def test_workers_change_nothing(recordings):
     alone, together = Loader(recordings, 4, seed=3), Loader(recordings, 4, seed=3, workers=2)
     batches = [next(alone) for _ in range(8)]

@@ -435,6 +435,7 @@ MEMORY = """
 """
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the unit of ru_maxrss differs")
 @pytest.mark.parametrize("cut", ["oneshot", "crops"])
@@ -464,6 +465,7 @@ def test_what_others_write_meanwhile_is_not_lost(capfd):
     assert warnings.messages == ["Trying to resync...", "error: Giving up resync."]
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_sounds_are_read_where_the_standard_streams_are_closed(tmp_path):
     whole, first = mp3(tmp_path / "whole.mp3")

@@ -13,6 +13,7 @@ print(torchaudio().functional.resample(torch.ones(1, 32), 2, 1).shape[1], torch.
 """
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_torchaudio_is_imported_whatever_version_of_cuda_torch_was_built_with():
     for cuda in ("13.0", "13.9"):

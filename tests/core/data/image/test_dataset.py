@@ -602,6 +602,7 @@ def test_no_batch_changes_another(tmp_path):
     assert data.pixels(torch.tensor([0])).max() == 255
 
 
+@pytest.mark.process
 def test_workers_change_nothing(tmp_path):
     for number in range(5):
         halves((number * 50, 0, 0), BLUE).save(tmp_path / f"{number}.png")
@@ -612,6 +613,7 @@ def test_workers_change_nothing(tmp_path):
     together.close()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 @pytest.mark.parametrize("start", ["fork", "spawn"])

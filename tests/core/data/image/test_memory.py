@@ -106,6 +106,7 @@ FILES = {
 READ = {"rgb.png", "rgb16.png", "photo.jpg", "photo.webp", "palette.gif"}
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells how much a process took")
 @pytest.mark.parametrize("name", FILES)
@@ -196,6 +197,7 @@ def test_a_decoder_that_breaks_down_costs_one_picture(tmp_path, monkeypatch):
     assert len(data) == 2
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system limits a process so")
 def test_memory_that_the_header_does_not_tell_of_is_refused():
     code = """

@@ -532,6 +532,7 @@ def test_unpaired_takes_a_in_order_and_b_at_random(tmp_path):
     assert seen == set(b_values.tolist())
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("derive", ["none", "inpaint", "denoise"])
 @pytest.mark.parametrize("how", [open_pairs, open_unpaired])

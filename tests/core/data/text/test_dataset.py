@@ -509,6 +509,7 @@ def test_the_same_texts_give_the_same_tokens(lines):
         assert one.description == two.description
 
 
+@pytest.mark.process
 def test_workers_change_nothing(lines):
     data = load(lines, tokenizer="sentencepiece", vocabulary=60)
     alone, together = Loader(data, 4, seed=3), Loader(data, 4, seed=3, workers=2)

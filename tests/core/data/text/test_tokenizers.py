@@ -112,6 +112,7 @@ def test_training_twice_gives_the_same_bytes(kind):
     assert as_bytes(make(kind)) != as_bytes(make(kind, [*TEXTS, "zebra"]))
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_another_process_gives_the_same_bytes():
     program = (

@@ -1,0 +1,55 @@
+"""When a task may ask for its data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from toys import Toy, toy_run
+
+from mmgan import PluginError
+
+
+class InBuild(Toy):
+    def build(self) -> Any:
+        assert not self.run.data_is_open
+        self.size = len(self.run.dataset)
+        return super().build()
+
+
+class InNextBatch(Toy):
+    def build(self) -> Any:
+        self.run.next_batch()
+        return super().build()
+
+
+class InData(Toy):
+    def data(self) -> Any:
+        return self.run.dataset
+
+
+@pytest.mark.parametrize("task", [InBuild, InNextBatch, InData])
+def test_data_that_is_not_there_yet_is_not_opened(task: Any) -> None:
+    with pytest.raises(
+        PluginError, match="The task 'toy' asks for run.dataset in `build` or in `data`"
+    ) as caught:
+        toy_run(task=task)
+    assert "self.run.data_info" in caught.value.hint
+    assert "self.run.open_data" in caught.value.hint
+
+
+def test_data_that_can_not_be_opened_may_be_asked_for_again() -> None:
+    class Once(Toy):
+        tries = 0
+
+        def data(self) -> Any:
+            type(self).tries += 1
+            if self.tries == 1:
+                raise OSError(5, "the disk is busy")
+            return super().data()
+
+    run = toy_run()
+    run.task, run._loader = Once(run.config), None
+    with pytest.raises(OSError, match="busy"):
+        _ = run.dataset
+    assert len(run.dataset) == 100
