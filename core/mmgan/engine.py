@@ -185,6 +185,11 @@ def play_step(run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
     discriminator serves the generator too. A repeated phase takes a fresh batch each time after the first.
     Where gradients are accumulated, the further batches are shared too; what ``task.forward`` makes of them
     is made for each phase anew, since their graphs together would take the memory of one large batch.
+
+    Args:
+        run: The run.
+        stage: The current stage.
+        index: The step's index in the stage, from 0.
     """
     losses: dict[str, Tensor] = {}
     batch = shared = None

@@ -38,7 +38,7 @@ def numbered(parent: Path, prefix: str = "") -> Iterator[Path]:
 
 @contextlib.contextmanager
 def made(folder: Path) -> Iterator[Path]:
-    """Make a folder, with those above it; where the work in it fails, those that stayed empty go again."""
+    """Make ``folder`` and its parents; where the work in it fails, those that are still empty are removed."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ class Session:
         return self._plugins
 
     def add_commands(self, group: click.Group) -> None:
-        """Let every plugin add commands. One that fails, or takes the name of another, only loses its own."""
+        """Add every plugin's commands to ``group``; one that fails, or takes a name in use, loses its own."""
         for plugin in [] if isinstance(self._plugins, MmganError) else self._plugins.loaded:
             if "register_commands" not in plugin.hooks:
                 continue

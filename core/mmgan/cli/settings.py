@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 def sampling_settings(folder: Path, plugins: Plugins, assignments: tuple[str, ...]) -> dict[str, Any]:
     """Read what ``--set`` gives for the run in a folder, to be the ``changes`` of :func:`mmgan.load_run`.
 
+    Args:
+        folder: The run's.
+        plugins: Those that are installed.
+        assignments: What ``--set`` gives, each ``KEY=VALUE``.
+
     Raises:
         CheckpointError: This is not a run's folder.
         ConfigError: A setting is another than sampling alone reads, or an item has no ``=``.

@@ -71,11 +71,11 @@ class FileTree:
         return len(self._paths)
 
     def name(self, index: int) -> str:
-        """Return a file's path below the folder."""
+        """Return the path of file ``index`` below the folder, with slashes."""
         return self._paths[index].relative_to(self._root).as_posix()
 
     def file(self, index: int) -> Path:
-        """Return where a file is.
+        """Return where file ``index`` is.
 
         Raises:
             OSError: It is gone, or may not be looked at.
@@ -87,7 +87,7 @@ class FileTree:
         return path
 
     def open(self, index: int) -> IO[bytes]:
-        """Open a file to read its bytes; raises as :func:`open_data`."""
+        """Open file ``index`` to read its bytes; OSError if it can't be read, ValueError if it is empty."""
         return open_data(self._paths[index])
 
     @functools.cached_property

@@ -17,7 +17,14 @@ GROUP = "mmgan"
 class Plugin:
     """A plugin that was found: loaded, or broken with the error that says why.
 
-    ``package`` is the distribution that it came with, or its file.
+    Args:
+        name: The plugin's name.
+        version: That of its distribution; "" for a file.
+        package: The distribution that it came with, or its file.
+        module: The module or object with its hooks; None where it could not be imported.
+        error: Why it is broken; "" where it is not.
+        hooks: The names of the hooks that it implements.
+        cause: The exception that broke it.
     """
 
     name: str

@@ -19,7 +19,13 @@ _KINDS = ("register_datasets", "register_metrics")
 
 @dataclass
 class Entry:
-    """What a plugin registered under a name."""
+    """What a plugin registered under a name.
+
+    Args:
+        thing: The object, or where it is imported from: ``"package.module:attribute"``.
+        plugin: The plugin's name.
+        kind: The kind of data, of data sets and metrics; "" for others.
+    """
 
     thing: Any
     plugin: str

@@ -82,7 +82,7 @@ class TextSamples(Samples):
         return len(self.texts)
 
     def with_more(self, more: Samples) -> TextSamples:
-        """Return these texts and those of the next chunk: texts are small, and all of them are shown."""
+        """Return these texts and all of ``more``: texts are small, and all of them are shown."""
         assert isinstance(more, TextSamples)
         both = copy.copy(self)
         both.texts, both.tradeoff = self.texts + more.texts, more.tradeoff or self.tradeoff
@@ -93,12 +93,12 @@ class TextSamples(Samples):
         return [_NO_CHARACTER.sub(" ", text) for text in self.texts]
 
     def save(self, path: Path) -> None:
-        """Write one text a line, as UTF-8; an empty text is an empty line."""
+        """Write the texts to ``path`` as UTF-8, one a line; an empty text is an empty line."""
         text = "".join(f"{line}\n" for line in self.lines())
         path.write_text(text, encoding="utf-8", newline="\n")
 
     def save_each(self, folder: Path) -> list[Path]:
-        """Write nothing: a line of the file that :meth:`save` writes is a sample for itself."""
+        """Write nothing into ``folder``, and return []: each line of :meth:`save`'s file is one sample."""
         return []
 
     def to_tensorboard(self, writer: SummaryWriter, tag: str, step: int) -> None:

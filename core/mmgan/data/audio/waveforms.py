@@ -198,7 +198,7 @@ def is_silent(waveform: Waveform) -> bool:
 
 
 def without_rumble(samples: NDArray[np.floating], rate: int) -> NDArray[np.float64]:
-    """Take away what is too low to be heard, as the capacitor at an amplifier's input does (6 dB an octave).
+    """Apply a first-order high-pass at 20 Hz (6 dB an octave), which also removes DC.
 
     Args:
         samples: (…, frames).

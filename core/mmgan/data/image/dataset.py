@@ -111,15 +111,28 @@ class ImageData(Dataset):
         return len(self._cached.array)
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """Return pictures as they are in the cache: uint8 (batch, channels, size, size)."""
+        """Return pictures as they are in the cache: uint8 (batch, channels, size, size).
+
+        Args:
+            indices: int64 (batch,).
+        """
         return torch.from_numpy(self._cached.array[indices.numpy()])
 
     def pictures(self, indices: Tensor) -> Tensor:
-        """Return pictures without augmentation: float32 (batch, channels, size, size) in [-1, 1]."""
+        """Return pictures without augmentation: float32 (batch, channels, size, size) in [-1, 1].
+
+        Args:
+            indices: int64 (batch,).
+        """
         return to_float(self._cached.array[indices.numpy()])
 
     def batch(self, indices: Tensor, draw: Draw) -> Tensor:
-        """Return pictures, mirrored if the config and ``draw`` say so, otherwise like :meth:`pictures`."""
+        """Return pictures as :meth:`pictures` does, each flipped with probability 0.5 where ``flip`` is on.
+
+        Args:
+            indices: int64 (batch,).
+            draw: Decides which pictures are flipped.
+        """
         pixels = self._cached.array[indices.numpy()]
         if self._flip:
             mirrored = draw.uniform("flip").numpy() < 0.5

@@ -65,7 +65,7 @@ class Derivation(ABC):
         return pictures
 
     def finish(self, outputs: Tensor, pictures: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Make what a person gets from the network's outputs; the arguments of :meth:`prepare` beside them.
+        """Return the result, from the network's ``outputs`` and :meth:`prepare`'s ``pictures`` and ``mask``.
 
         Raises:
             UsageError: The mask is missing, or of another size.
@@ -73,7 +73,7 @@ class Derivation(ABC):
         return outputs
 
     def show(self, inputs: Tensor) -> Tensor:
-        """Return the network's inputs as pictures of 1 or 3 channels, to be looked at."""
+        """Return ``inputs`` of the network as pictures of 1 or 3 channels, to be looked at."""
         return inputs
 
 
@@ -210,7 +210,7 @@ DERIVATIONS = tuple(_TABLE)
 
 
 def derivation(config: PairConfig) -> Derivation:
-    """Return the derivation that the config chooses.
+    """Return the derivation that ``config`` chooses.
 
     Raises:
         ConfigError: It chooses none, or one that its other settings don't allow.

@@ -148,7 +148,12 @@ class TextData(Dataset):
         return len(self._training)
 
     def batch(self, indices: Tensor, draw: Draw) -> Tensor:
-        """Return texts to train on: int64 (batch, length). Nothing is drawn."""
+        """Return texts of the training part: int64 (batch, length), padded with BOUNDARY.
+
+        Args:
+            indices: int64 (batch,).
+            draw: Not used.
+        """
         return self._rows.rows(self._training[indices]).long()
 
 
