@@ -218,8 +218,8 @@ def annotation(value: Any) -> str:
 
 
 def block(text: str) -> str:
-    """Return a block of code. It is not marked ``python``, since the tests run what is."""
-    return f"```py\n{text}\n```"
+    """Return a block of code. It is not marked as Python, which the tests would run and ruff would format."""
+    return f"```text\n{text}\n```"
 
 
 # Docstrings.

@@ -66,7 +66,7 @@ def test_every_name_in_the_table_of_modules_is_there() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_has_a_description(name: str) -> None:
-    text = re.sub(r"```py\n.*?\n```", "", NAMES[name], flags=re.DOTALL).partition("\n#### ")[0]
+    text = re.sub(r"```text\n.*?\n```", "", NAMES[name], flags=re.DOTALL).partition("\n#### ")[0]
     lines = [line for line in text.splitlines()[1:] if line and not line.startswith(("Extends ", "**", "-"))]
     assert lines
     assert lines[0][0].isupper()
