@@ -128,12 +128,12 @@ def playing(run: Run) -> Iterator[None]:
 
 
 def play(run: Run, until: int, heard: bool = True) -> int:
-    """Play steps until so many of the run are done, or a signal asks to stop.
+    """Play steps until the run has done ``until`` of them, or a signal asks to stop.
 
     Args:
-        run: The run, in :func:`training`, or in :func:`playing` where nothing is heard.
-        until: The number of the last step.
-        heard: Whether listeners hear of the steps, and are given logs, samples and scores.
+        run: The run, in :func:`training`, or in :func:`playing` where no listener is called.
+        until: The number of the last step, counted from 1.
+        heard: Whether listeners are called, with logs, samples and scores.
 
     Returns:
         The signal's number, or 0.
@@ -219,8 +219,8 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any, further: Sequence[An
 
     Args:
         run: The run.
-        phase: Whose weights, and by which loss.
-        batch: What the loss is of.
+        phase: The phase: its player's weights, by its loss.
+        batch: The batch that the loss is computed on.
         shared: What ``task.forward`` made of it.
         further: Batches whose gradients are accumulated before the weights move.
     """
@@ -239,7 +239,7 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any, further: Sequence[An
             total = total + part
 
     trained = run.trained[phase.player]
-    # Where several processes train, each has seen its share of the batch: all go on with the mean.
+    # Each rank has seen its share of the batch: the gradients are averaged over ranks.
     total = run.ranks.all_reduce_gradients(trained, total)
     scaler.unscale_(optimizer)
     run.finite.note(run.step + 1, phase.name, total, trained[0].grad)
@@ -260,7 +260,7 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any, further: Sequence[An
 def backward(
     run: Run, phase: Phase, batch: Any, shared: Any, batches: int
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Add the gradients of a batch, one of so many that are averaged, to a player's weights.
+    """Add the gradients of one of ``batches`` accumulated batches to a player's weights.
 
     Returns:
         The phase's losses and their sum, detached, divided by the number of batches.
@@ -268,7 +268,7 @@ def backward(
     with run.part("loss", phase.name), run.precision.autocast():
         losses = run.task.phase_loss(phase, batch, shared)
     total = reduce(operator.add, losses.values())
-    # Not multiplied by 1, so that the plain case has no operation more than a loop by hand.
+    # Not multiplied by 1: the plain case runs no more operations than a hand-written loop.
     weight = phase.gain / batches
     weighted = total if weight == 1 else weight * total
     with run.part("backward", phase.name):
@@ -280,7 +280,7 @@ def backward(
 
 @contextmanager
 def opponents_frozen(run: Run, name: str) -> Iterator[None]:
-    """Hold every other player's weights still: a phase neither changes them nor computes their gradients."""
+    """Freeze every other player's weights: a phase neither changes them nor computes their gradients."""
     frozen = run.opponents[name]
     for parameter in frozen:
         parameter.requires_grad_(False)
@@ -292,5 +292,5 @@ def opponents_frozen(run: Run, name: str) -> Iterator[None]:
 
 
 def _due(run: Run, every: int, last: bool) -> bool:
-    """Return whether what rank 0 does every so many steps (0: never), and at the end, is due."""
+    """Return whether rank 0's work for every ``every`` steps (0: never), and for the last step, is due."""
     return run.ranks.rank == 0 and every > 0 and (run.step % every == 0 or last)

@@ -36,7 +36,7 @@ def scores(task: SeqGAN, generator: Generator, n: int) -> Scores:
 
     Args:
         task: Whose settings and data.
-        generator: Who writes.
+        generator: The generator to sample from.
         n: How many; 0: 2,000 texts, or 9,984 of the oracle's language as in the paper's code.
 
     Returns:

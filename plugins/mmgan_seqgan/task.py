@@ -57,7 +57,7 @@ class SeqGAN(Task[SeqGANConfig]):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Likelihood, then D alone, then one update of G for so many of D."""
+        """Likelihood, then D alone, then one update of G for every n of D."""
         c = self.config
         stages = (
             Stage("pretrain-g", (Phase("MLE", "MLE"),), c.mle_steps),

@@ -128,7 +128,7 @@ def _check_that_it_translates(folder: Path, plugins: Plugins) -> None:
 
 
 def _translating(plugins: Plugins) -> list[str]:
-    """Return the names of the tasks that translate pictures. A broken one is none."""
+    """Return the names of the tasks that translate pictures. Broken ones are left out."""
     names = []
     for name, entry in sorted(plugins.tasks.items()):
         with contextlib.suppress(PluginError):

@@ -107,7 +107,7 @@ class TranslationConfig(PairConfig, ObjectiveConfig):
 
     def make_discriminator(self, inputs: int) -> nn.Module:
         """Make a discriminator of pictures of ``inputs`` channels."""
-        # A penalty is of each picture for itself (Gulrajani et al. 2017, section 4): no batch norm then.
+        # Gradient penalties are per-sample (Gulrajani et al. 2017, section 4), so no batch norm.
         norm = "instance" if self.norm == "batch" and self.penalty != "none" else self.norm
         if self.discriminator == "pixel":
             return PixelDiscriminator(inputs, self.d_width, norm, self.running)

@@ -67,7 +67,7 @@ class CycleGAN(TranslationTask[CycleGANConfig]):
         }
 
     def data(self) -> UnpairedData:
-        """Open the two sides: two of (batch, channels, size, size) in [-1, 1], which are no pairs.
+        """Open the two sides: two unpaired batches, (batch, channels, size, size) in [-1, 1].
 
         Raises:
             ConfigError: The run is to be evaluated, and there are too few pictures for its best score.

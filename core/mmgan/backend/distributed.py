@@ -140,7 +140,7 @@ class Group(Ranks):
         """Return the device of this rank: the CPU, or the GPU that LOCAL_RANK numbers.
 
         Raises:
-            ConfigError: There is no GPU for this rank, or the kind of device has no way to add up gradients.
+            ConfigError: There is no GPU for this rank, or torch has no all-reduce for the kind of device.
         """
         if device.type == "cpu":
             return device
@@ -222,7 +222,7 @@ class Group(Ranks):
     def sync_stop(self, signal: int, own_state: Callable[[], Any]) -> int:
         """Wait between two steps for all ranks, and return the greatest stop signal among them, or 0.
 
-        Here the others are while rank 0 samples, evaluates and saves, and here it asks them for their state.
+        Ranks > 0 block here while rank 0 samples, evaluates and saves; their state is collected here.
         """
         while (word := self._greatest(signal)) == _SAVING:
             self._gather(own_state())

@@ -42,7 +42,7 @@ def get_state(device: torch.device) -> dict[str, Any]:
             "cached": float(cached),
         },
     }
-    # Not run here for want of the hardware: the GPU's generator.
+    # Untested: no GPU was available.
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     if device.type == "mps":

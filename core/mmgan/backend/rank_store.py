@@ -49,7 +49,7 @@ class RankStore:
         """
         try:
             result = work()
-        except BaseException as error:  # An interrupt too: nobody shall wait for what will not come.
+        except BaseException as error:  # KeyboardInterrupt too, or the other ranks would wait forever.
             told = f"Rank {self.rank} failed: {type(error).__name__}: {line(error)}".rstrip(": ")
             with contextlib.suppress(RuntimeError, TimeoutError):
                 self._put(key, (None, foreseen(error) or MmganError(told)))

@@ -39,7 +39,7 @@ class Split:
         return dict(self.seconds)
 
     def enter(self, part: str, phase: str = "") -> None:
-        """Let the hand of a part go, and those of the parts around it stand."""
+        """Start this part's timer, and pause those of the parts around it."""
         self._turn()
         # What an update holds beside the parts inside it: gradients set to None, clipped, and the optimizer.
         self._inside.append(("optimizer" if part == "update" else part, phase))

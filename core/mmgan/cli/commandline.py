@@ -153,14 +153,14 @@ class _Talk(logging.Handler):
         self.session = session
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell it."""
+        """Print a record to stderr, under ``-v`` only."""
         if self.session.verbose:
             say(record.getMessage())
 
 
 @contextlib.contextmanager
 def _telling(session: Session) -> Iterator[None]:
-    """Tell what mmgan logs under ``-v``, as long as this context is open."""
+    """Print mmgan's log to stderr under ``-v``, inside this context."""
     logger, talk = logging.getLogger("mmgan"), _Talk(session)
     level = logger.level
     logger.addHandler(talk)
@@ -173,5 +173,5 @@ def _telling(session: Session) -> Iterator[None]:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Show a Python warning as talk; the file and line that raised it mean nothing to its reader."""
+    """Print a Python warning to stderr, without the file and line that raised it."""
     say(f"warning: {' '.join(str(message).split())}")

@@ -62,6 +62,6 @@ def check_new(folder: Path, hint: str = "Choose another --out.") -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
-            f"{str(folder)!r} exists and is no empty folder; nothing in it is overwritten.",
+            f"{str(folder)!r} exists and is not an empty folder; nothing in it is overwritten.",
             hint=hint,
         )

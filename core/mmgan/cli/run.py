@@ -71,7 +71,7 @@ def command(
     plugins = session.plugins
     if context.args:
         raise UsageError(
-            f"mmgan run takes options only, and {context.args[0]!r} is none.",
+            f"mmgan run takes options only, not {context.args[0]!r}.",
             hint="What to train and on what: mmgan run --plugin NAME --data PATH",
         )
     config = settle(plugins, named(plugins, plugin, file, "run"), file, settings, flags)

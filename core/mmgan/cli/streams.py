@@ -72,7 +72,7 @@ def _open_closed() -> None:
 
 
 def _finish(stream: TextIO) -> None:
-    """Let nothing complain, when Python ends, of what a stream could not take."""
+    """Avoid an error at exit about output that a stream could not take, such as BrokenPipeError."""
     try:
         stream.flush()
     except OSError:

@@ -30,19 +30,19 @@ class LastMetrics:
 
     @hookimpl
     def after_log(self, metrics: Mapping[str, float]) -> None:
-        """Keep them."""
+        """Store the newest metrics."""
         self.metrics = dict(metrics)
 
 
 def is_first() -> bool:
-    """Whether this process is the one that speaks: of several that `torchrun` started, rank 0."""
+    """Whether this process prints: rank 0, where `torchrun` started several."""
     # By the environment itself, since this is asked where torch may not be there yet.
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager
 def preparing() -> Iterator[Callable[[int, int], None]]:
-    """Give a function to be told (done, total) while data is prepared: a bar on a terminal, else silence."""
+    """Yield a progress callback (done, total) for preparing data: a bar on a terminal, else nothing."""
     if not (sys.stderr.isatty() and is_first()):
         yield lambda done, total: None
         return

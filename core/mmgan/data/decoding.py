@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from mmgan.data.tree import list_others, list_skipped
 from mmgan.errors import DataError
 
-#: Told how many pictures are decoded, of how many.
+#: A progress callback: (done, total).
 Progress = Callable[[int, int], None]
 
 Item = TypeVar("Item")

@@ -48,7 +48,7 @@ def open_source(config: Config, plugins: Plugins, kinds: Sequence[str], folder: 
     known = {key: entry for kind in kinds for key, entry in plugins.of_kind(plugins.datasets, kind).items()}
     folders = known.pop(FOLDER, None)
     name, _, argument = data.partition(":")
-    # By os.path, which takes what can be no path for none.
+    # os.path.exists returns False for what can't be a path, where Path.exists raises.
     exists = os.path.exists(data)
     if name in known:
         if exists:
@@ -73,7 +73,8 @@ def open_source(config: Config, plugins: Plugins, kinds: Sequence[str], folder: 
             hint=f"Data sets for it: {', '.join(names)}; or give a folder.",
         )
     raise DataError(
-        f"data = {data!r} is no folder, no file and no data set. {did_you_mean(name, names)}".rstrip(),
+        f"data = {data!r} is not a folder, a file or a registered data set. "
+        f"{did_you_mean(name, names)}".rstrip(),
         hint=f"Data sets for it: {', '.join(names) or 'none'}; or give a folder.",
     )
 

@@ -73,7 +73,7 @@ class StatusFile:
             return (yield)
         finally:
             if run.lock is not None:
-                # The disk may be what went wrong. That error is the one to be told, and not a second one.
+                # Suppressed: the disk may have failed, and the original error must be the one reported.
                 with contextlib.suppress(MmganError):
                     self._write_error(run, error)
                 self._release(run)

@@ -83,7 +83,7 @@ def check_interface(plugin: Plugin) -> None:
     wanted = getattr(plugin.module, "mmgan_interface", INTERFACE)
     if not isinstance(wanted, int) or wanted < 1:
         raise PluginError(
-            f"Plugin {plugin.name!r} says mmgan_interface = {shown(wanted)}, which is no version.",
+            f"Plugin {plugin.name!r} says mmgan_interface = {shown(wanted)}, which is not a version.",
             hint=f"mmgan_interface = {INTERFACE} is the present one.",
         )
     if wanted > INTERFACE:

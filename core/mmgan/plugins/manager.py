@@ -111,7 +111,7 @@ class Plugins:
 
         Raises:
             PluginError: There is none, and the message suggests the nearest; its plugin is broken, and the
-                message says why; or it is no task.
+                message says why; or it is not a task.
         """
         for plugin in self.broken:
             if plugin.name == name:
@@ -210,7 +210,7 @@ class Plugins:
             unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
             known = [name for name in vars(self.manager.hook) if not name.startswith("_")]
             raise PluginError(
-                f"Plugin {plugin.name!r} implements {unknown!r}, which is no hook. "
+                f"Plugin {plugin.name!r} implements {unknown!r}, which is not a hook. "
                 f"{did_you_mean(unknown, set(known) - {unknown})}".rstrip(),
                 hint="mmgan/hookspecs.py lists every hook.",
             ) from None

@@ -91,8 +91,8 @@ def checked_task(task: Any, name: str, plugin: str) -> Any:
 
     if not (isinstance(task, type) and issubclass(task, Task)):
         raise PluginError(
-            f"Plugin {plugin!r} registered {name!r} in register_tasks, and it is no subclass of mmgan.Task "
-            f"but {shown(task)}.",
+            f"Plugin {plugin!r} registered {name!r} in register_tasks, and it is not a subclass of "
+            f"mmgan.Task but {shown(task)}.",
             hint="What has no game, such as a data set or a metric, has a hook of its own.",
         )
     if missing := sorted(getattr(task, "__abstractmethods__", ())):

@@ -48,7 +48,7 @@ class ImageConfig(Config):
     background: str = Field(
         "white", description="colour behind transparent pictures and padding: a name or #rrggbb"
     )
-    flip: bool = Field(False, description="mirror each picture from left to right, half of the times")
+    flip: bool = Field(False, description="flip each picture horizontally with probability 0.5")
     data_root: str = Field("data", description="the folder in which torchvision keeps its data sets")
     # Never taken from a run's folder: a stranger would choose what is fetched, and where it is put.
     download: bool = Field(

@@ -229,7 +229,7 @@ def derivation(config: PairConfig) -> Derivation:
         )
     if name == "superres" and config.size % config.superres_scale:
         raise ConfigError(
-            f"size = {config.size} is no multiple of superres_scale = {config.superres_scale}, so that no "
+            f"size = {config.size} is not a multiple of superres_scale = {config.superres_scale}, so that no "
             "small picture has exactly that size once it is enlarged.",
             hint=f"Train with --set size={-(-config.size // config.superres_scale) * config.superres_scale}.",
         )
@@ -254,7 +254,7 @@ def _outlines(luma: Tensor) -> Tensor:
     gradient = F.conv2d(F.pad(smooth, (1, 1, 1, 1), mode="replicate"), sobel)
     magnitude = gradient.square().sum(1, keepdim=True).sqrt()
     # The strongest fiftieth is black. At least 0.1, a twentieth of the range in one pixel: what is weaker
-    # everywhere is no outline, and a flat picture has none.
+    # everywhere is not an outline, and a flat picture has none.
     flat = magnitude.flatten(1)
     strong = flat.kthvalue(max(1, round(0.98 * flat.shape[1])), dim=1).values.clamp_(min=0.1)
     return 1 - 2 * (magnitude / strong.view(-1, 1, 1, 1)).clamp_(max=1)

@@ -140,7 +140,7 @@ class SentencePieceTokenizer(Tokenizer):
         model: A serialized model of sentencepiece whose padding is token 0 and whose unknown is token 1.
 
     Raises:
-        CheckpointError: It is none.
+        CheckpointError: It is not such a model.
     """
 
     kind = "sentencepiece"
@@ -154,7 +154,7 @@ class SentencePieceTokenizer(Tokenizer):
                 raise RuntimeError("empty")
             self._processor = SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:
-            raise CheckpointError("The tokenizer of the checkpoint is no model of sentencepiece.") from error
+            raise CheckpointError("The tokenizer of the checkpoint is not a sentencepiece model.") from error
         if (self._processor.pad_id(), self._processor.unk_id()) != (BOUNDARY, UNKNOWN):
             raise CheckpointError("The tokenizer of the checkpoint was not made by mmgan.")
 
