@@ -13,7 +13,7 @@
         clip(weights); move(ema)
 
 A task says what the losses are; everything that turns a loss into an update is here. ``play`` plays steps,
-``play_step`` one, and ``update`` one phase of it. ``run.part`` names a part of a step to whoever measures.
+``play_step`` one, and ``update`` one phase of it. ``run.part`` names a part of a step for measurements.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def train(run: Run) -> Report:
 
 @contextmanager
 def training(run: Run) -> Iterator[None]:
-    """Play inside this: listeners hear of the beginning and of errors, and the loader ends with it."""
+    """Enter this to play: listeners get the start and any error, and the loader is closed at the end."""
     try:
         with playing(run), blaming(type(run.task), run.config.plugin, lambda: run.phase):
             run.hook.before_run(run=run)
@@ -85,7 +85,7 @@ def training(run: Run) -> Iterator[None]:
         try:
             run.hook.on_run_error(run=run, error=error)
         except Exception as second:
-            # The first error is what a person must see; the second goes with it.
+            # The first error must be the one reported; the second is attached to it.
             error.add_note(f"Then on_run_error failed too: {type(second).__name__}: {second}")
         raise
     finally:
@@ -93,7 +93,7 @@ def training(run: Run) -> Iterator[None]:
 
 
 def finish(run: Run, signal: int) -> Report:
-    """Tell the listeners how training ended, and return it."""
+    """Notify the listeners of how training ended, and return it."""
     early = signal == FINISH
     finished = early or run.step >= run.config.steps
     state, reason = "finished" if finished else "interrupted", run.finish_reason if early else ""
@@ -161,7 +161,7 @@ def play(run: Run, until: int, heard: bool = True) -> int:
 
 
 def tell(run: Run, stage: Stage, index: int, losses: dict[str, Tensor]) -> None:
-    """Tell the listeners of a step that was played, with what is due after it."""
+    """Notify the listeners of a step, with the logs, samples and scores that are due."""
     hook, config, step = run.hook, run.config, run.step
     last = step == config.steps
     run.meter.add(losses)

@@ -1,4 +1,4 @@
-"""Where tensors live: which device a run takes and why, and how things are moved there."""
+"""Devices: choosing one for a run, and moving tensors to it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Device:
 
     @property
     def asynchronous(self) -> bool:
-        """Whether reading a value makes the program wait for the device."""
+        """Whether reading a value synchronises with the device."""
         return self.type != "cpu"
 
     def synchronize(self) -> None:
@@ -92,7 +92,7 @@ def choose_device(name: str) -> Device:
     """Return the device called ``name``; ``auto`` takes cuda, else mps, else cpu.
 
     Raises:
-        ConfigError: The name is none of torch's, or this machine has no such device.
+        ConfigError: torch does not know the name, or this machine has no such device.
     """
     if name == "auto":
         if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""All commands in one group, how they are called, and what is told meanwhile."""
+"""The group of all commands, how it is called, and the log under ``-v``."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def call(words: list[str]) -> int:
 
 
 def _take_folder(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Take ``--plugins-dir FOLDER`` out of the arguments; return the folder, and what is left.
+    """Remove ``--plugins-dir FOLDER`` from the arguments; return the folder and the rest.
 
     Raises:
         UsageError: The folder is missing.
@@ -146,7 +146,7 @@ def _reserving(command: click.Command) -> click.Command:
 
 
 class _Talk(logging.Handler):
-    """Tells what is logged, where a person wants to hear it."""
+    """Prints the log to stderr under ``-v``."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(logging.INFO)

@@ -1,4 +1,4 @@
-"""New folders for what a command writes: none ever holds something already."""
+"""New folders for the results of a command, always empty ones."""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ sampling_option = click.option(
     help="A setting that only sampling reads; may be repeated.",
 )
 
-# What a new run is made of. An option that is not given is None, so that the file, the environment and the
-# plugin's default can speak.
+# Settings of a new run. An option that is not given is None, so that the file, the environment or the
+# plugin's default applies.
 plugin_option = click.option(
     "--plugin",
     metavar="NAME",

@@ -1,4 +1,4 @@
-"""Stdout is data, stderr is talk."""
+"""Stdout is data, stderr is messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def reserved() -> Iterator[None]:
 
 
 class _Aside:
-    """Stands in for stdout: it is stderr, and knows where data goes."""
+    """Stands in for stdout: writes to stderr, and holds the real stdout for data."""
 
     def __init__(self, data: TextIO) -> None:
         self.data = data
@@ -46,7 +46,7 @@ def emit(text: str) -> None:
     Raises:
         UsageError: It holds characters that stdout's encoding has not.
         MmganError: stdout refused it.
-        BrokenPipeError: Nobody reads any more.
+        BrokenPipeError: The reader of the pipe is gone.
     """
 
     def encode(encoding: str) -> bytes:
@@ -67,7 +67,7 @@ def emit_paths(paths: Sequence[Path]) -> None:
 
     Raises:
         MmganError: stdout refused it.
-        BrokenPipeError: Nobody reads any more.
+        BrokenPipeError: The reader of the pipe is gone.
     """
     text = "\n".join(map(str, paths))
     _write(text, lambda encoding: os.fsencode(text))

@@ -91,7 +91,7 @@ def check(
         say(f"{RULES.index(rule) + 1}/{len(RULES)} {rule.name}")
 
     plugins = context.obj.plugins
-    # What the task prints is talk.
+    # Output of the task goes to stderr.
     with reserved():
         results = report(
             name, parse_assignments(settings), plugins=plugins, unused=unused, ranks=ranks, progress=tell

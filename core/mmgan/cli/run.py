@@ -85,7 +85,7 @@ def command(
             f"The name {str(out)!r} is not UTF-8, and the libraries that write a run's files take no other.",
             hint="Choose another --out.",
         )
-    # Of several processes the first one's folder counts; new_run tells it to the others.
+    # Of several processes rank 0's folder counts; new_run broadcasts it.
     numbered = out is None and is_first()
     place = (
         folders.numbered(Path("runs"), f"{config.plugin}-")

@@ -1,4 +1,4 @@
-"""What ``--set`` may change of a run that was trained."""
+"""The settings of a trained run that ``--set`` may change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sampling_settings(folder: Path, plugins: Plugins, assignments: tuple[str, ..
 
     Raises:
         CheckpointError: This is not a run's folder.
-        ConfigError: A setting is another than sampling alone reads, or an item has no ``=``.
+        ConfigError: A setting is not one that only sampling reads, or an item has no ``=``.
     """
     from mmgan.config import parse_assignments, parse_value
     from mmgan.storage.folder import read_settings

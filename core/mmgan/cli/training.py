@@ -1,4 +1,4 @@
-"""What ``mmgan run`` and ``mmgan resume`` do alike: introduce a run, train it, and say what came of it."""
+"""Shared by ``mmgan run`` and ``mmgan resume``: announce a run, train it, and report the result."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def preparing() -> Iterator[Callable[[int, int], None]]:
 
 
 def play(run: Run, folder: Path, as_json: bool, *listeners: object) -> int:
-    """Train a run that is ready, tell of it, and return the exit code.
+    """Train a run, report on it, and return the exit code.
 
     Args:
         run: The run, its data open.
@@ -83,7 +83,7 @@ def play(run: Run, folder: Path, as_json: bool, *listeners: object) -> int:
     if not is_first():
         return exit_code_of(report)
     conclude(run, folder, report)
-    # Whoever read stdout may have been stopped by the same signal.
+    # The reader of stdout may have been stopped by the same signal.
     with contextlib.suppress(BrokenPipeError, MmganError) if report.signal else contextlib.nullcontext():
         if as_json:
             emit_json(summary(run, folder, report, last.metrics))
@@ -109,7 +109,7 @@ def exit_code_of(report: Report) -> int:
 
 
 def introduce(run: Run, folder: Path) -> None:
-    """Say what is about to be trained, where and on what."""
+    """Print what is trained, on which device and data."""
     say(
         f"{run.config.plugin} on {run.device.torch} ({run.device.reason}) "
         f"in {run.precision.name} ({run.precision.reason})"
@@ -123,7 +123,7 @@ def introduce(run: Run, folder: Path) -> None:
 
 
 def conclude(run: Run, folder: Path, report: Report) -> None:
-    """Say how it ended, where the samples are, and which commands come next."""
+    """Print how it ended, where the samples are, and the commands to try next."""
     why = f": {report.reason}" if report.reason else ""
     say(f"{report.state} at step {report.step} of {run.config.steps}{why}")
     newest = newest_sample(folder)

@@ -1,4 +1,4 @@
-"""What a task trains on: a set of examples that gives whole batches, and the randomness of each example."""
+"""Data sets: sets of examples that return whole batches, and the random numbers of each example."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ class Draw:
 class Dataset(ABC):
     """A set of examples. Must be picklable, since worker processes get a copy of it."""
 
-    #: What to tell a person about the data: counts, shapes, what was skipped. One line.
+    #: One line about the data for people: counts, shapes, skipped files.
     description: str = ""
-    #: Tells equal data wherever it lies, so that a resumed run notices another one. "" where that is unknown.
+    #: Identifies the data by content, so that a resumed run detects other data; "" where that is unknown.
     fingerprint: str = ""
 
     @abstractmethod

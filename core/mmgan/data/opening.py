@@ -42,7 +42,7 @@ def open_source(config: Config, plugins: Plugins, kinds: Sequence[str], folder: 
         folder: That of a run that goes on, for the message where its data is gone.
 
     Raises:
-        DataError: There is no such thing, or it can't be read.
+        DataError: The data does not exist, or can't be read.
     """
     data: str = config.data
     known = {key: entry for kind in kinds for key, entry in plugins.of_kind(plugins.datasets, kind).items()}
@@ -114,7 +114,7 @@ def check_same(data: str, dataset: Any, position: dict[str, Any], must_be: bool)
             f"({counted(counts[0], 'example')} then, {counts[1]:,} now).",
             hint="Give --data the same files at another place. To train on others: --set data=PATH.",
         )
-    # Another count is told by the loader.
+    # The loader reports another count.
     if counts[0] == counts[1]:
         warnings.warn(
             "The data has changed since the run was saved: it goes on, but not as if it had not stopped.",

@@ -59,7 +59,7 @@ class StatusFile:
 
     @hookimpl(wrapper=True)
     def after_run(self, run: Run, report: Report) -> Wrapper:
-        """Say how the run ended, once all is saved."""
+        """Write how the run ended, once everything is saved."""
         result = yield
         exit_code = 128 + report.signal if report.signal else 0
         self._write(run, report.state, exit_code, reason=report.reason)
@@ -68,7 +68,7 @@ class StatusFile:
 
     @hookimpl(wrapper=True)
     def on_run_error(self, run: Run, error: BaseException) -> Wrapper:
-        """Say what went wrong, unless the folder is another run's."""
+        """Write the error, unless another run holds the folder."""
         try:
             return (yield)
         finally:

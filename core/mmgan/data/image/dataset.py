@@ -22,7 +22,7 @@ from mmgan.counting import counted
 from mmgan.data.cache import CachedArray, are_integers, are_skipped, cache_key, cached_array
 from mmgan.data.dataset import Dataset, Draw
 
-# Under these names plugins know them.
+# Plugins import them from here.
 from mmgan.data.decoding import Progress as Progress
 from mmgan.data.decoding import Source as Source
 from mmgan.data.decoding import decode_all as decode_all
@@ -50,7 +50,7 @@ class ImageConfig(Config):
     )
     flip: bool = Field(False, description="flip each picture horizontally with probability 0.5")
     data_root: str = Field("data", description="the folder in which torchvision keeps its data sets")
-    # Never taken from a run's folder: a stranger would choose what is fetched, and where it is put.
+    # Never taken from a run's folder: its author would choose what is downloaded, and where it is put.
     download: bool = Field(
         False,
         description="let torchvision download a data set that is missing",

@@ -248,5 +248,5 @@ def _describe(counts: str, config: PairConfig, *parts: Stored) -> str:
 
 
 def _fixed(indices: Tensor) -> Draw:
-    """Give the randomness of what must be the same each time."""
+    """Return a fixed source of randomness, for results that are the same each time."""
     return Draw(0, torch.zeros_like(indices), indices)

@@ -85,11 +85,11 @@ class Edges(Derivation):
         return 1
 
     def derive(self, pictures: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Take the outlines of the picture: Sobel's gradient of its luma."""
+        """Compute the outlines of the picture: Sobel's gradient of its luma."""
         return _outlines(_luma(pictures)), pictures
 
     def prepare(self, pictures: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Take a drawing as it is, in grey."""
+        """Convert a drawing to grey."""
         return _luma(pictures)
 
 
@@ -101,11 +101,11 @@ class Colorize(Derivation):
         return 1
 
     def derive(self, pictures: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Take the colour away."""
+        """Convert the picture to grey."""
         return _luma(pictures), pictures
 
     def prepare(self, pictures: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Take the luma, of which a grey picture has nothing else."""
+        """Return the luma; a grey picture has nothing else."""
         return _luma(pictures)
 
 

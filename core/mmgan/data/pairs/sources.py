@@ -1,4 +1,4 @@
-"""Where pairs come from: the layouts of folders that are known, and pictures taken together or apart.
+"""Sources of pairs: the known layouts of folders, and pictures side by side or alone.
 
 What a source here gives for an index is a function, which takes a decoder and returns squares: for each size
 that of one picture, or those of two that belong together.
@@ -82,7 +82,7 @@ class Singles:
 
     @property
     def content(self) -> str:
-        """Tells equal pictures wherever they lie."""
+        """Identifies the pictures by content, wherever they lie."""
         return content_of(self._source)
 
     def name(self, index: int) -> str:
@@ -140,7 +140,7 @@ class Partners:
 
     @property
     def content(self) -> str:
-        """Tells equal pictures wherever they lie."""
+        """Identifies the pictures by content, wherever they lie."""
         return " ".join(map(content_of, self._folders))
 
     def name(self, index: int) -> str:

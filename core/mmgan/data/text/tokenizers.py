@@ -18,7 +18,7 @@ from mmgan.errors import CheckpointError, DataError, line
 
 #: The token that a sequence begins after, ends with, and is padded with.
 BOUNDARY = 0
-#: The token of what a tokenizer does not know.
+#: The token of anything outside the vocabulary.
 UNKNOWN = 1
 #: The first of the ordinary tokens.
 _FIRST = 2
@@ -34,7 +34,7 @@ T = TypeVar("T")
 class Tokenizer(ABC):
     """Turns a text into tokens from 2 on, and back. Must be picklable, since data sets are."""
 
-    #: What ``tokenizer_from_state`` knows it by.
+    #: The name of the kind in a state: "char", "word" or "sentencepiece".
     kind: ClassVar[str]
 
     @abstractmethod
