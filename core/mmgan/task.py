@@ -1,6 +1,6 @@
-"""The words of an adversarial game: a task has players, and stages made of phases.
+"""The parts of an adversarial game: a task has players, and stages made of phases.
 
-A *task* says what the networks, losses, data and samples are. It never touches ``backward``, an optimizer's
+A *task* defines the networks, losses, data and samples. It never touches ``backward``, an optimizer's
 step, a gradient scaler or a device: the engine (``engine.py``) owns those.
 """
 
@@ -66,12 +66,12 @@ class Phase:
     """One update of one player.
 
     Args:
-        name: What ``Task.loss`` is asked for, and what messages and profiles call the phase.
-        player: Whose weights the phase updates.
+        name: The phase's name, which ``Task.loss`` gets, and which messages and profiles show.
+        player: The name of the player whose weights the phase updates.
         every: Only in every n-th step of the stage (a lazy penalty).
         repeat: How often in a step, each time after the first with a fresh batch (WGAN's critic steps).
-        loss: The phase's own loss, given (batch, shared) as :meth:`Task.loss` is, which is then not asked.
-        gain: What the sum of the loss's terms is multiplied by before the backward pass: ``every`` makes a
+        loss: The phase's own loss, called with (batch, shared) instead of :meth:`Task.loss`.
+        gain: A factor on the sum of the loss's terms before the backward pass: ``every`` makes a
             lazy penalty as strong as one in every step (Karras et al. 2020). Terms are logged without it.
     """
 
@@ -263,7 +263,7 @@ def check_stages(task: Task[Any], stages: tuple[Stage, ...], players: Mapping[st
     """Find what would only show in the middle of training.
 
     Raises:
-        PluginError: A phase is of a player that there is not, has no loss, or is never played.
+        PluginError: A phase has an unknown player, no loss, or is never played.
         ConfigError: The stages are over before the run is.
     """
     for stage in stages:

@@ -1,4 +1,4 @@
-"""The paper's synthetic data: sequences that a random LSTM writes, whose true likelihood is thus known.
+"""The paper's synthetic data: sequences sampled from a random LSTM, so that their true likelihood is known.
 
 Yu et al. 2017, section 4: every weight of the oracle is drawn from N(0, 1). A generator is measured by the
 negative log-likelihood of what it writes under the oracle.

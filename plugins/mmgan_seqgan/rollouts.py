@@ -1,4 +1,4 @@
-"""What each token of a sequence is worth: the discriminator's mean opinion of how sequences go on from there.
+"""Action values of tokens: the discriminator's mean score of completions from there (Monte Carlo rollouts).
 
 Yu et al. 2017, section 3.1, equation 4: a prefix is completed by the generator several times (Monte Carlo
 search), and the token that ended it is worth the mean probability of being real of what came of it. As it is
@@ -59,7 +59,7 @@ def rewards(
 
 @torch.no_grad()
 def complete(generator: Generator, tokens: Tensor, rollouts: int, ends: bool = False) -> Tensor:
-    """Let the generator complete every prefix of sequences. In float32: half precision would shift the odds.
+    """Complete every prefix of sequences, in float32: half precision would shift the probabilities.
 
     Args:
         generator: The policy.

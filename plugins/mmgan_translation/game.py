@@ -1,4 +1,4 @@
-"""What both games have in common: pictures in, pictures out, and strips that show them."""
+"""Shared by both games: translating pictures, and strips that show the results."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TranslationTask(Task[C]):
 
     @property
     def multiple(self) -> int:
-        """What the sides of a picture must be multiples of."""
+        """The number that the sides of a picture must be multiples of."""
         return self.config.multiple
 
     @property

@@ -47,7 +47,7 @@ class ReplayPool:
         return {"pictures": torch.stack(self.pictures).cpu()} if self.pictures else {}
 
     def load_state_dict(self, state: dict[str, Any], shape: tuple[int, ...], device: torch.device) -> None:
-        """Take back what :meth:`state_dict` gave; of more pictures than there is room for, the first.
+        """Restore the state of :meth:`state_dict`; of more pictures than there is room for, the first.
 
         Args:
             state: From a checkpoint.

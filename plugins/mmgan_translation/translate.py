@@ -1,4 +1,4 @@
-"""Pictures in, pictures out: what becomes of each picture."""
+"""Translating pictures from files to files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of sounds: how near generated ones are to those of the data, and in what they differ.
+"""Metrics of sounds: distances between generated and real ones, by several properties.
 
 Sounds are compared by their log-mel spectrograms, 10 log10(mel + 0.1) of 64 bands in windows of about 64 ms,
 and by what a musician would name: brightness, attack and decay. Stereo is mixed to mono first.
@@ -205,7 +205,7 @@ def _nearest_other(spectrograms: Tensor) -> Tensor:
     """Return each spectrogram's distance to the nearest other one of the same set, likewise.
 
     Raises:
-        UsageError: There is no other one.
+        UsageError: The set has one sound only.
     """
     if len(spectrograms) < 2:
         raise UsageError("A set of 1 sound has no other one to compare it with: at least 2 are needed.")

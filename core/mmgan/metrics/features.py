@@ -1,4 +1,4 @@
-"""What a picture is turned into before it is measured: features that need no download.
+"""Features of pictures for metrics, which need no download.
 
 Image metrics compare features, not pixels. The usual ones come from an Inception network that must be
 downloaded; here it is one choice of three, and each score carries the name of the features it was made from
@@ -160,7 +160,7 @@ class Inception(Features):
 
 
 def _with_channels(images: Tensor, channels: int) -> Tensor:
-    """Return float32 images of so many channels; grey ones are repeated."""
+    """Return float32 images with ``channels`` channels; grey ones are repeated."""
     given = images.shape[1] if images.ndim == 4 else None
     if given not in (1, channels) or not images.is_floating_point():
         allowed = "1" if channels == 1 else f"1 or {channels}"

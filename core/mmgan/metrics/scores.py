@@ -1,4 +1,4 @@
-"""Scores by name, and why others can't be had: a few examples give some measures and not others."""
+"""Scores by name, and the reasons why others are missing: few examples suffice for some metrics only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plugins as they are found: installed packages, and what is known of each."""
+"""Discovery of plugins: installed packages, with their names, versions and errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def folder_of_environment() -> Path | None:
 
 
 def plugin_of(point: EntryPoint) -> Plugin:
-    """Return what an entry point says of its plugin, before it is imported."""
+    """Return the plugin of an entry point, before it is imported."""
     distribution = point.dist
     return Plugin(
         point.name,

@@ -1,4 +1,4 @@
-"""What plugins registered under a name: tasks, devices, precisions, data sets, metrics."""
+"""The registry: tasks, devices, precisions, data sets and metrics by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from mmgan.errors import PluginError, shown
 from mmgan.plugins.guard import load, named, reason
 
-#: What the factories make that these hooks register.
+#: The classes that factories registered by these hooks must return.
 _MADE = {
     "register_devices": "mmgan.backend.device:Device",
     "register_precisions": "mmgan.backend.precision:Precision",

@@ -1,4 +1,4 @@
-"""Sounds as samples: what a person hears and sees."""
+"""Sounds as samples: WAV files and spectrograms."""
 
 from __future__ import annotations
 

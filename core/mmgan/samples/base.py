@@ -1,4 +1,4 @@
-"""What all samples have in common."""
+"""The base class of samples."""
 
 from __future__ import annotations
 

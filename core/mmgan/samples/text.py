@@ -1,4 +1,4 @@
-"""Texts as samples, and a picture of what their quality costs in diversity."""
+"""Texts as samples, and a plot of quality against diversity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Colour and marker of each generator's curve, in this order; they start again after the last.
 STYLES = (("#1a73e8", "o"), ("#d93025", "s"), ("#188038", "^"), ("#9334e6", "D"))
 
-#: What would end a line, steer a terminal, or be no character in UTF-8 (half of a surrogate pair).
+#: Characters that would end a line, control a terminal, or can't be encoded in UTF-8 (lone surrogates).
 _NO_CHARACTER = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
