@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PLUGIN ?= dcgan
-# Tests run in so many processes. Each computes by one thread: more would only wait for each other.
+# The number of test processes. Each uses one thread: more would only compete for the cores.
 WORKERS ?= 2
 ARGS ?=
 
@@ -34,11 +34,11 @@ check: setup  ## Style, types, and whether docs and help are up to date.
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
 
-fix: setup  ## Mend style where that can be done by a program.
+fix: setup  ## Fix style where a tool can.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## How fast mmgan trains beside plain loops, for half an hour. An idle machine, please.
+bench: setup  ## Benchmark against plain PyTorch loops (30 min; use an idle machine).
 	$(BIN)/python benchmarks/table.py $(ARGS)
 
 clean:

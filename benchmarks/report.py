@@ -25,8 +25,8 @@ def markdown(results: dict[str, Any]) -> str:
     head = (
         f"{results['date'][:10]}, {results['cpu']} ({features}), {threads}, torch {torch}, "
         f"mmgan {results['mmgan']}; medians of {results['rounds']} rounds, with quartiles. The plain loop is "
-        "in fp32. The cost of the engine is what a step takes longer than in a loop by hand with all of "
-        "mmgan's optimisations. The ceiling is the rate of a matrix product in the same precision: "
+        "in fp32. Engine overhead is the extra time per step over a hand-written loop with the same "
+        "optimisations. The ceiling is the rate of a matrix product in the same precision: "
         f"{' and '.join(rates)}."
     )
     lines = [
@@ -34,7 +34,7 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         'Measured and written by `make bench ARGS="--readme README.md"`:',
         "",
-        "| a step of | precision | plain loop | mmgan | times faster | cost of the engine | of the ceiling |",
+        "| a step of | precision | plain loop | mmgan | times faster | engine overhead | of the ceiling |",
         "|---|---|---|---|---|---|---|",
     ]
     lines += [row(case, results["ceiling"]) for case in results["cases"].values()]

@@ -5,9 +5,9 @@ For each case three loops do the same work, each in a process of its own, and pl
 - ``mmgan``: the engine with all that a run does by default (metrics, the watch for NaN, TensorBoard, the
   status file), without samples and checkpoints.
 - ``plain``: the paper's game as a page of PyTorch (``bare_*.py``): float32, contiguous, Adam as it comes.
-- ``same``: mmgan's networks and all its optimisations in a loop by hand, without the engine (``same.py``).
+- ``same``: mmgan's networks and its optimisations in a hand-written loop, without the engine (``same.py``).
 
-*Times faster* is plain / mmgan; *the cost of the engine* is mmgan / same. Run it on an idle machine; all
+*Times faster* is plain / mmgan; *engine overhead* is mmgan / same. Run it on an idle machine; all
 cases take about half an hour.
 
     python benchmarks/table.py --json benchmarks/results/table.json --readme README.md

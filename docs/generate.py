@@ -1,4 +1,4 @@
-"""Write the parts of the documentation that the code itself says: hooks, commands, settings, losses.
+"""Write the parts of the documentation that the code itself says: hooks, settings, losses, public names.
 
     python docs/generate.py            writes them
     python docs/generate.py --check    writes nothing; names what is out of date and ends with 1
@@ -24,6 +24,11 @@ from typing import Any, Literal, Union, get_args, get_origin
 import click
 
 DOCS = Path(__file__).resolve().parent
+if str(DOCS) not in sys.path:
+    sys.path.insert(0, str(DOCS))
+
+from api_reference import inline, reference  # noqa: E402
+
 ROOT = DOCS.parent
 PART = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 WIDTH = 100
@@ -290,9 +295,7 @@ def names() -> str:
 
 def markdown(text: str) -> str:
     """Turn a docstring's reStructuredText into one line of Markdown."""
-    text = " ".join(text.split())
-    text = re.sub(r":\w+:`~?(?:mmgan\.)?([^`]*)`", r"`\1`", text)
-    return text.replace("``", "`")
+    return inline(" ".join(text.split()))
 
 
 def in_table(text: str) -> str:
@@ -308,7 +311,7 @@ def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__.replace("_", "-"): part
-    for part in (hooks, commands, exit_codes, settings, losses, penalties, metrics, names)
+    for part in (hooks, commands, exit_codes, settings, losses, penalties, metrics, names, reference)
 }
 
 if __name__ == "__main__":

@@ -13,14 +13,15 @@ import pluggy
 
 from mmgan import moved
 
+#: The version of this package.
 __version__ = "0.1.0"
 
 #: The version of the plugin interface: the hooks, the public names below, and what is called on a plugin's
 #: classes. Within a version a plugin goes on working with every later mmgan. New in it may be hooks,
 #: arguments of hooks (a plugin takes those that it names), methods and settings with defaults, and errors
 #: where before something failed later and worse. The version grows when a hook, a name or an argument goes or
-#: changes its meaning. A plugin that says ``mmgan_interface = 1`` is told clearly by an mmgan that is too old
-#: for it; one that says nothing is taken to be written for the version that is there.
+#: changes its meaning. A plugin that says ``mmgan_interface = 1`` gets a clear error from an mmgan that is
+#: too old for it; one that says nothing is taken to be written for the version that is installed.
 INTERFACE = 1
 
 moved.install()

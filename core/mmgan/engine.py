@@ -13,7 +13,7 @@
         clip(weights); move(ema)
 
 A task says what the losses are; everything that turns a loss into an update is here. ``play`` plays steps,
-``play_step`` one, and ``update`` one phase of it. ``run.part`` names a part of a step to whoever measures.
+``play_step`` one, and ``update`` one phase of it. ``run.part`` names a part of a step for measurements.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def train(run: Run) -> Report:
 
 @contextmanager
 def training(run: Run) -> Iterator[None]:
-    """Play inside this: listeners hear of the beginning and of errors, and the loader ends with it."""
+    """Enter this to play: listeners get the start and any error, and the loader is closed at the end."""
     try:
         with playing(run), blaming(type(run.task), run.config.plugin, lambda: run.phase):
             run.hook.before_run(run=run)
@@ -85,7 +85,7 @@ def training(run: Run) -> Iterator[None]:
         try:
             run.hook.on_run_error(run=run, error=error)
         except Exception as second:
-            # The first error is what a person must see; the second goes with it.
+            # The first error must be the one reported; the second is attached to it.
             error.add_note(f"Then on_run_error failed too: {type(second).__name__}: {second}")
         raise
     finally:
@@ -93,7 +93,7 @@ def training(run: Run) -> Iterator[None]:
 
 
 def finish(run: Run, signal: int) -> Report:
-    """Tell the listeners how training ended, and return it."""
+    """Notify the listeners of how training ended, and return it."""
     early = signal == FINISH
     finished = early or run.step >= run.config.steps
     state, reason = "finished" if finished else "interrupted", run.finish_reason if early else ""
@@ -128,12 +128,12 @@ def playing(run: Run) -> Iterator[None]:
 
 
 def play(run: Run, until: int, heard: bool = True) -> int:
-    """Play steps until so many of the run are done, or a signal asks to stop.
+    """Play steps until the run has done ``until`` of them, or a signal asks to stop.
 
     Args:
-        run: The run, in :func:`training`, or in :func:`playing` where nothing is heard.
-        until: The number of the last step.
-        heard: Whether listeners hear of the steps, and are given logs, samples and scores.
+        run: The run, in :func:`training`, or in :func:`playing` where no listener is called.
+        until: The number of the last step, counted from 1.
+        heard: Whether listeners are called, with logs, samples and scores.
 
     Returns:
         The signal's number, or 0.
@@ -161,7 +161,7 @@ def play(run: Run, until: int, heard: bool = True) -> int:
 
 
 def tell(run: Run, stage: Stage, index: int, losses: dict[str, Tensor]) -> None:
-    """Tell the listeners of a step that was played, with what is due after it."""
+    """Notify the listeners of a step, with the logs, samples and scores that are due."""
     hook, config, step = run.hook, run.config, run.step
     last = step == config.steps
     run.meter.add(losses)
@@ -185,6 +185,11 @@ def play_step(run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
     discriminator serves the generator too. A repeated phase takes a fresh batch each time after the first.
     Where gradients are accumulated, the further batches are shared too; what ``task.forward`` makes of them
     is made for each phase anew, since their graphs together would take the memory of one large batch.
+
+    Args:
+        run: The run.
+        stage: The current stage.
+        index: The step's index in the stage, from 0.
     """
     losses: dict[str, Tensor] = {}
     batch = shared = None
@@ -214,8 +219,8 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any, further: Sequence[An
 
     Args:
         run: The run.
-        phase: Whose weights, and by which loss.
-        batch: What the loss is of.
+        phase: The phase: its player's weights, by its loss.
+        batch: The batch that the loss is computed on.
         shared: What ``task.forward`` made of it.
         further: Batches whose gradients are accumulated before the weights move.
     """
@@ -234,7 +239,7 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any, further: Sequence[An
             total = total + part
 
     trained = run.trained[phase.player]
-    # Where several processes train, each has seen its share of the batch: all go on with the mean.
+    # Each rank has seen its share of the batch: the gradients are averaged over ranks.
     total = run.ranks.all_reduce_gradients(trained, total)
     scaler.unscale_(optimizer)
     run.finite.note(run.step + 1, phase.name, total, trained[0].grad)
@@ -255,7 +260,7 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any, further: Sequence[An
 def backward(
     run: Run, phase: Phase, batch: Any, shared: Any, batches: int
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Add the gradients of a batch, one of so many that are averaged, to a player's weights.
+    """Add the gradients of one of ``batches`` accumulated batches to a player's weights.
 
     Returns:
         The phase's losses and their sum, detached, divided by the number of batches.
@@ -263,7 +268,7 @@ def backward(
     with run.part("loss", phase.name), run.precision.autocast():
         losses = run.task.phase_loss(phase, batch, shared)
     total = reduce(operator.add, losses.values())
-    # Not multiplied by 1, so that the plain case has no operation more than a loop by hand.
+    # Not multiplied by 1: the plain case runs no more operations than a hand-written loop.
     weight = phase.gain / batches
     weighted = total if weight == 1 else weight * total
     with run.part("backward", phase.name):
@@ -275,7 +280,7 @@ def backward(
 
 @contextmanager
 def opponents_frozen(run: Run, name: str) -> Iterator[None]:
-    """Hold every other player's weights still: a phase neither changes them nor computes their gradients."""
+    """Freeze every other player's weights: a phase neither changes them nor computes their gradients."""
     frozen = run.opponents[name]
     for parameter in frozen:
         parameter.requires_grad_(False)
@@ -287,5 +292,5 @@ def opponents_frozen(run: Run, name: str) -> Iterator[None]:
 
 
 def _due(run: Run, every: int, last: bool) -> bool:
-    """Return whether what rank 0 does every so many steps (0: never), and at the end, is due."""
+    """Return whether rank 0's work for every ``every`` steps (0: never), and for the last step, is due."""
     return run.ranks.rank == 0 and every > 0 and (run.step % every == 0 or last)

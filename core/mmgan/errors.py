@@ -1,4 +1,4 @@
-"""Everything that mmgan raises on purpose, and the exit code that each becomes.
+"""The exceptions that mmgan raises on purpose, and the exit code of each.
 
     MmganError                 1   a run failed
     ├── UsageError             2   a command or a call was made wrongly
@@ -94,7 +94,7 @@ class Terminated(KeyboardInterrupt):
         self.signal = number
 
 
-#: The exit code of what is no error of ours: a bug.
+#: The exit code of any other exception: a bug.
 INTERNAL_BUG = 70
 
 #: What torch, NumPy and Python say of more memory than there is, or of a size beyond all numbers of bytes.
@@ -128,7 +128,7 @@ def foreseen(error: BaseException) -> MmganError | None:
     if isinstance(error, MmganError):
         return error
     text = line(error)
-    # By its name, since torch's class is no MemoryError, and importing torch only to ask would be slow.
+    # By its name, since torch's class is not a MemoryError, and importing torch only to ask would be slow.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _asks_too_much(error):
         return MmganError(
             f"Out of memory. {_asked(text)}".rstrip(),
@@ -160,7 +160,7 @@ def foreseen(error: BaseException) -> MmganError | None:
 
 
 def unsafe(error: OSError) -> CheckpointError:
-    """Say that a run's folder holds a link, a pipe or the like where an ordinary file belongs."""
+    """Return the error for a link, a pipe or the like in the place of an ordinary file of a run's folder."""
     return CheckpointError(
         f"{str(error.filename)!r}: {str(error.strerror)[:1].lower()}{str(error.strerror)[1:]}.",
         hint="A run's folder holds ordinary files of its own only. Put one in its place, or take it away.",
@@ -197,7 +197,7 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
 
 
 def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> ConfigError:
-    """Say that there is no loss, penalty or the like of this name, and which there are."""
+    """Return the error for an unknown name of a loss, a penalty or the like, with the choices."""
     names = list(allowed)
     return ConfigError(
         f"There is no {kind} {name!r}; allowed are {', '.join(names)}.", hint=did_you_mean(name, names)

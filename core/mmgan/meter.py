@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mmgan.run import Run
     from mmgan.task import Stage
 
-#: What ``after_log`` tells beside the losses.
+#: The names in ``after_log``'s metrics that are not losses: the stage, and the speed.
 METER = ("stage", "seconds", "steps_per_s", "samples_per_s", "data_wait")
 
 

@@ -1,4 +1,4 @@
-"""Modules that plugins may know by an earlier name: that name goes on being one, for the same objects.
+"""Earlier names of modules that have moved, which go on working for the same objects.
 
 All that have moved are here, public or not, while the plugin interface has version 1.
 """
@@ -86,5 +86,5 @@ class _Earlier(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let Python find the earlier names, after all others."""
+    """Install the finder of earlier names, after all others."""
     sys.meta_path.append(_Earlier())

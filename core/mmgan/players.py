@@ -1,4 +1,4 @@
-"""Players as training needs them: on the device, with learning rates, clipped weights and moving averages."""
+"""Operations on players: preparing and replacing them, learning rates, weight clipping, moving averages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def prepare(run: Run, name: str, player: Player) -> None:
 
 
 def enter(run: Run, number: int) -> None:
-    """Let the task enter its stages up to the one of this number, each once; on every rank."""
+    """Call the task's ``begin_stage`` for each stage up to this number, once; on every rank."""
     while run.entered <= number:
         if run.entered:
             run.task.end_stage(run.stages[run.entered - 1])
@@ -39,7 +39,7 @@ def enter(run: Run, number: int) -> None:
 
 
 def rebuild(run: Run, name: str, player: Player) -> None:
-    """Put a player in the place of another; see :meth:`mmgan.Run.rebuild`."""
+    """Replace a player; see :meth:`mmgan.Run.rebuild`."""
     before = run.players[name]
     prepare(run, name, player)
     player.updates = before.updates

@@ -1,4 +1,4 @@
-"""What pytest gets wherever mmgan is installed: one fixture. Nothing slow is imported before it is used."""
+"""The pytest plugin of mmgan: one fixture. Nothing slow is imported before it is used."""
 
 from __future__ import annotations
 

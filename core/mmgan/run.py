@@ -76,8 +76,7 @@ class Run:
         self.seconds = self.waited = 0.0
         self.finish_reason = ""
         self.meter = Meter(self)
-        #: Entered around each part of a step, with its name and its phase, "" outside of phases: ``data``,
-        #: ``forward``, and for each phase ``update``, in which are ``loss``, ``backward`` and ``average``.
+        #: Entered around each part of a step, with its name and its phase; see :data:`mmgan.meter.Around`.
         self.part: Around = unmeasured
         #: The settings that differ from those of the checkpoint that was loaded: (before, now) by name.
         self.changed: changing.Changes = {}
@@ -112,12 +111,11 @@ class Run:
         if self.ranks.rank:
             # The networks began alike on all ranks; from here on each draws latents of its own.
             self.randomness = rank_state.rank_randomness(config.seed, 0, self.ranks.rank, self.device.torch)
-        self.is_playing = False
+        self.is_playing, self.data_may_open = False, True
         self.stage: Stage | None = None  # The stage and the phase that were played last.
         self.phase = ""
         self.stage_step = self.entered = 0  # The step's index in it; how many the task has begun.
         self.saved_by = self.ranks.world
-        self.data_may_open = True
 
     # What tasks use.
 

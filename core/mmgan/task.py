@@ -1,6 +1,6 @@
-"""The words of an adversarial game: a task has players, and stages made of phases.
+"""The parts of an adversarial game: a task has players, and stages made of phases.
 
-A *task* says what the networks, losses, data and samples are. It never touches ``backward``, an optimizer's
+A *task* defines the networks, losses, data and samples. It never touches ``backward``, an optimizer's
 step, a gradient scaler or a device: the engine (``engine.py``) owns those.
 """
 
@@ -66,12 +66,12 @@ class Phase:
     """One update of one player.
 
     Args:
-        name: What ``Task.loss`` is asked for, and what messages and profiles call the phase.
-        player: Whose weights the phase updates.
+        name: The phase's name, which ``Task.loss`` gets, and which messages and profiles show.
+        player: The name of the player whose weights the phase updates.
         every: Only in every n-th step of the stage (a lazy penalty).
         repeat: How often in a step, each time after the first with a fresh batch (WGAN's critic steps).
-        loss: The phase's own loss, given (batch, shared) as :meth:`Task.loss` is, which is then not asked.
-        gain: What the sum of the loss's terms is multiplied by before the backward pass: ``every`` makes a
+        loss: The phase's own loss, called with (batch, shared) instead of :meth:`Task.loss`.
+        gain: A factor on the sum of the loss's terms before the backward pass: ``every`` makes a
             lazy penalty as strong as one in every step (Karras et al. 2020). Terms are logged without it.
     """
 
@@ -85,7 +85,13 @@ class Phase:
 
 @dataclass(frozen=True)
 class Stage:
-    """A named stretch of training with phases of its own; ``steps=None`` means until the run's end."""
+    """A named stretch of training with phases of its own; ``steps=None`` means until the run's end.
+
+    Args:
+        name: What messages and metrics call the stage.
+        phases: The phases of one step, in order.
+        steps: How many steps it lasts.
+    """
 
     name: str
     phases: tuple[Phase, ...]
@@ -134,7 +140,7 @@ class Task(ABC, Generic[C]):
     Config: ClassVar[type[Config]] = Config
     #: What ``--data`` may hold: the kind of data set that the task trains on ("images", "points", …).
     data_kind: ClassVar[str] = ""
-    #: Settings that only sampling reads, which `mmgan sample --set` may therefore change.
+    #: Settings that only sampling reads: ``mmgan sample`` may change them, by ``--set``.
     sample_settings: ClassVar[frozenset[str]] = frozenset()
     #: Settings that a run which has begun can't change, though its networks would still fit.
     fixed_settings: ClassVar[frozenset[str]] = frozenset()
@@ -166,7 +172,11 @@ class Task(ABC, Generic[C]):
 
     @abstractmethod
     def build(self) -> Mapping[str, Player]:
-        """Make the networks and their optimizers, on the CPU; the engine moves them to the device."""
+        """Make the networks and their optimizers, on the CPU; the engine moves them to the device.
+
+        Returns:
+            The players by name, such as ``{"G": …, "D": …}``.
+        """
 
     @abstractmethod
     def data(self) -> Dataset:
@@ -175,22 +185,27 @@ class Task(ABC, Generic[C]):
     def forward(self, batch: Any) -> Any:
         """Compute what the phases of a step share, with every player's gradient on (optional).
 
-        Called once for each batch, before the phases. What it returns reaches ``loss`` as ``shared``. So a
-        fake is made once: D sees ``shared.detach()``, and G's phase goes back through the same graph. One
-        phase only may go back through it: the graph is gone afterwards.
+        Called once for each ``batch``, before the phases; ``loss`` gets the result as ``shared``. So a fake
+        is made once: D sees ``shared.detach()``, and G's phase backpropagates through the same graph. Only
+        one phase may do so, since the graph is freed afterwards.
         """
         return None
 
     def loss(self, phase: str, batch: Any, shared: Any) -> Mapping[str, Tensor]:
         """Return the phase's loss as named scalar terms; the engine minimises their sum.
 
-        Runs under autocast. Parameters of the other players need no gradient here. A task may give each phase
-        a loss of its own instead: ``Phase("D", "D", loss=self.d_loss)``.
+        Runs under autocast, with the other players' parameters frozen. A task may give each phase a loss of
+        its own instead: ``Phase("D", "D", loss=self.d_loss)``.
+
+        Args:
+            phase: The phase's name.
+            batch: A batch of the data, on the device.
+            shared: What :meth:`forward` returned for this batch.
         """
         raise NotImplementedError
 
     def phase_loss(self, phase: Phase, batch: Any, shared: Any) -> Mapping[str, Tensor]:
-        """Return the loss of a phase, its own or what :meth:`loss` says of its name. Called by the engine."""
+        """Return the loss of ``phase``: its own, else :meth:`loss` by its name. Called by the engine."""
         return phase.loss(batch, shared) if phase.loss else self.loss(phase.name, batch, shared)
 
     def step(self, run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
@@ -227,28 +242,28 @@ class Task(ABC, Generic[C]):
         raise NotImplementedError
 
     def complete(self, n: int, prompt: str) -> Samples:
-        """Generate ``n`` samples that begin with a prompt (optional)."""
+        """Generate ``n`` samples that begin with ``prompt``; UsageError if they can't (optional)."""
         raise NotImplementedError
 
     def evaluate(self, n: int) -> dict[str, float]:
-        """Score ``n`` generated samples against the data, 0: as many as is usual (optional)."""
+        """Score ``n`` generated samples against the data (0: the task's usual number), by name (optional)."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the task's own that a checkpoint must hold (a replay pool, a tokenizer): tensors, numbers,
-        text, lists and dicts of them.
+        """Return the task's own state for checkpoints (a replay pool, a tokenizer): tensors, numbers, text,
+        lists and dicts of them.
         """
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave; nothing by default."""
+        """Restore what :meth:`state_dict` returned, with its tensors on the CPU; does nothing by default."""
 
 
 def check_stages(task: Task[Any], stages: tuple[Stage, ...], players: Mapping[str, Player]) -> None:
     """Find what would only show in the middle of training.
 
     Raises:
-        PluginError: A phase is of a player that there is not, has no loss, or is never played.
+        PluginError: A phase has an unknown player, no loss, or is never played.
         ConfigError: The stages are over before the run is.
     """
     for stage in stages:

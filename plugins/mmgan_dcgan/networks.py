@@ -40,7 +40,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Tell pictures of the data from generated ones.
+    """DCGAN's discriminator: real pictures against generated ones.
 
     Args:
         size: Height and width of the pictures: a power of two, at least 8.

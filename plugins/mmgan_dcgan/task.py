@@ -1,4 +1,4 @@
-"""The game that DCGAN plays."""
+"""DCGAN's game: its losses and updates."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class DCGAN(ImageTask[DCGANConfig]):
         return fake
 
     def loss(self, phase: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Let D judge real and fake pictures, or G be judged by D."""
+        """Return D's loss on real and fake pictures, or G's by D's scores."""
         if phase == "D":
             return self.objective.discriminator(self.d, real, fake)
         return self.objective.generator(self.d, real, fake)

@@ -1,4 +1,4 @@
-"""Points in the plane: rings and grids of Gaussians, and how many of their modes a generator found.
+"""Points in the plane: rings and grids of Gaussians, and scores of mode coverage.
 
 Sizes and scores are those of Lin et al. 2018, "PacGAN: The power of two samples in generative adversarial
 networks", section 4.1, after Metz et al. 2017 and Srivastava et al. 2017.

@@ -68,7 +68,7 @@ class GAN(ImageTask[GANConfig]):
         return fake
 
     def loss(self, phase: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Let D judge packs of real and of fake examples, or G be judged by D."""
+        """Return D's loss on packs of real and fake examples, or G's by D's scores."""
         real, fake = self.pack(real), self.pack(fake)
         if phase == "D":
             return self.objective.discriminator(self.d, real, fake)

@@ -60,7 +60,7 @@ class SeqGANConfig(TextConfig):
     )
     data: str = Field("oracle", description="a file or folder of texts, one a line; oracle, or oracle:SEED")
     vocabulary: int = Field(
-        5000, ge=4, description="most tokens that there are; of the oracle exactly so many"
+        5000, ge=4, description="largest size of the vocabulary; of the oracle its exact size"
     )
     steps: int = Field(
         1000, ge=1, description="length of the run; by default what the stages and `iterations` come to"

@@ -1,4 +1,4 @@
-"""How good generated sequences are: their likelihood, and how texts read and how varied they are."""
+"""Scores of generated sequences: their likelihood, and the quality and diversity of texts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def scores(task: SeqGAN, generator: Generator, n: int) -> Scores:
 
     Args:
         task: Whose settings and data.
-        generator: Who writes.
+        generator: The generator to sample from.
         n: How many; 0: 2,000 texts, or 9,984 of the oracle's language as in the paper's code.
 
     Returns:
@@ -111,7 +111,7 @@ def _of_texts(task: SeqGAN) -> Point:
 def write(
     task: SeqGAN, generator: Generator, n: int, temperature: float, prompt: Sequence[int] = ()
 ) -> Tensor:
-    """Let a generator write ``n`` sequences for people, without the token of what is unknown: (n, length)."""
+    """Sample ``n`` sequences to be shown, without UNKNOWN tokens: (n, length)."""
     return torch.cat(list(write_in_parts(task, generator, n, temperature, prompt)))
 
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Negatives:
-    """Rounds of generated sequences, each seen so many times, in another order each time.
+    """Rounds of generated sequences, each seen several times, in another order each time.
 
     What a batch holds follows from D's number of updates and from :attr:`tokens`, and so does its order:
     a resumed run needs to keep nothing else.
 
     Args:
         config: Sizes and lengths of rounds.
-        write: Lets G write so many sequences: int64 (count, length).
+        write: Samples ``count`` sequences from G: int64 (count, length).
     """
 
     def __init__(self, config: SeqGANConfig, write: Callable[[int], Tensor]) -> None:

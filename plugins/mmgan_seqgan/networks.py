@@ -22,7 +22,7 @@ SCORED = 256
 
 
 class Generator(nn.Module):
-    """Say what comes next in a sequence of tokens: an embedding, a recurrent layer, and a linear one.
+    """Predicts the next token of a sequence: an embedding, a recurrent layer, and a linear one.
 
     Args:
         vocabulary: Number of tokens.
@@ -82,7 +82,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Tell real sequences from generated ones: convolutions over all of a sequence's n-grams, and a highway.
+    """Classifies sequences as real or generated: convolutions over all n-grams, and a highway layer.
 
     Args:
         vocabulary: Number of tokens.

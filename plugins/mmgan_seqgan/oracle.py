@@ -1,4 +1,4 @@
-"""The paper's synthetic data: sequences that a random LSTM writes, whose true likelihood is thus known.
+"""The paper's synthetic data: sequences sampled from a random LSTM, so that their true likelihood is known.
 
 Yu et al. 2017, section 4: every weight of the oracle is drawn from N(0, 1). A generator is measured by the
 negative log-likelihood of what it writes under the oracle.
@@ -45,13 +45,14 @@ class Numbers:
         """Turn ``"17 4 2024"`` into numbers.
 
         Raises:
-            UsageError: A word is no number of a token.
+            UsageError: A word is not the number of a token.
         """
         words = text.split()
         for word in words:
             if not word.isdecimal() or len(word) > DIGITS or int(word) >= self.vocabulary:
                 raise UsageError(
-                    f"{word!r} is no token of the oracle's language: these are 0 to {self.vocabulary - 1}.",
+                    f"{word!r} is not a token of the oracle's language: "
+                    f"these are 0 to {self.vocabulary - 1}.",
                     hint="For example: --prompt '17 4 2024'",
                 )
         return [int(word) for word in words]
@@ -124,7 +125,7 @@ def open_oracle(argument: str, config: SeqGANConfig) -> OracleData:
     """Open ``oracle`` or ``oracle:SEED``; by default the oracle has the run's seed.
 
     Raises:
-        DataError: What follows the colon is no seed.
+        DataError: The text after the colon is not a seed.
     """
     if argument and (not argument.isdecimal() or len(argument) > DIGITS or int(argument) >= 2**32):
         raise DataError(

@@ -1,4 +1,4 @@
-"""What is made of the action values before they weigh a generator's log-probabilities."""
+"""Transformations of action values before they weight the generator's log-probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each token of a sequence is worth: the discriminator's mean opinion of how sequences go on from there.
+"""Action values of tokens: the discriminator's mean score of completions from there (Monte Carlo rollouts).
 
 Yu et al. 2017, section 3.1, equation 4: a prefix is completed by the generator several times (Monte Carlo
 search), and the token that ended it is worth the mean probability of being real of what came of it. As it is
@@ -59,7 +59,7 @@ def rewards(
 
 @torch.no_grad()
 def complete(generator: Generator, tokens: Tensor, rollouts: int, ends: bool = False) -> Tensor:
-    """Let the generator complete every prefix of sequences. In float32: half precision would shift the odds.
+    """Complete every prefix of sequences, in float32: half precision would shift the probabilities.
 
     Args:
         generator: The policy.
@@ -122,17 +122,17 @@ def generate(
     without: int | None = None,
     uniform: Tensor | None = None,
 ) -> Tensor:
-    """Let the generator write sequences. In float32: half precision would shift the odds.
+    """Sample sequences from the generator, in float32: half precision would shift the probabilities.
 
     Args:
-        generator: Who writes.
+        generator: The generator to sample from.
         count: How many.
         length: Tokens in each.
         ends: As in :func:`rewards`.
         temperature: Divides the logits.
         prompt: What all begin with, shorter than ``length``.
-        without: A token that is not to be written.
-        uniform: What decides, from U[0, 1), (tokens to write, count, 1); by default it is drawn here.
+        without: A token that is never sampled.
+        uniform: The random numbers, from U[0, 1), (tokens to sample, count, 1); drawn here by default.
 
     Returns:
         int64 (count, length).
@@ -161,9 +161,9 @@ def generate_in_parts(
     prompt: Sequence[int] = (),
     without: int | None = None,
 ) -> Iterator[Tensor]:
-    """Yield the sequences that :func:`generate` writes in parts, (part, length), whose states are small.
+    """Yield the sequences of :func:`generate` in parts, (part, length), whose states take little memory.
 
-    What decides is drawn for all sequences first, token by token, as there.
+    The random numbers are drawn for all sequences first, token by token, as there.
     """
     rows = torch.empty(count, 0, device=generator.output.weight.device)
     uniform = torch.stack([_uniform(rows) for _ in range(length - len(prompt))])
@@ -179,7 +179,7 @@ def _uniform(rows: Tensor) -> Tensor:
 
 
 def _unless_over(drawn: Tensor, before: Tensor, ends: bool) -> Tensor:
-    """Keep a sequence that has ended ended: :data:`START` after itself, else what was drawn."""
+    """Once a sequence has ended, keep emitting :data:`START`; else return the drawn token."""
     return drawn.where(before != START, START) if ends else drawn
 
 

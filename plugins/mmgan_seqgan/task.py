@@ -1,4 +1,4 @@
-"""The game that SeqGAN plays."""
+"""SeqGAN's game: its stages, losses and samples."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SeqGAN(Task[SeqGANConfig]):
 
     @property
     def best_score(self) -> str:
-        """How likely the oracle finds what G writes. Of texts no one score says which is best."""
+        """The oracle's likelihood of G's sequences; "" for texts, which no single score ranks."""
         return "nll_oracle" if self.on_oracle else ""
 
     @property
@@ -57,7 +57,7 @@ class SeqGAN(Task[SeqGANConfig]):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Likelihood, then D alone, then one update of G for so many of D."""
+        """Likelihood, then D alone, then one update of G for every n of D."""
         c = self.config
         stages = (
             Stage("pretrain-g", (Phase("MLE", "MLE"),), c.mle_steps),
@@ -108,7 +108,7 @@ class SeqGAN(Task[SeqGANConfig]):
     # The three losses.
 
     def loss(self, phase: str, batch: Tensor, shared: None) -> dict[str, Tensor]:
-        """Let G learn by likelihood, D to tell real from generated, or G to be taken for real."""
+        """Return G's likelihood loss, D's classification loss, or G's policy-gradient loss."""
         if phase == "MLE":
             return {"MLE/nll": self.likelihood(batch)}
         if self.run.players["D"].updates == 0 and self.run.players["G"].updates == 0:
@@ -165,7 +165,7 @@ class SeqGAN(Task[SeqGANConfig]):
         return (over == 0).float()
 
     def write(self, count: int) -> Tensor:
-        """Let G write sequences, as it is now: int64 (count, length)."""
+        """Sample sequences from the current G: int64 (count, length)."""
         return generate(self.g, count, self.config.length, self.ends)
 
     @torch.no_grad()
@@ -242,7 +242,7 @@ class SeqGAN(Task[SeqGANConfig]):
         return state | ({"policy": self.policy.state_dict()} if self.config.lag else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave; the tokenizer was read when the networks were built."""
+        """Restore the state of :meth:`state_dict`; the tokenizer was read when the networks were built."""
         tokens = state["negatives"]
         if tokens is not None and not self.are_tokens(tokens):
             raise ValueError("the generated texts are not tokens of the vocabulary")

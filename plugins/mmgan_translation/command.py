@@ -19,7 +19,7 @@ from mmgan.cli.settings import sampling_settings
 from mmgan.counting import counted
 from mmgan.plugins import Plugins
 
-#: Seconds between two lines that say how far it is, where there is no terminal.
+#: Seconds between two lines of progress, where there is no terminal.
 _INTERVAL = 5.0
 
 
@@ -128,7 +128,7 @@ def _check_that_it_translates(folder: Path, plugins: Plugins) -> None:
 
 
 def _translating(plugins: Plugins) -> list[str]:
-    """Return the names of the tasks that translate pictures. A broken one is none."""
+    """Return the names of the tasks that translate pictures. Broken ones are left out."""
     names = []
     for name, entry in sorted(plugins.tasks.items()):
         with contextlib.suppress(PluginError):
@@ -139,7 +139,7 @@ def _translating(plugins: Plugins) -> list[str]:
 
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Give a function to be told how many pictures are done: it draws a bar, or says so now and then."""
+    """Yield a progress callback for the number of pictures done: a bar, or a line now and then."""
     if not sys.stderr.isatty():
         due = time.monotonic() + _INTERVAL
 

@@ -16,7 +16,7 @@ from mmgan_translation.unet import UNet
 
 
 class TranslationConfig(PairConfig, ObjectiveConfig):
-    """What both games have; the defaults are the papers', but for the embedded digits."""
+    """Settings of both games; the defaults are the papers', but for the embedded digits."""
 
     size: int = Field(256, ge=16, description="side of the square pictures; 32 by default for digits")
     batch_size: int = Field(1, ge=1, description="pictures of each side in a batch; more for digits")
@@ -89,7 +89,7 @@ class TranslationConfig(PairConfig, ObjectiveConfig):
 
     @property
     def multiple(self) -> int:
-        """What the sides of a picture to translate are padded to multiples of."""
+        """The number to whose multiples the sides of a picture to translate are padded."""
         # A ResNet halves twice, and what is left must have two pixels to be reflected and normalised.
         return 2**self.unet_depth if self.generator == "unet" else 8
 
@@ -107,7 +107,7 @@ class TranslationConfig(PairConfig, ObjectiveConfig):
 
     def make_discriminator(self, inputs: int) -> nn.Module:
         """Make a discriminator of pictures of ``inputs`` channels."""
-        # A penalty is of each picture for itself (Gulrajani et al. 2017, section 4): no batch norm then.
+        # Gradient penalties are per-sample (Gulrajani et al. 2017, section 4), so no batch norm.
         norm = "instance" if self.norm == "batch" and self.penalty != "none" else self.norm
         if self.discriminator == "pixel":
             return PixelDiscriminator(inputs, self.d_width, norm, self.running)

@@ -1,4 +1,4 @@
-"""The game that CycleGAN plays: Zhu et al. 2017, *Unpaired Image-to-Image Translation using Cycle-Consistent
+"""CycleGAN's game: Zhu et al. 2017, *Unpaired Image-to-Image Translation using Cycle-Consistent
 Adversarial Networks*.
 """
 
@@ -27,7 +27,7 @@ COMPARED = 1000
 
 
 class Translated(NamedTuple):
-    """What the generators make of a batch."""
+    """The generators' outputs for a batch."""
 
     fake_a: Tensor
     fake_b: Tensor
@@ -67,7 +67,7 @@ class CycleGAN(TranslationTask[CycleGANConfig]):
         }
 
     def data(self) -> UnpairedData:
-        """Open the two sides: two of (batch, channels, size, size) in [-1, 1], which are no pairs.
+        """Open the two sides: two unpaired batches, (batch, channels, size, size) in [-1, 1].
 
         Raises:
             ConfigError: The run is to be evaluated, and there are too few pictures for its best score.
@@ -88,7 +88,7 @@ class CycleGAN(TranslationTask[CycleGANConfig]):
         return Translated(fake_a, fake_b, self.g["BtoA"](fake_b), self.g["AtoB"](fake_a), same_a, same_b)
 
     def loss(self, phase: str, batch: tuple[Tensor, Tensor], made: Translated) -> dict[str, Tensor]:
-        """Let the generators be judged by the discriminators and by what comes back, or the reverse."""
+        """Return the generators' adversarial, cycle and identity losses, or the discriminators' losses."""
         a, b = batch
         if phase == "D":
             return {
@@ -179,7 +179,7 @@ class CycleGAN(TranslationTask[CycleGANConfig]):
         return {"pool_a": self.pool_a.state_dict(), "pool_b": self.pool_b.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the replay pools back."""
+        """Restore the replay pools."""
         shape = (self.config.channels, self.config.size, self.config.size)
         self.pool_a.load_state_dict(state["pool_a"], shape, self.run.device.torch)
         self.pool_b.load_state_dict(state["pool_b"], shape, self.run.device.torch)

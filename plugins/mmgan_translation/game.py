@@ -1,4 +1,4 @@
-"""What both games have in common: pictures in, pictures out, and strips that show them."""
+"""Shared by both games: translating pictures, and strips that show the results."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TranslationTask(Task[C]):
 
     @property
     def multiple(self) -> int:
-        """What the sides of a picture must be multiples of."""
+        """The number that the sides of a picture must be multiples of."""
         return self.config.multiple
 
     @property
@@ -75,7 +75,7 @@ class TranslationTask(Task[C]):
         Returns:
             float32 (n, channels, height, width) in [-1, 1] on the CPU.
         """
-        # Batch norm without running statistics takes those of the batch: of each picture for itself then.
+        # Batch norm without running statistics uses those of the batch: each picture is a batch then.
         alone = self.config.norm == "batch" and not self.config.running
         network, device = self.generator(direction), self.run.device.torch
         chunks = torch.split(inputs, 1 if alone else CHUNK)
@@ -133,7 +133,7 @@ def strips(*columns: Tensor) -> ImageSamples:
 
 
 def per_picture(judge: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Turn a judge of patches into one with a score for each picture, which is what a penalty is of."""
+    """Average patch scores per image, as a gradient penalty needs."""
     return lambda pictures: judge(pictures).flatten(1).mean(1)
 
 

@@ -1,4 +1,4 @@
-"""What the networks of both papers are made of: normalisation, dropout as noise, initial weights."""
+"""Layers of the networks of both papers: normalisation, dropout as noise, initial weights."""
 
 from __future__ import annotations
 

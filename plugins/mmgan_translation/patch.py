@@ -1,4 +1,4 @@
-"""Discriminators that judge patches of a picture, not the whole (Isola et al. 2017, 3.2.2 and 6.1.2)."""
+"""PatchGAN discriminators, which score patches of a picture (Isola et al. 2017, 3.2.2 and 6.1.2)."""
 
 from __future__ import annotations
 

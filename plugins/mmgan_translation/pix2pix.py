@@ -1,4 +1,4 @@
-"""The game that pix2pix plays: Isola et al. 2017, *Image-to-Image Translation with Conditional Adversarial
+"""pix2pix's game: Isola et al. 2017, *Image-to-Image Translation with Conditional Adversarial
 Networks*.
 """
 
@@ -55,7 +55,7 @@ class Pix2Pix(TranslationTask[Pix2PixConfig]):
         return fake
 
     def loss(self, phase: str, pair: tuple[Tensor, Tensor], fake: Tensor) -> dict[str, Tensor]:
-        """Let D judge pairs, at half its gradient, or G be judged by D and by the target."""
+        """Return half of D's loss on pairs, or G's adversarial and L1 losses."""
         source, target = self.oriented(pair)
 
         def judge(pictures: Tensor) -> Tensor:

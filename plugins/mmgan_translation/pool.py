@@ -11,8 +11,8 @@ from torch import Tensor
 class ReplayPool:
     """Up to ``size`` generated pictures that a discriminator has seen.
 
-    The first ``size`` pictures come back as they are, and are kept. Afterwards each comes back itself, or,
-    half of the times, in its place one that was kept, whose place it takes (Zhu et al. 2017, section 4).
+    The first ``size`` pictures come back as they are, and are kept. Afterwards each comes back itself,
+    or with probability 0.5 a picture from the pool, whose place it takes (Zhu et al. 2017, section 4).
 
     Args:
         size: How many are kept, 50 in the paper; 0: every picture comes back.
@@ -47,7 +47,7 @@ class ReplayPool:
         return {"pictures": torch.stack(self.pictures).cpu()} if self.pictures else {}
 
     def load_state_dict(self, state: dict[str, Any], shape: tuple[int, ...], device: torch.device) -> None:
-        """Take back what :meth:`state_dict` gave; of more pictures than there is room for, the first.
+        """Restore the state of :meth:`state_dict`; of more pictures than there is room for, the first.
 
         Args:
             state: From a checkpoint.

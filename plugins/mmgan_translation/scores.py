@@ -1,4 +1,4 @@
-"""How near translated pictures are to their targets, and what comes as near without having learned."""
+"""Scores of translated pictures against their targets, and baselines that need no training."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def means(rows: list[dict[str, float]], suffix: str = "") -> dict[str, float]:
 
 
 class WithoutLearning:
-    """What a network must beat: two ways to a target that need no training.
+    """Baselines: two predictions of the target that need no training.
 
     Args:
         pairs: Batches of sources and targets of the training part, two of (n, channels, height, width) in

@@ -1,4 +1,4 @@
-"""Pictures in, pictures out: what becomes of each picture."""
+"""Translating pictures from files to files."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def translate_all(
         items: The pictures.
         out: The folder of the results, made with the first of them.
         skip: Told of each picture that is skipped, and why.
-        progress: Told how many pictures are done.
+        progress: Called with the number of pictures that are done.
 
     Returns:
         The files written.

@@ -1,4 +1,4 @@
-"""Where tensors live: which device a run takes and why, and how things are moved there."""
+"""Devices: choosing one for a run, and moving tensors to it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ class Device:
     Args:
         name: A torch device string: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         reason: Why it was chosen, for people.
+
+    Raises:
+        RuntimeError: ``name`` is not a torch device string.
     """
 
     def __init__(self, name: str, reason: str = "asked for") -> None:
+        #: The device itself, as a :class:`torch.device`.
         self.torch = torch.device(name)
         self.reason = reason
 
@@ -35,7 +39,7 @@ class Device:
 
     @property
     def asynchronous(self) -> bool:
-        """Whether reading a value makes the program wait for the device."""
+        """Whether reading a value synchronises with the device."""
         return self.type != "cpu"
 
     def synchronize(self) -> None:
@@ -46,7 +50,12 @@ class Device:
             torch.mps.synchronize()
 
     def move(self, batch: Any) -> Any:
-        """Copy a batch's tensors to the device; tuples, lists and dicts keep their form."""
+        """Copy a batch's tensors to the device, from pinned memory without waiting.
+
+        Args:
+            batch: A tensor, or tuples, named tuples, lists and dicts of them, which keep their form. Other
+                values are returned as they are.
+        """
         if isinstance(batch, torch.Tensor):
             return batch.to(self.torch, non_blocking=self.type == "cuda")
         if isinstance(batch, dict):
@@ -57,7 +66,11 @@ class Device:
         return batch
 
     def prepare(self, player: Player) -> None:
-        """Move a player's module here, and let its optimizer use its fused form where there is one."""
+        """Move a player's module to the device, and let its optimizer use its fused form where there is one.
+
+        Args:
+            player: The player; its module is changed in place.
+        """
         player.module.to(self.torch)
         if player.channels_last and self.type != "mps":
             to_channels_last(player.module)
@@ -79,7 +92,7 @@ def choose_device(name: str) -> Device:
     """Return the device called ``name``; ``auto`` takes cuda, else mps, else cpu.
 
     Raises:
-        ConfigError: The name is none of torch's, or this machine has no such device.
+        ConfigError: torch does not know the name, or this machine has no such device.
     """
     if name == "auto":
         if torch.cuda.is_available():

@@ -38,7 +38,7 @@ T = TypeVar("T")
 TIMEOUT = 600.0
 #: Seconds in which a process that ends can take leave of the others.
 _LEAVE = 10.0
-#: Seconds of a wait in which no signal is heard.
+#: Seconds of a wait during which Python handles no signal.
 _SLICE = 1.0
 #: What rank 0 says in ``sync_stop`` when it wants the others' state; greater than every signal's number.
 _SAVING = 1000
@@ -81,7 +81,7 @@ class Group(Ranks):
         atexit.register(self._end)
 
     def _end(self) -> None:
-        """Take leave of the others. What hangs in it is left behind."""
+        """Leave the process group. A communication that hangs is abandoned."""
 
         def leave() -> None:
             self._store.leave()
@@ -120,11 +120,11 @@ class Group(Ranks):
 
         try:
             if self.rank:
-                # What ends this rank while it waits for the first is told too.
+                # An exception here, while waiting for rank 0, is sent to the others too.
                 self._store.tell(others[self.rank], follow)
             else:
                 self.broadcast_object(lambda: results.append(work()))
-            # Nobody begins to train, where waiting has an end, before the last is ready.
+            # Training, which has a timeout, begins only when the last rank is ready.
             self.broadcast_object(
                 lambda: [self._store.hear(rank, key) for rank, key in others.items()] and None
             )
@@ -140,7 +140,7 @@ class Group(Ranks):
         """Return the device of this rank: the CPU, or the GPU that LOCAL_RANK numbers.
 
         Raises:
-            ConfigError: There is no GPU for this rank, or the kind of device has no way to add up gradients.
+            ConfigError: There is no GPU for this rank, or torch has no all-reduce for the kind of device.
         """
         if device.type == "cpu":
             return device
@@ -160,7 +160,7 @@ class Group(Ranks):
         return device
 
     def synchronize_batch_norm(self, player: Player, device: Device) -> None:
-        """Let batch norm see the batches of all ranks as one.
+        """Synchronise batch norm: statistics over the batches of all ranks.
 
         Raises:
             ConfigError: The run is on a CPU.
@@ -222,7 +222,7 @@ class Group(Ranks):
     def sync_stop(self, signal: int, own_state: Callable[[], Any]) -> int:
         """Wait between two steps for all ranks, and return the greatest stop signal among them, or 0.
 
-        Here the others are while rank 0 samples, evaluates and saves, and here it asks them for their state.
+        Ranks > 0 block here while rank 0 samples, evaluates and saves; their state is collected here.
         """
         while (word := self._greatest(signal)) == _SAVING:
             self._gather(own_state())
@@ -264,7 +264,7 @@ class Group(Ranks):
     def _exchange(self, tensor: Tensor, begin: Callable[[Tensor], Any]) -> None:
         """Begin an exchange of a tensor with all ranks and wait for its end; on a GPU, until it is queued.
 
-        Not in one wait, inside of which no signal is heard: the second shall leave at once.
+        In short waits, since Python handles no signal inside one: a second Ctrl-C exits at once.
         """
         with self._store.reaching_others():
             work = begin(tensor)

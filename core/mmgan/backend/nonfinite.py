@@ -1,4 +1,4 @@
-"""Noticing NaN and infinity at once, without making a GPU wait."""
+"""Detection of NaN and infinity at the step where they occur, without synchronising with the GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_PHASES = 1000
 
 
 class FiniteWatch:
-    """Notes on the device itself the first loss or gradient that is not finite, and where it came from.
+    """Records, on the device, the first non-finite loss or gradient, and where it came from.
 
     Args:
         device: Where losses live.
@@ -24,17 +24,17 @@ class FiniteWatch:
 
     def __init__(self, device: torch.device, scaled: bool = False) -> None:
         self.scaled = scaled
-        #: 0, or a number that holds the step, the phase and the kind of what was first not finite.
+        #: 0, or the first non-finite value as a number: its step, phase and kind.
         self.first = torch.zeros((), dtype=torch.int64, device=device)
         self.phases: list[str] = []
 
     def note(self, step: int, phase: str, loss: Tensor, gradient: Tensor | None) -> None:
-        """Look at one update's loss, and at one of its gradients. Nothing is read back here.
+        """Check one update's loss and one of its gradients, without reading them back to the CPU.
 
-        The gradient is that of the player's first weights, which a backward pass reaches last, and with it
-        what went wrong in any layer. To read all of them at every step would cost a small network a twentieth
-        of its time. One that escapes makes its weights NaN, and so the next loss, which is noted; and weights
-        are looked at before they are saved.
+        The gradient is that of the player's first weights, which a backward pass reaches last, so a NaN in
+        any layer reaches it. Checking all gradients at every step would cost a small network a twentieth of
+        its time. A NaN that is missed makes the weights NaN, and so the next loss, which is recorded; and
+        weights are checked before they are saved.
         """
         if phase not in self.phases:
             self.phases.append(phase)
@@ -47,7 +47,7 @@ class FiniteWatch:
         self.first = torch.where(self.first == 0, bad, self.first)
 
     def check(self) -> None:
-        """Wait for the device and raise if anything noted so far was not finite.
+        """Synchronise with the device, and raise if anything recorded so far was non-finite.
 
         Raises:
             DivergedError: It was; the message names the first step and phase.
@@ -65,7 +65,7 @@ class FiniteWatch:
 
 
 def check_scale(player: str, scale: float) -> None:
-    """Notice a gradient that is not finite at any loss scale (fp16): the scaler halves its scale for nothing.
+    """Raise where a gradient is non-finite at any loss scale (fp16): the scaler halves its scale in vain.
 
     Raises:
         DivergedError: The scale has fallen below 1.

@@ -61,20 +61,24 @@ class Precision:
         return self.dtype == torch.float16
 
     def scaler(self, player: str) -> torch.amp.GradScaler:
-        """Return this player's gradient scaler. Each has its own: D's overflow must not shrink G's scale."""
+        """Return a player's gradient scaler. Each has its own: D's overflow must not shrink G's scale.
+
+        Args:
+            player: The player's name.
+        """
         if player not in self._scalers:
             self._scalers[player] = torch.amp.GradScaler(self.device.type, enabled=self.scales)
         return self._scalers[player]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the scalers' state, by player; nothing where losses are not scaled."""
+        """Return the scalers' state by player name; an empty dict where losses are not scaled."""
         if not self.scales:
             return {}
         # Sorted, since a resumed run may meet its players in another order.
         return {player: dict(self._scalers[player].state_dict()) for player in sorted(self._scalers)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what :meth:`state_dict` gave."""
+        """Restore the scalers from the ``state`` that :meth:`state_dict` returned."""
         for player, values in state.items():
             if self.scales and values:
                 self.scaler(player).load_state_dict(values)

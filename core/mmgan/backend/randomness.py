@@ -21,7 +21,7 @@ def seed_everything(seed: int) -> None:
 
 
 def use_deterministic(wanted: bool) -> None:
-    """Let torch compute by algorithms only that give the same bits each time, or by any."""
+    """Restrict torch to deterministic algorithms, or allow all."""
     torch.use_deterministic_algorithms(wanted)
     if wanted:
         # What cuBLAS needs to repeat itself; it reads this when it is first used.
@@ -42,7 +42,7 @@ def get_state(device: torch.device) -> dict[str, Any]:
             "cached": float(cached),
         },
     }
-    # Not run here for want of the hardware: the GPU's generator.
+    # Untested: no GPU was available.
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     if device.type == "mps":
@@ -64,7 +64,7 @@ def check_state(state: dict[str, Any], device: torch.device) -> None:
 
 
 def set_state(state: dict[str, Any], device: torch.device) -> None:
-    """Put back what :func:`get_state` gave. A GPU's state is left alone where the device has changed."""
+    """Restore the state of :func:`get_state`. A GPU's is skipped where the device has changed."""
     torch.set_rng_state(state["torch"])
     random.setstate(_python(state))
     np.random.set_state(_numpy(state))

@@ -1,7 +1,7 @@
-"""What ranks tell each other by torch's store while a run is opened, and how they notice that one has gone.
+"""Messages between ranks by torch's store while a run is opened, and heartbeats that detect a lost rank.
 
-A rank that waits for another has no limit but this: each shows a sign of life every second, as long as its
-process runs, and is given up when there was none for the timeout. It was killed then, or stopped.
+Waiting for another rank has no other limit: each sends a heartbeat every second while its process runs, and
+is given up when none came for the timeout. It was killed then, or stopped.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from mmgan.errors import MmganError, foreseen, line
 
 T = TypeVar("T")
 
-#: Seconds between two signs of life that a rank gives, and between two questions for what another has told.
+#: Seconds between two heartbeats of a rank, and between two polls for a message.
 _BEAT, _LOOK = 1.0, 0.1
 
 
 class RankStore:
-    """What this rank tells the others, and hears from them.
+    """Messages from this rank to the others, and from them.
 
     Args:
         store: torch's. It may be in the process of a rank that is stopped, and then answers nothing.
@@ -42,14 +42,14 @@ class RankStore:
         self._beating.start()
 
     def tell(self, key: str, work: Callable[[], T]) -> T:
-        """Do something, and tell the others what it returns, or that it failed.
+        """Call ``work``, and send the others its result or its error.
 
         Raises:
             MmganError: The store has gone. What ``work`` raises passes through.
         """
         try:
             result = work()
-        except BaseException as error:  # An interrupt too: nobody shall wait for what will not come.
+        except BaseException as error:  # KeyboardInterrupt too, or the other ranks would wait forever.
             told = f"Rank {self.rank} failed: {type(error).__name__}: {line(error)}".rstrip(": ")
             with contextlib.suppress(RuntimeError, TimeoutError):
                 self._put(key, (None, foreseen(error) or MmganError(told)))
@@ -59,7 +59,7 @@ class RankStore:
         return result
 
     def hear(self, rank: int, key: str) -> Any:
-        """Wait for what another rank tells, and return it.
+        """Wait for another rank's message, and return it.
 
         Raises:
             MmganError: What the other failed with; or it has ended, or shows no sign of life.
@@ -82,7 +82,7 @@ class RankStore:
         return result
 
     def leave(self) -> None:
-        """Tell the others that this process ends. To be called at its end, in :func:`aside`."""
+        """Tell the others that this process ends. Called at its end, in :func:`aside`."""
         self._ending.set()
         if self._answers:
             # A thread that comes back from torch while Python takes itself apart would crash it.
@@ -132,7 +132,7 @@ def reaching_others(rank: int, world: int, timeout: float) -> Iterator[None]:
 def aside(work: Callable[[], T], seconds: float) -> T:
     """Do what may wait for another process, in a thread that is left behind where it takes too long.
 
-    The thread that calls hears signals meanwhile, which it would not inside of torch.
+    The calling thread handles signals meanwhile, which it could not inside of torch.
 
     Raises:
         TimeoutError: It has taken longer than that many seconds.

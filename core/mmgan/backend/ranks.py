@@ -1,4 +1,4 @@
-"""The processes that train one run together, where there is one: nothing to agree on.
+"""The process group of a run with one process: every method is a no-op.
 
 :mod:`mmgan.backend.distributed` has the same methods for several.
 """
@@ -49,10 +49,10 @@ class Ranks:
         return device
 
     def synchronize_batch_norm(self, player: Player, device: Device) -> None:
-        """Let batch norm see the batches of all ranks as one; the batch of one process is one already."""
+        """Synchronise batch norm over ranks; one process has nothing to synchronise."""
 
     def broadcast_weights(self, modules: Iterable[nn.Module]) -> None:
-        """Give every rank the weights and buffers of rank 0."""
+        """Broadcast the weights and buffers of rank 0."""
 
     def all_reduce_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
         """Replace the gradients of parameters by their mean over the ranks, and return the mean loss."""

@@ -1,4 +1,4 @@
-"""Which steps are measured: those of one stage, in kinds of equal work."""
+"""The steps to measure: those of one stage, grouped by the work they do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the machine is and can do, and how much memory is in use."""
+"""The machine: processor, matrix rate, memory in use."""
 
 from __future__ import annotations
 

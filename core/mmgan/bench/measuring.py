@@ -26,7 +26,7 @@ from mmgan.task import Player
 
 #: How many rounds' steps are played while the parts of a step are timed.
 _SPLIT_ROUNDS = 3
-#: More steps than anyone plays: the program says when it is over.
+#: More steps than are ever played: the program stops by itself.
 _ENDLESS = 2**52
 
 
@@ -53,14 +53,14 @@ def measure(
     """Measure how fast a run trains here, and where the time goes.
 
     What runs is the engine's own loop with the listeners of every run, in a temporary folder; nothing is
-    sampled, evaluated or saved. Afterwards the run is good for nothing else.
+    sampled, evaluated or saved. The run can't be used for anything else afterwards.
 
     Args:
         run: A new run without a folder.
         stage: Which of its stages; by default the last.
         warmup: Steps that are played before any that count.
         rounds: How many rounds of at least a second are measured.
-        tell: Told now and then, in a line, what is being done.
+        tell: Called with one line of progress at a time.
 
     Returns:
         What ``mmgan bench --json`` prints: see docs/performance.md. Seconds, bytes, and operations.
@@ -82,7 +82,7 @@ def measure(
     chosen, start = choose(run, stage)
     run.step = start
     # The stages before it stay before it, so that a step has the index in it that it has in training.
-    # One without an end, behind which training never comes, has no steps here.
+    # A stage without an end, after which training never gets, has 0 steps here.
     before = [replace(one, steps=one.steps or 0) for one in run.stages[: run.stages.index(chosen)]]
     found = [Measured(kind) for kind in kinds(run, chosen)]
 
@@ -134,7 +134,7 @@ def measure(
 
 @contextmanager
 def set_up(run: Run) -> Iterator[None]:
-    """Give a run a folder for a time, the listeners that every run has, and no end."""
+    """Give a run a temporary folder, the default listeners, and no last step."""
     listeners = [own for own in default_listeners(run.config) if not isinstance(own, Checkpointer)]
     for player in run.players.values():
         _hold(player, run.config.steps - 1)
@@ -151,7 +151,7 @@ def set_up(run: Run) -> Iterator[None]:
 
 
 def _hold(player: Player, last: int) -> None:
-    """Let a schedule stay where it is at a run's last step: what comes after, it need not know."""
+    """Clamp a schedule at the run's last step, beyond which it may be undefined."""
     if (schedule := player.schedule) is not None:
         player.schedule = lambda step: schedule(min(step, last))
 

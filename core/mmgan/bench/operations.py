@@ -15,12 +15,12 @@ class Operations(FlopCounterMode):
 
     def __init__(self) -> None:
         super().__init__(display=False)
-        # What would tell the modules apart can't follow a gradient inside a loss.
+        # The tracker of modules can't follow a gradient inside a loss.
         self.mod_tracker = _Whole()  # type: ignore[assignment]
 
 
 class _Whole:
-    """Knows no modules, only the whole."""
+    """Counts the whole step, not its modules."""
 
     parents = frozenset({"Global"})
 

@@ -1,4 +1,4 @@
-"""Where a step's time goes, part by part."""
+"""The time of a step, split into its parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Split:
         self._since = now()
 
     def start(self) -> None:
-        """Forget what was counted; the time begins now."""
+        """Reset all timers."""
         self._turn()
         self.seconds.clear()
 
@@ -39,7 +39,7 @@ class Split:
         return dict(self.seconds)
 
     def enter(self, part: str, phase: str = "") -> None:
-        """Let the hand of a part go, and those of the parts around it stand."""
+        """Start this part's timer, and pause those of the parts around it."""
         self._turn()
         # What an update holds beside the parts inside it: gradients set to None, clipped, and the optimizer.
         self._inside.append(("optimizer" if part == "update" else part, phase))
@@ -51,7 +51,7 @@ class Split:
 
     @contextmanager
     def within(self, part: str, phase: str) -> Iterator[None]:
-        """Count what happens inside as a part's."""
+        """Time this context as a part."""
         self.enter(part, phase)
         try:
             yield
@@ -67,7 +67,7 @@ class Split:
 
 @contextmanager
 def splitting(run: Run) -> Iterator[Split]:
-    """Give a clock that knows which part of a step is being played; calls of hooks are the part ``hooks``."""
+    """Yield timers for the parts of a step; calls of hooks are the part ``hooks``."""
     split = Split(run.device.synchronize)
     undo = run.plugins.manager.add_hookcall_monitoring(
         lambda *_: split.enter("hooks"), lambda *_: split.leave()

@@ -1,8 +1,8 @@
 """The command line: ``mmgan run``, ``mmgan sample`` and their like, one file for each command.
 
 Torch, pydantic and rich are imported inside the commands' functions, so that ``mmgan --help`` answers at
-once. Stdout is data and stderr is talk (``output.py``); ``failures.py`` says how an error looks and ends, and
-``signals.py`` what Ctrl-C and ``kill`` do.
+once. Stdout is data and stderr is messages (``output.py``); ``failures.py`` formats errors, and
+``signals.py`` handles Ctrl-C and ``kill``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All commands in one group, how they are called, and what is told meanwhile."""
+"""The group of all commands, how it is called, and the log under ``-v``."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def call(words: list[str]) -> int:
 
 
 def _take_folder(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Take ``--plugins-dir FOLDER`` out of the arguments; return the folder, and what is left.
+    """Remove ``--plugins-dir FOLDER`` from the arguments; return the folder and the rest.
 
     Raises:
         UsageError: The folder is missing.
@@ -146,21 +146,21 @@ def _reserving(command: click.Command) -> click.Command:
 
 
 class _Talk(logging.Handler):
-    """Tells what is logged, where a person wants to hear it."""
+    """Prints the log to stderr under ``-v``."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(logging.INFO)
         self.session = session
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell it."""
+        """Print a record to stderr, under ``-v`` only."""
         if self.session.verbose:
             say(record.getMessage())
 
 
 @contextlib.contextmanager
 def _telling(session: Session) -> Iterator[None]:
-    """Tell what mmgan logs under ``-v``, as long as this context is open."""
+    """Print mmgan's log to stderr under ``-v``, inside this context."""
     logger, talk = logging.getLogger("mmgan"), _Talk(session)
     level = logger.level
     logger.addHandler(talk)
@@ -173,5 +173,5 @@ def _telling(session: Session) -> Iterator[None]:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Show a Python warning as talk; the file and line that raised it mean nothing to its reader."""
+    """Print a Python warning to stderr, without the file and line that raised it."""
     say(f"warning: {' '.join(str(message).split())}")

@@ -1,4 +1,4 @@
-"""``mmgan doctor``: what this machine offers, and what would stop a run on it."""
+"""``mmgan doctor``: versions and devices of this machine, and problems that would prevent a run."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def computing(plugins: Plugins, problems: list[str]) -> dict[str, Any]:
         found["device"] = {"name": str(device.torch), "reason": device.reason}
         precision = plugins.hook.make_precision(device=device, config=config)
         found["precision"] = {"name": precision.name, "reason": precision.reason}
-    # These hooks may be a stranger's, and what they raise is what a run would meet.
+    # These hooks may be third-party, and a run would meet the same exception.
     except Exception as error:
         problems.append(f"no device and precision can be chosen: {error}")
     return found

@@ -1,4 +1,4 @@
-"""What an error looks like at the end of a command, and which exit code it becomes."""
+"""How a command reports an error, and the exit code of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmgan.errors import MmganError, UsageError, exit_code, foreseen, line
 
 
 class Failure(NamedTuple):
-    """An error as a person or a program is told of it."""
+    """An error as it is reported to a person or a program."""
 
     code: str
     message: str
@@ -30,11 +30,11 @@ def report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
         verbose: Print the traceback too.
     """
     if isinstance(error, click.Abort) and error.__cause__:
-        error = error.__cause__  # click wraps what it thinks to be an interrupt, EOFError too.
+        error = error.__cause__  # click wraps interrupts, and EOFError too.
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return UsageError.exit_code
-    if isinstance(error, BrokenPipeError):  # `mmgan … | head`: nobody is there to be told.
+    if isinstance(error, BrokenPipeError):  # `mmgan … | head`: the reader is gone.
         return MmganError.exit_code
     failure = explain(error)
     if verbose and not isinstance(error, click.ClickException | KeyboardInterrupt):
@@ -57,7 +57,7 @@ def _told_as_json(failure: Failure) -> bool:
 
 
 def explain(error: BaseException) -> Failure:
-    """Say what an error means for the person at the terminal. What nobody foresaw is a bug of ours."""
+    """Describe an error for the person at the terminal. An unexpected one is a bug of mmgan."""
     known = foreseen(error)
     if known:
         return Failure(known.code, known.message, known.hint, known.exit_code)

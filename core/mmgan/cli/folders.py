@@ -1,4 +1,4 @@
-"""New folders for what a command writes: none ever holds something already."""
+"""New folders for the results of a command, always empty ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def numbered(parent: Path, prefix: str = "") -> Iterator[Path]:
 
 @contextlib.contextmanager
 def made(folder: Path) -> Iterator[Path]:
-    """Make a folder, with those above it; where the work in it fails, those that stayed empty go again."""
+    """Make ``folder`` and its parents; where the work in it fails, those that are still empty are removed."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +62,6 @@ def check_new(folder: Path, hint: str = "Choose another --out.") -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
-            f"{str(folder)!r} exists and is no empty folder; nothing in it is overwritten.",
+            f"{str(folder)!r} exists and is not an empty folder; nothing in it is overwritten.",
             hint=hint,
         )

@@ -1,4 +1,4 @@
-"""How the C library keeps memory while a run trains on a CPU."""
+"""The C library's memory allocator while a run trains on a CPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def keep_freed_memory() -> bool:
     and the library does not.
 
     Returns:
-        Whether the C library could be told; only glibc can.
+        Whether the C library supports it; only glibc does.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -15,7 +15,7 @@ class UserPath(click.ParamType[Path]):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Make a path of the text."""
+        """Return ``value`` as a path, ``~`` expanded. Called by click."""
         if not value:
             self.fail("It is empty, and a path is needed.", param, ctx)
         # Not by Path.expanduser, which raises where a home folder is not known.
@@ -35,7 +35,8 @@ checkpoint_option = click.option(
 moved_data_option = click.option(
     "--data", metavar="PATH", help="Where the same data lies now; that it is the same is checked."
 )
-#: For :func:`mmgan.cli.settings.sampling_settings`.
+#: The option ``--set KEY=VALUE`` of a command that samples: ``settings``, for
+#: :func:`mmgan.cli.settings.sampling_settings`.
 sampling_option = click.option(
     "--set",
     "settings",
@@ -44,8 +45,8 @@ sampling_option = click.option(
     help="A setting that only sampling reads; may be repeated.",
 )
 
-# What a new run is made of. An option that is not given is None, so that the file, the environment and the
-# plugin's default can speak.
+# Settings of a new run. An option that is not given is None, so that the file, the environment or the
+# plugin's default applies.
 plugin_option = click.option(
     "--plugin",
     metavar="NAME",

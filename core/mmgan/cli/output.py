@@ -1,4 +1,4 @@
-"""Stdout is data, stderr is talk."""
+"""Stdout is data, stderr is messages."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SCHEMA = 1
 
 
 def say(text: str) -> None:
-    """Tell a person something, on stderr."""
+    """Print ``text``, a message, to stderr."""
     # Not by click.echo, which writes past the progress bar (a stand-in for stderr) and is drawn over by it.
     print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def reserved() -> Iterator[None]:
-    """Keep stdout for :func:`emit`. What plugins and libraries print meanwhile is talk."""
+    """Keep stdout for :func:`emit`: what plugins and libraries print meanwhile goes to stderr."""
     with contextlib.redirect_stdout(_Aside(sys.stdout)):
         yield
 
 
 class _Aside:
-    """Stands in for stdout: it is stderr, and knows where data goes."""
+    """Stands in for stdout: writes to stderr, and holds the real stdout for data."""
 
     def __init__(self, data: TextIO) -> None:
         self.data = data
@@ -41,12 +41,12 @@ class _Aside:
 
 
 def emit(text: str) -> None:
-    """Give data, on stdout.
+    """Print ``text``, data, to stdout.
 
     Raises:
         UsageError: It holds characters that stdout's encoding has not.
         MmganError: stdout refused it.
-        BrokenPipeError: Nobody reads any more.
+        BrokenPipeError: The reader of the pipe is gone.
     """
 
     def encode(encoding: str) -> bytes:
@@ -63,11 +63,11 @@ def emit(text: str) -> None:
 
 
 def emit_paths(paths: Sequence[Path]) -> None:
-    """Give paths, on stdout, one a line: as the system has them, where stdout's encoding lacks a character.
+    """Print ``paths`` to stdout, one a line: as raw bytes where stdout's encoding lacks a character.
 
     Raises:
         MmganError: stdout refused it.
-        BrokenPipeError: Nobody reads any more.
+        BrokenPipeError: The reader of the pipe is gone.
     """
     text = "\n".join(map(str, paths))
     _write(text, lambda encoding: os.fsencode(text))
@@ -90,12 +90,12 @@ def _write(text: str, encode: Callable[[str], bytes]) -> None:
 
 
 def emit_json(document: dict[str, Any]) -> None:
-    """Give one JSON document, on stdout. JSON has no NaN and no infinity; they become null."""
+    """Print ``document`` to stdout as JSON. NaN and infinity, which JSON lacks, become null."""
     emit(json.dumps(_finite({"schema": SCHEMA, **document}), indent=2))
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Align the columns of a table with spaces."""
+    """Return ``rows`` as lines, their columns aligned by spaces."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

@@ -119,7 +119,7 @@ def check(
         say(f"{rules.index(rule) + 1}/{len(rules)} {rule.name}")
 
     results: list[Result] = []
-    # What the plugin prints is talk.
+    # Output of the task goes to stderr.
     with reserved():
         if is_task:
             given = parse_assignments(settings)

@@ -71,7 +71,7 @@ def command(
     plugins = session.plugins
     if context.args:
         raise UsageError(
-            f"mmgan run takes options only, and {context.args[0]!r} is none.",
+            f"mmgan run takes options only, not {context.args[0]!r}.",
             hint="What to train and on what: mmgan run --plugin NAME --data PATH",
         )
     config = settle(plugins, named(plugins, plugin, file, "run"), file, settings, flags)
@@ -85,7 +85,7 @@ def command(
             f"The name {str(out)!r} is not UTF-8, and the libraries that write a run's files take no other.",
             hint="Choose another --out.",
         )
-    # Of several processes the first one's folder counts; new_run tells it to the others.
+    # Of several processes rank 0's folder counts; new_run broadcasts it.
     numbered = out is None and is_first()
     place = (
         folders.numbered(Path("runs"), f"{config.plugin}-")

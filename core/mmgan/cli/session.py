@@ -1,4 +1,4 @@
-"""What the commands of one call share: the plugins, and whether tracebacks are shown."""
+"""State that the commands of one call share: the plugins, and whether tracebacks are shown."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Session:
         """The installed plugins.
 
         Raises:
-            PluginError: They could not be loaded at all; one that is merely broken is no reason.
-            UsageError: The folder that they should be in is none.
+            PluginError: They could not be loaded at all; a single broken one does not raise.
+            UsageError: The folder of plugins is not a folder.
         """
         if isinstance(self._plugins, MmganError):
             raise self._plugins
         return self._plugins
 
     def add_commands(self, group: click.Group) -> None:
-        """Let every plugin add commands. One that fails, or takes the name of another, only loses its own."""
+        """Add every plugin's commands to ``group``; one that fails, or takes a name in use, loses its own."""
         for plugin in [] if isinstance(self._plugins, MmganError) else self._plugins.loaded:
             if "register_commands" not in plugin.hooks:
                 continue
@@ -54,7 +54,7 @@ class Session:
                 for name, command in before.items():
                     if group.commands.get(name) is not command:
                         raise PluginError(f"the name {name!r} is taken.")
-            # A stranger's function may raise anything; it must not stop the command line.
+            # A third-party function may raise anything; it must not stop the command line.
             except (Exception, SystemExit) as error:
                 group.commands = before
                 reason = str(error) or type(error).__name__

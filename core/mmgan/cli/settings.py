@@ -1,4 +1,4 @@
-"""What ``--set`` may change of a run that was trained."""
+"""The settings of a trained run that ``--set`` may change."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 def sampling_settings(folder: Path, plugins: Plugins, assignments: tuple[str, ...]) -> dict[str, Any]:
     """Read what ``--set`` gives for the run in a folder, to be the ``changes`` of :func:`mmgan.load_run`.
 
+    Args:
+        folder: The run's.
+        plugins: Those that are installed.
+        assignments: What ``--set`` gives, each ``KEY=VALUE``.
+
     Raises:
         CheckpointError: This is not a run's folder.
-        ConfigError: A setting is another than sampling alone reads, or an item has no ``=``.
+        ConfigError: A setting is not one that only sampling reads, or an item has no ``=``.
     """
     from mmgan.config import parse_assignments, parse_value
     from mmgan.storage.folder import read_settings

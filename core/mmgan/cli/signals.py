@@ -1,4 +1,4 @@
-"""What Ctrl-C, ``kill`` and a terminal that is closed do: the first signal asks, the second leaves.
+"""Handling of Ctrl-C, ``kill`` and a closed terminal: the first signal stops gracefully, the second at once.
 
 Everywhere but in training they raise an exception, so that what a command has begun is undone; in training
 they end it after the present step, and the run is saved.
@@ -73,7 +73,7 @@ def raise_swallowed() -> None:
 
 @contextlib.contextmanager
 def stopping(run: Run) -> Iterator[None]:
-    """Let the first signal end training after the present step, and the second end it at once.
+    """End training after the current step on the first signal, and at once on the second.
 
     Leaving at once is like a power cut, for which checkpoints are made: the last one is whole.
     """
@@ -107,7 +107,7 @@ def _handling(act: Callable[[int], None]) -> Iterator[None]:
             asked = True
             act(number)
         elif number != _HANGUP:
-            # Shell and system both tell of a closed terminal, so the second SIGHUP is no impatience.
+            # Shell and system both send SIGHUP for a closed terminal: a second one does not mean "at once".
             _leave(number)
 
     # `nohup` asks to go on without a terminal.

@@ -1,4 +1,4 @@
-"""Stdout and stderr as they must be for the program to go on: there, and never a reason to stop."""
+"""Stdout and stderr that always exist, and whose failures do not stop the program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def sound() -> Iterator[None]:
     """
     _open_closed()
     for name in ("COLUMNS", "LINES"):
-        # Rich takes for a number what is none, such as "²".
+        # Rich fails on digits that are not numbers, such as "²".
         if not re.fullmatch("[0-9]{1,9}", os.environ.get(name, "0")):
             del os.environ[name]
     before = sys.stderr
@@ -72,7 +72,7 @@ def _open_closed() -> None:
 
 
 def _finish(stream: TextIO) -> None:
-    """Let nothing complain, when Python ends, of what a stream could not take."""
+    """Avoid an error at exit about output that a stream could not take, such as BrokenPipeError."""
     try:
         stream.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""What ``mmgan run`` and ``mmgan resume`` do alike: introduce a run, train it, and say what came of it."""
+"""Shared by ``mmgan run`` and ``mmgan resume``: announce a run, train it, and report the result."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class LastMetrics:
 
     @hookimpl
     def after_log(self, metrics: Mapping[str, float]) -> None:
-        """Keep them."""
+        """Store the newest metrics."""
         self.metrics = dict(metrics)
 
 
 def is_first() -> bool:
-    """Whether this process is the one that speaks: of several that `torchrun` started, rank 0."""
+    """Whether this process prints: rank 0, where `torchrun` started several."""
     # By the environment itself, since this is asked where torch may not be there yet.
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager
 def preparing() -> Iterator[Callable[[int, int], None]]:
-    """Give a function to be told (done, total) while data is prepared: a bar on a terminal, else silence."""
+    """Yield a progress callback (done, total) for preparing data: a bar on a terminal, else nothing."""
     if not (sys.stderr.isatty() and is_first()):
         yield lambda done, total: None
         return
@@ -60,7 +60,7 @@ def preparing() -> Iterator[Callable[[int, int], None]]:
 
 
 def play(run: Run, folder: Path, as_json: bool, *listeners: object) -> int:
-    """Train a run that is ready, tell of it, and return the exit code.
+    """Train a run, report on it, and return the exit code.
 
     Args:
         run: The run, its data open.
@@ -83,7 +83,7 @@ def play(run: Run, folder: Path, as_json: bool, *listeners: object) -> int:
     if not is_first():
         return exit_code_of(report)
     conclude(run, folder, report)
-    # Whoever read stdout may have been stopped by the same signal.
+    # The reader of stdout may have been stopped by the same signal.
     with contextlib.suppress(BrokenPipeError, MmganError) if report.signal else contextlib.nullcontext():
         if as_json:
             emit_json(summary(run, folder, report, last.metrics))
@@ -109,7 +109,7 @@ def exit_code_of(report: Report) -> int:
 
 
 def introduce(run: Run, folder: Path) -> None:
-    """Say what is about to be trained, where and on what."""
+    """Print what is trained, on which device and data."""
     say(
         f"{run.config.plugin} on {run.device.torch} ({run.device.reason}) "
         f"in {run.precision.name} ({run.precision.reason})"
@@ -123,7 +123,7 @@ def introduce(run: Run, folder: Path) -> None:
 
 
 def conclude(run: Run, folder: Path, report: Report) -> None:
-    """Say how it ended, where the samples are, and which commands come next."""
+    """Print how it ended, where the samples are, and the commands to try next."""
     why = f": {report.reason}" if report.reason else ""
     say(f"{report.state} at step {report.step} of {run.config.steps}{why}")
     newest = newest_sample(folder)

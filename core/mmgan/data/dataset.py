@@ -1,4 +1,4 @@
-"""What a task trains on: a set of examples that gives whole batches, and the randomness of each example."""
+"""Data sets: sets of examples that return whole batches, and the random numbers of each example."""
 
 from __future__ import annotations
 
@@ -47,7 +47,15 @@ class Draw:
         return _mix(key + indices.numpy().astype(np.uint64) * _GOLDEN)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
-        """Draw from U[0, 1): float64 (batch, *shape). A name drawn twice gives the same numbers."""
+        """Draw from U[0, 1).
+
+        Args:
+            name: What the numbers are for. The same name gives the same numbers each time.
+            shape: Shape of what is drawn for each example.
+
+        Returns:
+            float64 (batch, *shape).
+        """
         word = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
         key = _mix(self._key ^ np.uint64(word))
         counter = np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * _GOLDEN
@@ -56,7 +64,15 @@ class Draw:
         return torch.from_numpy(uniform).reshape(len(key), *shape)
 
     def normal(self, name: str, *shape: int) -> Tensor:
-        """Draw from N(0, 1): float64 (batch, *shape), by the transform of Box and Muller (1958)."""
+        """Draw from N(0, 1), by the transform of Box and Muller (1958).
+
+        Args:
+            name: What the numbers are for. The same name gives the same numbers each time.
+            shape: Shape of what is drawn for each example.
+
+        Returns:
+            float64 (batch, *shape).
+        """
         radius, angle = self.uniform(name, 2, *shape).unbind(1)
         return (-2.0 * torch.log1p(-radius)).sqrt_() * torch.cos(2.0 * torch.pi * angle)
 
@@ -64,9 +80,9 @@ class Draw:
 class Dataset(ABC):
     """A set of examples. Must be picklable, since worker processes get a copy of it."""
 
-    #: What to tell a person about the data: counts, shapes, what was skipped. One line.
+    #: One line about the data for people: counts, shapes, skipped files.
     description: str = ""
-    #: Tells equal data wherever it lies, so that a resumed run notices another one. "" where that is unknown.
+    #: Identifies the data by content, so that a resumed run detects other data; "" where that is unknown.
     fingerprint: str = ""
 
     @abstractmethod
@@ -78,6 +94,6 @@ class Dataset(ABC):
         """Return the examples with these indices as one batch of CPU tensors (or a tuple or dict of them).
 
         Args:
-            indices: int64 (batch,).
-            draw: All the randomness that augmentation may use.
+            indices: int64 (batch,), each in [0, len(self)); the same index may occur twice.
+            draw: The only randomness that augmentation may use.
         """

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from mmgan.data.tree import list_others, list_skipped
 from mmgan.errors import DataError
 
-#: Told how many pictures are decoded, of how many.
+#: A progress callback: (done, total).
 Progress = Callable[[int, int], None]
 
 Item = TypeVar("Item")
@@ -119,7 +119,7 @@ def _decode(
 
 @contextlib.contextmanager
 def strict_pillow() -> Iterator[None]:
-    """Refuse pictures that are too large, and let no other of Pillow's warnings through."""
+    """Turn Pillow's warning about very large pictures into an error, and silence its other warnings."""
     with guarded_pillow():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
@@ -147,7 +147,11 @@ def _split(indices: range, length: int) -> Iterator[range]:
 
 
 def reason(error: Exception) -> str:
-    """Say in a few words why a picture can't be read."""
+    """Say in a few words why a picture can't be read: "truncated", "not a picture".
+
+    Args:
+        error: What opening or decoding it raised.
+    """
     if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
         return f"too large: more than {Image.MAX_IMAGE_PIXELS:,} pixels"
     if isinstance(error, MemoryError):

@@ -1,4 +1,4 @@
-"""Names for a set of files: one that tells any change of a file, and one that tells equal data elsewhere."""
+"""Fingerprints of a set of files: one that detects any change, and one by content, wherever the files lie."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-#: How many bytes of a data set are read to tell its content. More take seconds at each start.
+#: How many bytes of a data set are hashed. More would take seconds at each start.
 _BUDGET = 1 << 30
 #: Of each file at least that many are read, in as many blocks, the first and the last one among them.
 _LEAST, _BLOCKS = 16 << 10, 4
 
 
 def of_files(files: Iterable[tuple[str, Path]]) -> str:
-    """Hash what the system knows of each file. No file is opened.
+    """Hash the metadata of each file. No file is opened.
 
     Size and time of change can stay as they were when a file is replaced (``cp -p``, ``rsync --times``). The
-    time of the last change of the inode, and its number, do not: nobody can set them.
+    time of the last change of the inode, and its number, do not: they can't be set.
 
     Args:
         files: The name and the place of each, in an order that stays. One that is gone counts by its name.
@@ -56,7 +56,7 @@ def of_content(files: Iterable[tuple[str, Path]]) -> str:
 
 
 def content_of(source: object) -> str:
-    """Return what tells the content of a source of data, where it has a ``content_fingerprint``, or ""."""
+    """Return a source's ``content_fingerprint``, or "" where it has none."""
     return str(getattr(source, "content_fingerprint", ""))
 
 

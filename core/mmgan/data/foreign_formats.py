@@ -1,4 +1,4 @@
-"""Files that a person may take for pictures to train on, and that are not read: what to do about them."""
+"""Formats of pictures that are not read, and how to convert them."""
 
 from __future__ import annotations
 

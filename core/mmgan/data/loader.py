@@ -1,4 +1,4 @@
-"""From a data set to an endless stream of batches that can be picked up anywhere.
+"""An endless stream of batches from a data set, which can be resumed anywhere.
 
 Batch ``k`` is a function of (data set, batch size, seed, ``k``) and of nothing else. So the loader's whole
 state is one integer, and neither worker processes nor a resumed run can change what a batch holds.

@@ -44,13 +44,13 @@ def open_source(config: Config, plugins: Plugins, kinds: Sequence[str], folder: 
         folder: That of a run that goes on, for the message where its data is gone.
 
     Raises:
-        DataError: There is no such thing, or it can't be read.
+        DataError: The data does not exist, or can't be read.
     """
     data: str = config.data
     known = {key: entry for kind in kinds for key, entry in plugins.of_kind(plugins.datasets, kind).items()}
     folders = known.pop(FOLDER, None)
     name, _, argument = data.partition(":")
-    # By os.path, which takes what can be no path for none.
+    # os.path.exists returns False for what can't be a path, where Path.exists raises.
     exists = os.path.exists(data)
     if name in known:
         if exists:
@@ -75,7 +75,8 @@ def open_source(config: Config, plugins: Plugins, kinds: Sequence[str], folder: 
             hint=f"Data sets for it: {', '.join(names)}; or give a folder.",
         )
     raise DataError(
-        f"data = {data!r} is no folder, no file and no data set. {did_you_mean(name, names)}".rstrip(),
+        f"data = {data!r} is not a folder, a file or a registered data set. "
+        f"{did_you_mean(name, names)}".rstrip(),
         hint=f"Data sets for it: {', '.join(names) or 'none'}; or give a folder.",
     )
 
@@ -136,7 +137,7 @@ def check_same(data: str, dataset: Any, position: dict[str, Any], must_be: bool)
             f"({counted(counts[0], 'example')} then, {counts[1]:,} now).",
             hint="Give --data the same files at another place. To train on others: --set data=PATH.",
         )
-    # Another count is told by the loader.
+    # The loader reports another count.
     if counts[0] == counts[1]:
         warnings.warn(
             "The data has changed since the run was saved: it goes on, but not as if it had not stopped.",

@@ -16,7 +16,7 @@ from mmgan.data import fingerprints
 
 log = logging.getLogger(__name__)
 
-#: Endings of what lies beside data everywhere, which nobody needs to hear of.
+#: Endings of ordinary companions of data, which are not reported.
 _ORDINARY = {
     *("", ".db", ".ini", ".txt", ".text", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".csv", ".tsv"),
     *(".html", ".htm", ".log", ".py", ".sh", ".url", ".lnk", ".tmp", ".bak", ".sha256", ".md5"),
@@ -71,11 +71,11 @@ class FileTree:
         return len(self._paths)
 
     def name(self, index: int) -> str:
-        """Return a file's path below the folder."""
+        """Return the path of file ``index`` below the folder, with slashes."""
         return self._paths[index].relative_to(self._root).as_posix()
 
     def file(self, index: int) -> Path:
-        """Return where a file is.
+        """Return where file ``index`` is.
 
         Raises:
             OSError: It is gone, or may not be looked at.
@@ -87,17 +87,17 @@ class FileTree:
         return path
 
     def open(self, index: int) -> IO[bytes]:
-        """Open a file to read its bytes; raises as :func:`open_data`."""
+        """Open file ``index`` to read its bytes; OSError if it can't be read, ValueError if it is empty."""
         return open_data(self._paths[index])
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Tells any change of a file, for the cache; see :func:`mmgan.data.fingerprints.of_files`."""
+        """Detects any change of a file, for the cache; see :func:`mmgan.data.fingerprints.of_files`."""
         return fingerprints.of_files((self.name(index), path) for index, path in enumerate(self._paths))
 
     @functools.cached_property
     def content_fingerprint(self) -> str:
-        """Tells equal files wherever they lie; see :func:`mmgan.data.fingerprints.of_content`.
+        """Identifies the files by content, wherever they lie; see :func:`mmgan.data.fingerprints.of_content`.
 
         A single file may have another name.
         """
@@ -192,7 +192,7 @@ def list_skipped(skipped: list[tuple[str, str]], what: str = "skipped") -> str:
 
 
 def list_others(*sources: object) -> str:
-    """Write how many files were passed over, and the endings that are no ordinary companions of data.
+    """Write how many files were passed over, and their endings, but for ordinary companions of data.
 
     ``"; 203 other files (200 .heic, 1 .zip)"``, or nothing where there are none.
 
@@ -239,7 +239,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _identity(folder: Path) -> tuple[int, int] | Path:
-    """Return what tells a folder from all others, whatever links lead to it."""
+    """Return a folder's identity, whatever links lead to it."""
     try:
         status = folder.stat()
     except OSError:
@@ -248,7 +248,7 @@ def _identity(folder: Path) -> tuple[int, int] | Path:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is a pipe, a socket or a device, which would block who opens it. A broken link is not."""
+    """Whether it is a pipe, a socket or a device, which would block when opened. A broken link is not."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:

@@ -1,4 +1,4 @@
-"""What watches a run: files of metrics, samples and checkpoints, TensorBoard, and the progress bar.
+"""The built-in listeners: files of metrics, samples and checkpoints, TensorBoard, and the progress bar.
 
 Each is a plain object with hook implementations, as a plugin's own listener would be.
 """

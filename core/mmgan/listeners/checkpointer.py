@@ -28,7 +28,7 @@ class Checkpointer:
 
     @hookimpl
     def before_run(self, run: Run) -> None:
-        """Clear away what a killed run left behind, and see what is there already."""
+        """Remove leftovers of a killed run, and find the existing checkpoints."""
         with writing(run):
             files.sweep(run.checkpoints)
             present = checkpoint.steps(run.checkpoints)
@@ -61,7 +61,7 @@ class Checkpointer:
             if best:
                 with writing(run):
                     files.write_text(run.checkpoints / "best.json", json.dumps(self._best) + "\n")
-            # Only now: whoever reads beside us finds a best one at any time.
+            # Only now, so that a concurrent reader finds a best one at any time.
             self._prune(run)
 
     @hookimpl

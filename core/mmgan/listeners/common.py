@@ -1,4 +1,4 @@
-"""What several listeners need: a folder to write in, and the losses among a log's metrics."""
+"""Shared by listeners: the folder to write to, and the losses among a log's metrics."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ def writing(run: Run) -> Iterator[Path]:
 
 
 def losses_of(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the losses among what ``after_log`` tells."""
+    """Return the losses among the metrics of ``after_log``."""
     return {name: value for name, value in metrics.items() if name not in METER}

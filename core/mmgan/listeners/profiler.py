@@ -1,4 +1,4 @@
-"""``profile/``: what a few steps did, operator by operator, for ``mmgan run --profile``."""
+"""``profile/``: a profile of a few steps by operator, for ``mmgan run --profile``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a bar in a terminal, a plain line every few seconds elsewhere."""
+"""Progress of a run: a bar in a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Progress:
 
     @hookimpl
     def after_log(self, run: Run, step: int, metrics: Mapping[str, Any]) -> None:
-        """Take the losses' values and the speed."""
+        """Store the losses' values and the speed."""
         first, self._metrics = not self._metrics, metrics
         if first or step == run.config.steps:
             self._show(run, time.monotonic())
@@ -80,7 +80,7 @@ class Progress:
     # Last of all listeners: by then the file is there.
     @hookimpl(trylast=True)
     def after_sample(self, run: Run, step: int, samples: Samples) -> None:
-        """Say where samples are to be found, once."""
+        """Print the folder of the samples, once."""
         if run.folder is not None and not self._sampled:
             self._say(f"first samples: {sample_path(run.folder, step, samples)}")
         self._sampled = True
@@ -124,7 +124,7 @@ class Progress:
         return (step - first) / (now - since) if step > first and now > since else 0.0
 
     def _say(self, line: str) -> None:
-        # Nobody may be reading any more (`mmgan run 2>&1 | head`); that is no reason to stop training.
+        # The reader may be gone (`mmgan run 2>&1 | head`), which must not stop training.
         with contextlib.suppress(OSError):
             if self._bar is not None:
                 self._bar.console.print(Text(line), soft_wrap=True)

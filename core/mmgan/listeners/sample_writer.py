@@ -1,4 +1,4 @@
-"""``samples/step-000500.png``, or ``.wav``, or ``.txt``: what the generator makes of the same latents."""
+"""``samples/step-000500.png``, or ``.wav``, or ``.txt``: samples from fixed latents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SampleWriter:
 
     @hookimpl
     def after_sample(self, run: Run, step: int, samples: Samples) -> None:
-        """Write the file, and the picture that belongs to it if it is none itself."""
+        """Write the file, and the picture that goes with it where the file is not a picture."""
         with writing(run) as folder:
             path = sample_path(folder, step, samples)
             files.make_folder(path.parent)

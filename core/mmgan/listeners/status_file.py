@@ -59,7 +59,7 @@ class StatusFile:
 
     @hookimpl(wrapper=True)
     def after_run(self, run: Run, report: Report) -> Wrapper:
-        """Say how the run ended, once all is saved."""
+        """Write how the run ended, once everything is saved."""
         result = yield
         exit_code = 128 + report.signal if report.signal else 0
         self._write(run, report.state, exit_code, reason=report.reason)
@@ -68,12 +68,12 @@ class StatusFile:
 
     @hookimpl(wrapper=True)
     def on_run_error(self, run: Run, error: BaseException) -> Wrapper:
-        """Say what went wrong, unless the folder is another run's."""
+        """Write the error, unless another run holds the folder."""
         try:
             return (yield)
         finally:
             if run.lock is not None:
-                # The disk may be what went wrong. That error is the one to be told, and not a second one.
+                # Suppressed: the disk may have failed, and the original error must be the one reported.
                 with contextlib.suppress(MmganError):
                     self._write_error(run, error)
                 self._release(run)

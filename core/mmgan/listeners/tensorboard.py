@@ -54,7 +54,7 @@ class TensorBoard:
 
     @hookimpl
     def before_save(self) -> None:
-        """Put on disk what is from before a checkpoint: a resumed run does not write it again."""
+        """Flush events from before a checkpoint, which a resumed run does not write again."""
         if self._writer is not None:
             self._writer.flush()
 

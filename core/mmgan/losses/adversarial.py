@@ -159,6 +159,7 @@ class RelativisticAverage(AdversarialLoss):
         return self.discriminator(fake, real)
 
 
+#: The adversarial losses by name.
 LOSSES: dict[str, AdversarialLoss] = {
     loss.name: loss
     for loss in (Minimax(), NonSaturating(), LeastSquares(), Hinge(), Wasserstein(), RelativisticAverage())
@@ -166,10 +167,13 @@ LOSSES: dict[str, AdversarialLoss] = {
 
 
 def adversarial_loss(name: str) -> AdversarialLoss:
-    """Return the adversarial loss of that name.
+    """Return an adversarial loss by name.
+
+    Args:
+        name: A key of :data:`LOSSES`.
 
     Raises:
-        ConfigError: There is none; the message lists those that there are.
+        ConfigError: The name is unknown; the message lists the choices.
     """
     if name not in LOSSES:
         raise unknown_name("adversarial loss", name, LOSSES)

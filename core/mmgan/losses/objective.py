@@ -90,6 +90,12 @@ class Objective:
         return losses
 
     def generator(self, critic: Critic, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Return G's loss, ``G/adv``. The real examples are scored only where the loss is relativistic."""
+        """Return G's loss: ``G/adv``.
+
+        Args:
+            critic: From examples (batch, ...) to raw scores.
+            real: Examples of the data, scored only where the loss is relativistic.
+            fake: Generated ones, with their graph.
+        """
         scores = critic(real) if self.adversarial.needs_real else None
         return {"G/adv": self.adversarial.generator(critic(fake), scores)}

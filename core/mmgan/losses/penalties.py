@@ -14,6 +14,7 @@ from torch import Tensor
 from mmgan.errors import UsageError, unknown_name
 from mmgan.losses.adversarial import wide
 
+#: The names that :func:`penalty` takes.
 PENALTIES = ("none", "wgan-gp", "r1", "r2", "zero-gp")
 
 
@@ -21,7 +22,15 @@ class Differentiator(Protocol):
     """What a penalty needs of a run: the gradient of a critic at its inputs, safe under mixed precision."""
 
     def grad(self, critic: Callable[[Tensor], Tensor], inputs: Tensor, /) -> tuple[Tensor, Tensor]:
-        """Return ``critic(inputs)`` and d(its sum)/d(inputs), itself differentiable; inputs require grad."""
+        """Return a critic's outputs and the gradient of their sum with respect to the inputs.
+
+        Args:
+            critic: Maps inputs to scores, each from its own sample alone.
+            inputs: (batch, …), requiring gradients.
+
+        Returns:
+            ``critic(inputs)``, and the gradient: float32, of the inputs' shape, differentiable again.
+        """
         ...
 
 
@@ -49,7 +58,7 @@ def penalty(
         A scalar of float32 (float64 for a float64 gradient), differentiable in the critic's weights.
 
     Raises:
-        ConfigError: There is no such penalty; the message lists those that there are.
+        ConfigError: The name is unknown; the message lists the choices.
         UsageError: Real and fake data differ in shape, and the penalty interpolates between them.
     """
     match name:

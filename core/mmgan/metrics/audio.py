@@ -1,4 +1,4 @@
-"""Metrics of sounds: how near generated ones are to those of the data, and in what they differ.
+"""Metrics of sounds: distances between generated and real ones, by several properties.
 
 Sounds are compared by their log-mel spectrograms, 10 log10(mel + 0.1) of 64 bands in windows of about 64 ms,
 and by what a musician would name: brightness, attack and decay. Stereo is mixed to mono first.
@@ -105,7 +105,7 @@ class LogMel:
         )
 
     def __call__(self, sounds: Tensor) -> Tensor:
-        """Map (n, frames) to (n, bands, times), in dB."""
+        """Map ``sounds`` (n, frames) in [-1, 1] to (n, bands, times), in dB."""
         padded = pad(sounds, (0, max(0, self.window - sounds.shape[1])))
         decibels: Tensor = 10 * torch.log10(self._mel(padded) + 0.1)
         return decibels
@@ -155,7 +155,12 @@ def _gather(batches: Iterable[Tensor], rate: int) -> _Sounds:
 
 
 def centroids(sounds: Tensor, rate: int) -> Tensor:
-    """Return the mean frequency of each sound's power, in Hz: (n, frames) to (n,); 0 for silence."""
+    """Return the mean frequency of each sound's power, in Hz: (n, frames) to (n,); 0 for silence.
+
+    Args:
+        sounds: float (n, frames).
+        rate: Samples in a second (Hz).
+    """
     power = torch.fft.rfft(sounds).abs().square()
     frequencies = torch.linspace(0, rate / 2, power.shape[1])
     total = power.sum(1)
@@ -167,6 +172,10 @@ def envelopes(sounds: Tensor, rate: int) -> tuple[Tensor, Tensor]:
 
     The attack is the time to the loudest moment, the decay the time from there until the sound stays 20 dB
     lower. Loudness is the power in windows of 16 ms, every 4 ms.
+
+    Args:
+        sounds: float (n, frames).
+        rate: Samples in a second (Hz).
     """
     hop = max(1, round(ENVELOPE * rate))
     power = pad(sounds.square(), (2 * hop, 2 * hop)).unfold(1, 4 * hop, hop).mean(2)
@@ -196,7 +205,7 @@ def _nearest_other(spectrograms: Tensor) -> Tensor:
     """Return each spectrogram's distance to the nearest other one of the same set, likewise.
 
     Raises:
-        UsageError: There is no other one.
+        UsageError: The set has one sound only.
     """
     if len(spectrograms) < 2:
         raise UsageError("A set of 1 sound has no other one to compare it with: at least 2 are needed.")

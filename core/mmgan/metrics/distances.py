@@ -1,4 +1,4 @@
-"""How near a set of feature vectors is to another: distances, and measures of fidelity and variety.
+"""Distances between two sets of feature vectors, and measures of fidelity and diversity.
 
 Each is a function of two tensors, features of generated examples (N, D) and of real ones (M, D), that returns
 a float; a plugin adds one by ``register_metrics``.
@@ -160,7 +160,7 @@ METRICS: dict[str, Metric] = {
 
 
 def _need(least: int, generated: Tensor, real: Tensor, what: str) -> None:
-    """Raise UsageError unless both sets have so many examples."""
+    """Raise UsageError unless both sets have enough examples."""
     if min(len(generated), len(real)) < least:
         raise UsageError(
             f"{what} can't be computed from {len(generated)} generated and "

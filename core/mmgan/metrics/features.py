@@ -1,4 +1,4 @@
-"""What a picture is turned into before it is measured: features that need no download.
+"""Features of pictures for metrics, which need no download.
 
 Image metrics compare features, not pixels. The usual ones come from an Inception network that must be
 downloaded; here it is one choice of three, and each score carries the name of the features it was made from
@@ -38,7 +38,7 @@ class Features(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """Turn float images (N, C, H, W) in [-1, 1] into float32 features (N, D)."""
+        """Turn float ``images`` (N, C, H, W) in [-1, 1] into float32 features (N, D)."""
 
 
 class PooledPixels(Features):
@@ -66,7 +66,7 @@ class PooledPixels(Features):
         self.dimensions = channels * self.SIDE**2
 
     def forward(self, images: Tensor) -> Tensor:
-        """Turn images (N, 1 or 3, H, W) in [-1, 1] into (N, channels x 64), in [-1, 1]."""
+        """Turn ``images`` (N, 1 or 3, H, W) in [-1, 1] into (N, channels x 64), in [-1, 1]."""
         return adaptive_avg_pool2d(_with_channels(images, self.channels), self.SIDE).flatten(1)
 
 
@@ -99,7 +99,7 @@ class RandomFeatures(Features):
             self.register_buffer(f"weight{index}", torch.randn(shape, generator=generator) * scale)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Turn images (N, 1 or 3, H, W) in [-1, 1] into (N, 128), each of the order of 1."""
+        """Turn ``images`` (N, 1 or 3, H, W) in [-1, 1] into (N, 128), each of the order of 1."""
         *filters, projection = self.buffers()
         x = _resize(_with_channels(images, 3), self.SIDE)
         for weight in filters:
@@ -148,11 +148,11 @@ class Inception(Features):
         self.eval()
 
     def train(self, mode: bool = True) -> Inception:
-        """Stay in evaluation mode, whatever the mode: batch norm must not learn from what it measures."""
+        """Stay in evaluation mode whatever ``mode`` is: batch norm must not learn from what it measures."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Turn images (N, 1 or 3, H, W) in [-1, 1] into (N, 2048)."""
+        """Turn ``images`` (N, 1 or 3, H, W) in [-1, 1] into (N, 2048)."""
         # torchvision's recipe is ImageNet's normalisation and then ``transform_input``, which takes it back
         # to (x - 0.5) / 0.5: that is [-1, 1], where the images are already.
         features: Tensor = self.network(_resize(_with_channels(images, 3), self.SIDE))
@@ -160,7 +160,7 @@ class Inception(Features):
 
 
 def _with_channels(images: Tensor, channels: int) -> Tensor:
-    """Return float32 images of so many channels; grey ones are repeated."""
+    """Return float32 images with ``channels`` channels; grey ones are repeated."""
     given = images.shape[1] if images.ndim == 4 else None
     if given not in (1, channels) or not images.is_floating_point():
         allowed = "1" if channels == 1 else f"1 or {channels}"

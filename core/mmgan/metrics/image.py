@@ -1,4 +1,4 @@
-"""Image metrics: how near the features of generated pictures are to those of real ones."""
+"""Image metrics: distances between the features of generated and of real pictures."""
 
 from __future__ import annotations
 

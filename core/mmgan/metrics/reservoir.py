@@ -1,4 +1,4 @@
-"""A fair sample of a stream of rows, in bounded memory."""
+"""A uniform sample of a stream of rows, in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Reservoir:
-    """Keeps so many rows of all that are added, each with the same chance (Vitter 1985).
+    """Keeps a uniform random sample of the rows that are added (reservoir sampling, Vitter 1985).
 
     So data in the order of its classes is sampled fairly too. The same stream gives the same sample.
 
@@ -24,7 +24,7 @@ class Reservoir:
         self._seen = 0
 
     def add(self, rows: Tensor) -> None:
-        """Take rows (n, width) into account."""
+        """Add rows (n, width)."""
         size = len(self._kept)
         for row in rows.float().cpu():
             place = self._seen if self._seen < size else self._chance.randrange(self._seen + 1)

@@ -1,4 +1,4 @@
-"""Scores by name, and why others can't be had: a few examples give some measures and not others."""
+"""Scores by name, and the reasons why others are missing: few examples suffice for some metrics only."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Scores(dict[str, float]):
             self[name] = value
 
     def include(self, others: Mapping[str, float], prefix: str = "") -> None:
-        """Take other scores in, their names after a prefix, and what is missing of them."""
+        """Add all scores of ``others``, and its ``missing`` ones, with ``prefix`` before their names."""
         self.update({f"{prefix}{name}": value for name, value in others.items()})
         missing: Mapping[str, str] = getattr(others, "missing", {})
         self.missing.update({f"{prefix}{name}": reason for name, reason in missing.items()})

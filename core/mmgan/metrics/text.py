@@ -56,7 +56,7 @@ class References:
     """Texts to compare others with, counted once for any number of comparisons.
 
     Args:
-        texts: At least one; of more than 2,000, so many are taken at equal distances.
+        texts: At least one; of more than 2,000, 2,000 at equal distances are used.
 
     Raises:
         UsageError: There are none.
@@ -84,7 +84,7 @@ def bleu(generated: Sequence[Text], references: References) -> dict[str, float]:
     ``effective_order``), so that a short text that stands in the references scores 1.
 
     Args:
-        generated: At least one; of more than 500, so many are taken at equal distances.
+        generated: At least one; of more than 500, 500 at equal distances are used.
         references: What to compare them with.
 
     Raises:
@@ -105,7 +105,7 @@ def self_bleu(generated: Sequence[Text]) -> dict[str, float]:
     texts, so compare equal numbers. Counting and smoothing are as in :func:`bleu`; texts of no units score 0.
 
     Args:
-        generated: At least two; of more than 500, so many are taken at equal distances.
+        generated: At least two; of more than 500, 500 at equal distances are used.
 
     Raises:
         UsageError: There are fewer than two.
@@ -201,7 +201,7 @@ def _mean(name: str, scores: Sequence[dict[int, float]]) -> dict[str, float]:
 
 
 def _spread(texts: Sequence[T], most: int) -> Sequence[T]:
-    """Choose ``most`` texts at equal distances, or all if there are no more."""
+    """Choose ``most`` texts at equal distances, or all if there are fewer."""
     if len(texts) <= most:
         return texts
     return [texts[number * len(texts) // most] for number in range(most)]

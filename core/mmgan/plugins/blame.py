@@ -1,4 +1,4 @@
-"""Errors in a task's own code: told with its name, the file and the line, and not as a bug of mmgan."""
+"""Errors in a task's own code: reported with its name, the file and the line, not as a bug of mmgan."""
 
 from __future__ import annotations
 

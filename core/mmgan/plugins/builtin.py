@@ -1,4 +1,4 @@
-"""What the core brings itself, through the same hooks as any plugin: defaults, data sets, metrics."""
+"""The core's own defaults, data sets and metrics, registered by the same hooks as any plugin's."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def plugin_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UsageError(
-            f"The plugins' folder {str(folder)!r} is no folder.",
+            f"The plugins' folder {str(folder)!r} is not a folder.",
             hint="--plugins-dir and MMGAN_PLUGINS_DIR name a folder with plugins that are .py files.",
         )
     return sorted(path for path in folder.glob("*.py") if not path.name.startswith(("_", ".")))
@@ -32,7 +32,7 @@ def import_file(path: Path) -> ModuleType:
     a loader's worker processes find it, and it hides nothing that is installed.
 
     Raises:
-        PluginError: There is a module of this name already, or it is no name for one.
+        PluginError: There is a module of this name already, or the name can't be that of a module.
     """
     if "." in path.stem:
         raise PluginError(

@@ -1,4 +1,4 @@
-"""Plugins as they are found: installed packages, and what is known of each."""
+"""Discovery of plugins: installed packages, with their names, versions and errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ GROUP = "mmgan"
 class Plugin:
     """A plugin that was found: loaded, or broken with the error that says why.
 
-    ``package`` is the distribution that it came with, or its file.
+    Args:
+        name: The plugin's name.
+        version: That of its distribution; "" for a file.
+        package: The distribution that it came with, or its file.
+        module: The module or object with its hooks; None where it could not be imported.
+        error: Why it is broken; "" where it is not.
+        hooks: The names of the hooks that it implements.
+        cause: The exception that broke it.
     """
 
     name: str
@@ -36,7 +43,7 @@ def folder_of_environment() -> Path | None:
 
 
 def plugin_of(point: EntryPoint) -> Plugin:
-    """Return what an entry point says of its plugin, before it is imported."""
+    """Return the plugin of an entry point, before it is imported."""
     distribution = point.dist
     return Plugin(
         point.name,
@@ -76,7 +83,7 @@ def check_interface(plugin: Plugin) -> None:
     wanted = getattr(plugin.module, "mmgan_interface", INTERFACE)
     if not isinstance(wanted, int) or wanted < 1:
         raise PluginError(
-            f"Plugin {plugin.name!r} says mmgan_interface = {shown(wanted)}, which is no version.",
+            f"Plugin {plugin.name!r} says mmgan_interface = {shown(wanted)}, which is not a version.",
             hint=f"mmgan_interface = {INTERFACE} is the present one.",
         )
     if wanted > INTERFACE:

@@ -90,7 +90,14 @@ class Plugins:
             self._add(Plugin(getattr(module, "__name__", type(module).__name__), "", "", module))
 
     def attach(self, listeners: Iterable[Any]) -> None:
-        """Register a run's own listeners, beside those of the plugins."""
+        """Register a run's own listeners, beside those of the plugins.
+
+        Args:
+            listeners: Objects with hooks.
+
+        Raises:
+            pluggy.PluginValidationError: One implements a hook that does not exist.
+        """
         for listener in listeners:
             warn_of_unmarked(listener, type(listener).__name__)
             self.manager.register(listener)
@@ -98,7 +105,7 @@ class Plugins:
         self.manager.check_pending()
 
     def detach(self) -> None:
-        """Take back all that was attached: the next run has listeners of its own."""
+        """Unregister all listeners that :meth:`attach` registered: the next run has its own."""
         for listener in self._attached:
             self.manager.unregister(listener)
         self._attached.clear()
@@ -118,7 +125,7 @@ class Plugins:
 
         Raises:
             PluginError: There is none, and the message suggests the nearest; its plugin is broken, and the
-                message says why; or it is no task.
+                message says why; or it is not a task.
         """
         for plugin in self.broken:
             if plugin.name == name:
@@ -132,6 +139,9 @@ class Plugins:
 
     def add(self, task: type) -> str:
         """Register a task's class that no plugin registers, and return its name: the class's, in lower case.
+
+        Args:
+            task: A subclass of :class:`mmgan.Task`.
 
         Raises:
             PluginError: It is not a task, or lacks methods.
@@ -172,10 +182,15 @@ class Plugins:
         return found if isinstance(found, model) else model()
 
     def lookup(self, table: dict[str, Entry], name: str, what: str) -> Entry:
-        """Return the entry of a table such as :attr:`devices`, or say which names there are.
+        """Return the entry of a table such as :attr:`devices`.
+
+        Args:
+            table: One of this object's tables.
+            name: The registered name.
+            what: The noun for the message: "device".
 
         Raises:
-            PluginError: No plugin registered this name.
+            PluginError: No plugin registered this name; the message lists those that exist.
         """
         if name not in table:
             suggestion = did_you_mean(name, table)
@@ -190,7 +205,12 @@ class Plugins:
         return table[name]
 
     def of_kind(self, table: dict[str, Entry], kind: str) -> dict[str, Entry]:
-        """Return the entries of one kind by their bare names, such as the metrics for images."""
+        """Return a table's entries of one kind by their bare names.
+
+        Args:
+            table: :attr:`datasets` or :attr:`metrics`.
+            kind: Such as "images".
+        """
         return {key.partition("/")[2]: entry for key, entry in table.items() if entry.kind == kind}
 
     def _load(self, plugin: Plugin, load_module: Callable[[], Any]) -> None:
@@ -235,7 +255,7 @@ class Plugins:
             unknown = str(error).partition("unknown hook '")[2].partition("'")[0]
             known = [name for name in vars(self.manager.hook) if not name.startswith("_")]
             raise PluginError(
-                f"Plugin {plugin.name!r} implements {unknown!r}, which is no hook. "
+                f"Plugin {plugin.name!r} implements {unknown!r}, which is not a hook. "
                 f"{did_you_mean(unknown, set(known) - {unknown})}".rstrip(),
                 hint="mmgan/hookspecs.py lists every hook.",
             ) from None

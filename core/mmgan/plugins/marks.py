@@ -1,4 +1,4 @@
-"""What is marked as a hook, and what only looks like one and would never be called."""
+"""Functions that are marked as hooks, and those that only look like hooks and would never be called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What plugins registered under a name: tasks, devices, precisions, data sets, metrics."""
+"""The registry: tasks, devices, precisions, data sets and metrics by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from mmgan.errors import PluginError, shown
 from mmgan.plugins.guard import load, named, reason
 
-#: What the factories make that these hooks register.
+#: The classes that factories registered by these hooks must return.
 _MADE = {
     "register_devices": "mmgan.backend.device:Device",
     "register_precisions": "mmgan.backend.precision:Precision",
@@ -19,7 +19,13 @@ _KINDS = ("register_datasets", "register_metrics")
 
 @dataclass
 class Entry:
-    """What a plugin registered under a name."""
+    """What a plugin registered under a name.
+
+    Args:
+        thing: The object, or where it is imported from: ``"package.module:attribute"``.
+        plugin: The plugin's name.
+        kind: The kind of data, of data sets and metrics; "" for others.
+    """
 
     thing: Any
     plugin: str
@@ -85,8 +91,8 @@ def checked_task(task: Any, name: str, plugin: str) -> Any:
 
     if not (isinstance(task, type) and issubclass(task, Task)):
         raise PluginError(
-            f"Plugin {plugin!r} registered {name!r} in register_tasks, and it is no subclass of mmgan.Task "
-            f"but {shown(task)}.",
+            f"Plugin {plugin!r} registered {name!r} in register_tasks, and it is not a subclass of "
+            f"mmgan.Task but {shown(task)}.",
             hint="What has no game, such as a data set or a metric, has a hook of its own.",
         )
     if missing := sorted(getattr(task, "__abstractmethods__", ())):

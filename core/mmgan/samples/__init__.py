@@ -1,4 +1,4 @@
-"""What a task generates: samples that can save themselves and show themselves in TensorBoard.
+"""Samples that tasks generate, with methods that save them and show them in TensorBoard.
 
 A new modality is one more subclass of :class:`Samples`.
 """

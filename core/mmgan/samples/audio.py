@@ -1,4 +1,4 @@
-"""Sounds as samples: what a person hears and sees."""
+"""Sounds as samples: WAV files and spectrograms."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class AudioSamples(Samples):
         return min(MOST_SOUNDS, max(1, MOST_VALUES // max(1, self.waveforms[0].numel())))
 
     def with_more(self, more: Samples) -> AudioSamples:
-        """Return these sounds and the first of the next chunk."""
+        """Return these sounds and the first of ``more``, up to the limit of :attr:`shown`."""
         assert isinstance(more, AudioSamples)
         room = self._most - len(self)
         if room <= 0:
@@ -75,7 +75,7 @@ class AudioSamples(Samples):
         return both
 
     def to_int16(self) -> NDArray[np.int16]:
-        """Return the sounds as 16-bit samples, (n, frames, channels)."""
+        """Return the sounds as int16 (n, frames, channels), [-1, 1] mapped to [-32767, 32767]."""
         # 32,767 both ways: what is symmetric stays so, and +1 does not wrap around to -1.
         scaled = (self.waveforms * 32_767).round().to(torch.int16)
         return scaled.transpose(1, 2).numpy()
@@ -95,7 +95,7 @@ class AudioSamples(Samples):
         self._write(path, self.in_a_row())
 
     def save_each(self, folder: Path) -> list[Path]:
-        """Write ``0000.wav``, ``0001.wav``, …."""
+        """Write ``0000.wav``, ``0001.wav``, … into ``folder``, each a 16-bit WAV, and return their paths."""
         paths = [folder / f"{number}.wav" for number in self.numbers()]
         for path, sound in zip(paths, self.to_int16(), strict=True):
             with fresh(path) as partial:

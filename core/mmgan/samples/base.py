@@ -1,4 +1,4 @@
-"""What all samples have in common."""
+"""The base class of samples."""
 
 from __future__ import annotations
 
@@ -26,38 +26,69 @@ class Samples(ABC):
 
     @abstractmethod
     def save(self, path: Path) -> None:
-        """Write one file that shows the samples together: all, or the first :attr:`shown` of them."""
+        """Write one file that shows the samples together: all, or the first :attr:`shown` of them.
+
+        Args:
+            path: The file, which ends with :attr:`suffix` and is replaced if it exists.
+
+        Raises:
+            OSError: The file can't be written.
+        """
 
     @abstractmethod
     def save_each(self, folder: Path) -> list[Path]:
-        """Write every sample for itself into an existing folder, and return the files."""
+        """Write each sample to a file of its own, and return the files.
+
+        Args:
+            folder: An existing folder; files are named by :meth:`numbers`.
+
+        Raises:
+            OSError: A file can't be written.
+        """
 
     @property
     def shown(self) -> int:
-        """How many of the samples, the first ones, :meth:`save` and :meth:`picture` show."""
+        """How many samples, counted from the first, :meth:`save` and :meth:`picture` show."""
         return len(self)
 
     def with_more(self, more: Samples) -> Samples:
-        """Return these samples and those of the next chunk, or as many of them as can be shown together."""
+        """Return these samples and those of the next chunk, or as many of them as can be shown together.
+
+        Args:
+            more: The next chunk, of the same class.
+        """
         return self
 
     def numbers(self) -> list[str]:
-        """Return the samples' numbers as files are named: four digits, or as many as the last one has."""
+        """Return the samples' numbers for file names: four digits, or as many as the last number has."""
         digits = max(4, len(str((self.total or len(self)) - 1)))
         return [f"{self.offset + place:0{digits}d}" for place in range(len(self))]
 
     @abstractmethod
     def to_tensorboard(self, writer: SummaryWriter, tag: str, step: int) -> None:
-        """Show all samples together in TensorBoard."""
+        """Show all samples together in TensorBoard.
+
+        Args:
+            writer: The run's event file.
+            tag: The name to show them under.
+            step: The run's step at which they were generated.
+        """
 
     def save_walk(self, folder: Path) -> list[Path]:
-        """Write the samples as consecutive points of a walk through latent space, and return the files."""
+        """Write the samples as consecutive points of a walk through latent space, and return the files.
+
+        Args:
+            folder: An existing folder.
+
+        Raises:
+            NotImplementedError: The modality has no picture of a walk.
+        """
         raise NotImplementedError
 
     def picture(self) -> Image.Image | None:
-        """Return a picture to go beside the file; None where there is none, or the file is one itself."""
+        """Return a picture to go beside the file, or None where there is none or the file is a picture."""
         return None
 
     def lines(self) -> list[str] | None:
-        """What to print instead of files, where samples are text themselves."""
+        """Return the lines to print instead of writing files, or None where samples are not text."""
         return None

@@ -1,4 +1,4 @@
-"""Drawing with matplotlib without its global state, so that no window opens and threads don't meet."""
+"""Drawing with matplotlib without its global state, so that no window opens and threads don't interfere."""
 
 from __future__ import annotations
 

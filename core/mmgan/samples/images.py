@@ -57,7 +57,7 @@ class ImageSamples(Samples):
         return min(MOST_PICTURES, max(1, MOST_PIXELS // max(1, height * width)))
 
     def with_more(self, more: Samples) -> ImageSamples:
-        """Return these pictures and the first of the next chunk, as bytes."""
+        """Return these pictures and the first of ``more``, as uint8, up to the limit of :attr:`shown`."""
         assert isinstance(more, ImageSamples)
         room = self._most - len(self)
         if room <= 0:
@@ -72,19 +72,19 @@ class ImageSamples(Samples):
         return max(1, side)
 
     def to_uint8(self) -> Pixels:
-        """Return the pictures as bytes, (n, height, width, channels)."""
+        """Return the pictures as uint8 (n, height, width, channels), [-1, 1] mapped to [0, 255]."""
         return _bytes(self.images).permute(0, 2, 3, 1).numpy()
 
     def grid(self) -> Image.Image:
-        """Return the pictures, at most the first :attr:`shown`, in one: row by row, two pixels apart."""
+        """Return the first :attr:`shown` pictures as one: row by row, two white pixels between them."""
         return _grid(self.to_uint8()[: self.shown], self.columns)
 
     def save(self, path: Path) -> None:
-        """Write the grid as PNG."""
+        """Write the grid to ``path`` as PNG."""
         self.grid().save(path, format="PNG")
 
     def save_each(self, folder: Path) -> list[Path]:
-        """Write ``0000.png``, ``0001.png``, …."""
+        """Write ``0000.png``, ``0001.png``, … into ``folder``, and return their paths."""
         paths = [folder / f"{number}.png" for number in self.numbers()]
         for path, pixels in zip(paths, self.to_uint8(), strict=True):
             with fresh(path) as partial:
@@ -92,7 +92,7 @@ class ImageSamples(Samples):
         return paths
 
     def save_walk(self, folder: Path) -> list[Path]:
-        """Write ``walk.png``, the pictures side by side, and ``walk.gif``, one by one, there and back."""
+        """Write ``walk.png``, the pictures side by side, and ``walk.gif``, a loop there and back."""
         pixels = self.to_uint8()
         strip, animation = folder / "walk.png", folder / "walk.gif"
         with fresh(strip) as partial:

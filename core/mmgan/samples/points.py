@@ -48,11 +48,11 @@ class PointSamples(Samples):
         return to_image(figure)
 
     def save(self, path: Path) -> None:
-        """Write the scatter plot as PNG."""
+        """Write the scatter plot to ``path`` as PNG."""
         self.plot().save(path, format="PNG")
 
     def save_each(self, folder: Path) -> list[Path]:
-        """Write ``points.csv``: a line ``x,y`` for each point."""
+        """Write ``points.csv`` into ``folder``: a line ``x,y`` for each point. Return its path."""
         path = folder / "points.csv"
         with fresh(path) as partial:
             np.savetxt(partial, self.points.numpy(), delimiter=",", header="x,y", comments="", fmt="%.6g")

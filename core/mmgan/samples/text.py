@@ -1,4 +1,4 @@
-"""Texts as samples, and a picture of what their quality costs in diversity."""
+"""Texts as samples, and a plot of quality against diversity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Colour and marker of each generator's curve, in this order; they start again after the last.
 STYLES = (("#1a73e8", "o"), ("#d93025", "s"), ("#188038", "^"), ("#9334e6", "D"))
 
-#: What would end a line, steer a terminal, or be no character in UTF-8 (half of a surrogate pair).
+#: Characters that would end a line, control a terminal, or can't be encoded in UTF-8 (lone surrogates).
 _NO_CHARACTER = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -82,7 +82,7 @@ class TextSamples(Samples):
         return len(self.texts)
 
     def with_more(self, more: Samples) -> TextSamples:
-        """Return these texts and those of the next chunk: texts are small, and all of them are shown."""
+        """Return these texts and all of ``more``: texts are small, and all of them are shown."""
         assert isinstance(more, TextSamples)
         both = copy.copy(self)
         both.texts, both.tradeoff = self.texts + more.texts, more.tradeoff or self.tradeoff
@@ -93,12 +93,12 @@ class TextSamples(Samples):
         return [_NO_CHARACTER.sub(" ", text) for text in self.texts]
 
     def save(self, path: Path) -> None:
-        """Write one text a line, as UTF-8; an empty text is an empty line."""
+        """Write the texts to ``path`` as UTF-8, one a line; an empty text is an empty line."""
         text = "".join(f"{line}\n" for line in self.lines())
         path.write_text(text, encoding="utf-8", newline="\n")
 
     def save_each(self, folder: Path) -> list[Path]:
-        """Write nothing: a line of the file that :meth:`save` writes is a sample for itself."""
+        """Write nothing into ``folder``, and return []: each line of :meth:`save`'s file is one sample."""
         return []
 
     def to_tensorboard(self, writer: SummaryWriter, tag: str, step: int) -> None:

@@ -1,1 +1,1 @@
-"""What a run keeps on disk, and how it is read back when it comes from a stranger."""
+"""A run's files on disk, and reading them safely when they come from a stranger."""

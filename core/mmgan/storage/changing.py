@@ -1,4 +1,4 @@
-"""What may change when a run is taken up again, and what has."""
+"""The settings that may change when a run is resumed, and those that did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what a checkpoint holds fits what the task has built. A checkpoint may come from a stranger.
+"""Checks that a checkpoint fits the networks of the task. A checkpoint may come from a stranger.
 
 Tensors of a wrong shape must not reach a fused kernel, nor weights that are not finite be sampled from.
 """

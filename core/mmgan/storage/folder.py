@@ -141,6 +141,10 @@ def check(folder: Path) -> None:
 def read_settings(folder: Path, plugins: Plugins) -> tuple[type[Task], dict[str, Any]]:
     """Return the task of a run's folder, and the run's settings as they were written.
 
+    Args:
+        folder: The run's folder.
+        plugins: Where the task is registered.
+
     Raises:
         CheckpointError: This is not a run's folder, or its config.toml can't be read.
         PluginError: The task's plugin is missing or broken.

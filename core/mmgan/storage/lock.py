@@ -1,4 +1,4 @@
-"""A lock on a run's folder: two processes that train in one would spoil each other's files."""
+"""A lock on a run's folder: two processes that train in one would corrupt each other's files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FolderLock:
             os.register_at_fork(after_in_child=self.release)
 
     def release(self) -> None:
-        """Let others have the folder; a second call does nothing."""
+        """Release the folder; a second call does nothing."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,4 +1,4 @@
-"""What differs from rank to rank, and how a checkpoint holds it."""
+"""State that differs between ranks, and its form in a checkpoint."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Randomness(Record):
 
 
 class OptimizerState(Record):
-    """What an optimizer's ``state_dict`` gave."""
+    """The ``state_dict`` of an optimizer."""
 
     state: dict[int | str, Any]
     param_groups: list[dict[str, Any]]
@@ -119,7 +119,7 @@ class ScalerState(Record):
 
 
 class DataPosition(Record):
-    """Where the data stood: how many batches were taken, and what it was."""
+    """The position in the data, and its identity."""
 
     position: Count
     examples: Count = 0
@@ -127,7 +127,7 @@ class DataPosition(Record):
 
 
 class RankState(Record):
-    """What another rank than 0 has of its own."""
+    """The own state of a rank > 0."""
 
     rng: Randomness
     task: dict[str, Any]

@@ -163,7 +163,7 @@ def _rescaled(run: Run, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unfit(run: Run, path: Path, weights: Mapping[str, Mapping[str, Tensor]], error: Exception) -> MmganError:
-    """Say that a checkpoint does not fit, and which changed settings are why."""
+    """Return the error for a checkpoint that does not fit, with the changed settings that cause it."""
     reason = checkpoint.first_problem(error) if isinstance(error, ValidationError) else line(error)
     if run.changed:
         culprits = [key for key in run.changed if not _would_fit(run, key, weights)] or [*run.changed]

@@ -42,8 +42,8 @@ BROKEN = {
         f"written for version {INTERFACE + 1} of the plugin interface, and mmgan {__version__} has "
         f"version {INTERFACE}: upgrade mmgan.",
     ),
-    "vague": ("mmgan_interface = 'new'", "says mmgan_interface = 'new', which is no version."),
-    "misspelt": (registering("register_taks", "pass"), "'register_taks', which is no hook. Did you mean"),
+    "vague": ("mmgan_interface = 'new'", "says mmgan_interface = 'new', which is not a version."),
+    "misspelt": (registering("register_taks", "pass"), "'register_taks', which is not a hook. Did you mean"),
     "misnamed": (registering("register_tasks", "pass").replace("register)", "registrar)"), "'registrar'"),
     "taking": (
         registering("register_tasks", "register('dcgan', 'x:y')"),
@@ -267,7 +267,7 @@ def test_what_is_registered_and_of_no_use(cli: Any, install: Any) -> None:
     install("hostileplugin", FACTORIES)
     install("leaving_module", "raise SystemExit(0)")
     for arguments, message in {
-        ("--plugin", "dictionary"): "'dictionary' in register_tasks, and it is no subclass of mmgan.Task but",
+        ("--plugin", "dictionary"): "'dictionary' in register_tasks, and it is not a subclass of mmgan.Task",
         ("--plugin", "abstract"): "The task 'abstract' of plugin 'hostile' has no data.",
         ("--plugin", "absent"): "'hostileplugin:nothing', which can't be imported: AttributeError",
         ("--plugin", "leaving"): "'leaving_module:Task', which can't be imported: SystemExit: 0",

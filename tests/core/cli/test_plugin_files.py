@@ -127,7 +127,7 @@ def test_an_option_without_a_folder(cli: Any, monkeypatch: pytest.MonkeyPatch) -
     for words in (["plugins"], ["run", "--plugin", "gan"]):
         result = cli("--plugins-dir", "nowhere", *words)
         assert (result.code, result.out) == (2, "")
-        assert "'nowhere' is no folder" in result.err
+        assert "'nowhere' is not a folder" in result.err
     monkeypatch.setenv("MMGAN_PLUGINS_DIR", "nowhere")
     assert cli("plugins").code == 2
     assert cli("--help").code == 0
@@ -147,7 +147,7 @@ def test_the_last_folder_counts_and_two_dashes_end_options(cli: Any, ideas: Path
 def test_from_python() -> None:
     assert "idea" in Plugins(folder=Path("ideas")).tasks
     assert "idea" not in Plugins(folder=Path("ideas"), installed=False).tasks
-    with pytest.raises(UsageError, match="'nowhere' is no folder"):
+    with pytest.raises(UsageError, match="'nowhere' is not a folder"):
         Plugins(folder=Path("nowhere"))
 
 

@@ -65,7 +65,7 @@ def test_a_stranger_s_package_is_found(install: Install) -> None:
         ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
         ("raise SystemExit('bye')", "SystemExit: bye"),
         ("def f(:", "SyntaxError: invalid syntax"),
-        (GOOD.replace("register_tasks", "register_task"), "which is no hook. Did you mean 'register_tasks'?"),
+        (GOOD.replace("register_tasks", "register_task"), "is not a hook. Did you mean 'register_tasks'?"),
         (GOOD.replace('"stranger"', '"dcgan"'), "Plugins 'dcgan' and 'zz_broken' both register 'dcgan'"),
         (GOOD.replace("register(", "raise ValueError('no') #"), "ValueError: no"),
         (GOOD.replace("(register)", "(registrar)"), "registrar"),
@@ -203,7 +203,7 @@ def test_a_folder_of_a_data_set_s_name_is_not_passed_over_in_silence(
 
 def test_data_that_is_nothing() -> None:
     run = toy_run(data="digitz")
-    with pytest.raises(mmgan.DataError, match="'digitz' is no folder.* Did you mean 'digits'?"):
+    with pytest.raises(mmgan.DataError, match="'digitz' is not a folder.* Did you mean 'digits'?"):
         run.open_data("images")
 
 

@@ -285,7 +285,7 @@ def test_a_used_folder_is_refused(translate: Translate) -> None:
     write("out/precious.png")
     result = translate(a_run(), write("in.png"))
     assert (result.code, result.out) == (2, "")
-    assert "'out' exists and is no empty folder" in result.err
+    assert "'out' exists and is not an empty folder" in result.err
     assert "hint: Choose another --out.\n" in result.err
     Path("empty").mkdir()
     assert translate("run", "in.png", out="empty").code == 0

@@ -1,4 +1,4 @@
-"""What libsndfile and FFmpeg read instead of a file: a part of it, with a header that is mended.
+"""A file-like part of a file with a corrected header, for libsndfile and FFmpeg.
 
 Where a program writes into a pipe it can't go back to the header when it knows how much it wrote. It leaves a
 size of 0 or the largest number there; libsndfile understands some of these, and takes the rest for empty.
@@ -25,7 +25,7 @@ class Window(io.RawIOBase):
     ``error``: an exception could not pass through the C code that calls.
 
     Args:
-        file: The file. Nobody else may move in it meanwhile.
+        file: The file. Its position must not be changed by others meanwhile.
         start: The first byte.
         stop: The byte after the last one; None: to the end.
         endless: Claim to go on for ever, though it does not.
@@ -50,11 +50,11 @@ class Window(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True: it can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Say that it can be moved in."""
+        """Return True: it is seekable."""
         return True
 
     def tell(self) -> int:

@@ -108,12 +108,17 @@ class AudioData(Dataset):
     def sounds(self, indices: Tensor) -> Tensor:
         """Return sounds without augmentation: float32 (batch, channels, length) in [-1, 1].
 
-        Of recordings these are the windows, one after the other.
+        Of recordings these are the windows, one after the other. ``indices`` is int64 (batch,).
         """
         return self._cut(self._start[indices.numpy()])
 
     def batch(self, indices: Tensor, draw: Draw) -> Tensor:
-        """Return sounds like :meth:`sounds`, but of recordings crops that ``draw`` places at random."""
+        """Return sounds like :meth:`sounds`, but of recordings crops at random positions.
+
+        Args:
+            indices: int64 (batch,).
+            draw: Decides where the crops are.
+        """
         if not self._crops:
             return self.sounds(indices)
         chosen = indices.numpy()

@@ -28,13 +28,13 @@ _BLOCK = 1 << 19
 _TOO_FEW_BYTES = re.compile(
     r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE
 )
-#: Sizes from here on are no sizes but what ffmpeg, sox and others write into a pipe, where they can't know.
+#: Sizes from here on are placeholders, which ffmpeg, sox and others write into a pipe for unknown sizes.
 _UNKNOWN_BYTES = 0x7FFFF000
 #: Bytes that may be missing: some programs count the header in.
 _HEADER_BYTES = 64
-#: What libsndfile says of the number of frames where it can't know.
+#: libsndfile's number of frames where it is unknown.
 _UNKNOWN_FRAMES = 2**63 - 1
-#: libsndfile's code for what it knows no format for.
+#: libsndfile's code for an unknown format.
 _NOT_A_SOUND = 1
 #: Its code for an MP3 that breaks off in its first frames. It says that there is no such file.
 _NO_SUCH_FILE = 7
@@ -49,7 +49,7 @@ _VALUES_PER_BYTE = 256
 
 
 class CutShortError(Exception):
-    """What was given is not the whole sound, but all that there is of it."""
+    """The decoded sound is incomplete: the file is truncated."""
 
 
 def decode(file: IO[bytes], name: str) -> Iterator[Block]:

@@ -43,7 +43,7 @@ class Run:
         frames: Whole frames with sound.
         samples: Samples in a frame, in each channel.
         header: Bytes of the header of the whole file, if the run begins with one.
-        said: Frames which that header tells of.
+        said: The number of frames in that header.
     """
 
     start: int
@@ -65,7 +65,7 @@ class Mpeg:
 
     Attributes:
         runs: All that can be decoded; more than one where files were put together, or bytes are damaged.
-        lost: Bytes between them that are no tags.
+        lost: Bytes between them that are not tags.
         torn: Whether the file ends within a frame.
     """
 
@@ -75,7 +75,7 @@ class Mpeg:
 
     @property
     def missing(self) -> bool:
-        """Whether a header tells of more frames than follow up to the next one."""
+        """Whether a header gives more frames than follow up to the next header."""
         missing = 0
         for run in reversed(self.runs):
             missing -= run.frames
@@ -94,7 +94,7 @@ class _Frame:
 
 
 def look_through(file: IO[bytes]) -> Mpeg:
-    """Go through the frames of a file, by their headers only. What is no MPEG audio has no runs."""
+    """Go through the frames of a file, by their headers only. Other files than MPEG audio have no runs."""
     end = size_of(file)
     found = Mpeg([])
     kind = None  # of the run that may go on
@@ -162,7 +162,7 @@ def _is_followed(file: IO[bytes], position: int, frame: _Frame, end: int) -> boo
 
 
 def _header_of_all(file: IO[bytes], position: int, head: bytes) -> tuple[bool, int | None]:
-    """Whether a frame is a header of the whole file, and how many frames it tells of."""
+    """Whether a frame is a header of the whole file, and the number of frames in it."""
     for name, flags, count in ((b"Xing", 4, 8), (b"Info", 4, 8), (b"VBRI", None, 14)):
         at = head.find(name, 4)
         if at >= 0:

@@ -1,4 +1,4 @@
-"""What C libraries write to the standard error stream, past Python."""
+"""Capturing output of C libraries on the standard error stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WARNINGS = re.compile(rb"^(?:(?:Note|Warning): |\[[^\]\n]*mpg123[^\]\n]*\] )([^
 
 
 class Mpg123Warnings:
-    """Takes libmpg123's warnings off the standard error stream while a ``with`` of it lasts.
+    """Redirects libmpg123's warnings away from the standard error stream inside a ``with``.
 
     libsndfile offers no way to silence them or to have them: they go to file descriptor 2, over the progress
     bar and past the log. Another decoder of MP3 would be a way around, but gives other samples. So the

@@ -1,4 +1,4 @@
-"""Where a one-shot begins and ends to be heard.
+"""Onset and end of a one-shot.
 
 The methods are those of librosa's ``trim``, ``onset_detect`` and ``onset_backtrack``, with the same results,
 but they go through a sound block by block. librosa would also take 200 MB of memory and seconds to import.
@@ -19,7 +19,7 @@ from mmgan.data.audio.blocks import Waveform
 _ATTACK = 0.1
 #: Where an attack has begun at the latest: 40 dB below the loudest part.
 _FAINT = 0.01
-#: The least power that is told from none.
+#: Power below this counts as silence.
 _LEAST = 1e-10
 
 

@@ -1,4 +1,4 @@
-"""Where sounds come from: a folder, or a single recording. A plugin may bring other sources."""
+"""Sources of sounds: a folder, or a single recording. A plugin may add others."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class SoundFolder(FileTree):
 def blocks_of(source: SoundSource, index: int) -> tuple[Callable[[], Iterator[Block]], int]:
     """Return what gives a sound of any source in blocks, as often as it is called, and the sound's label."""
     kind = type(source)
-    # A plugin's folder may do something to whole sounds, and know nothing of blocks.
+    # A plugin's folder may process whole sounds, without support for blocks.
     whole = issubclass(kind, SoundFolder) and (
         kind.__getitem__ is not SoundFolder.__getitem__ and kind.sound_blocks is SoundFolder.sound_blocks
     )

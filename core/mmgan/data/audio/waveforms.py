@@ -22,9 +22,9 @@ from mmgan.data.audio.onsets import audible, first_onset
 _SILENCE = 1e-4
 #: Above this, in float files, a sum of squares might overflow.
 _HUGE = 1e15
-#: The lowest frequency that is heard, in Hz.
+#: The cutoff of the high-pass: the lowest audible frequency, in Hz.
 _LOWEST = 20
-#: Samples per second that a sound may have. Others come from headers that are no headers.
+#: Samples per second that a sound may have. Others come from corrupt headers.
 _RATES = range(1_000, 1_000_001)
 #: Seconds that a sound must have at least. Shorter ones are left-overs of editing.
 _SHORTEST = 0.001
@@ -39,7 +39,7 @@ _PIECE = 1 << 20
 def to_waveform(samples: Waveform, rate: int, sample_rate: int, channels: int) -> Waveform:
     """Mix a sound and resample it.
 
-    To one channel, all are averaged. To two, a mono sound is doubled; of more than two channels nobody knows
+    To one channel, all are averaged. To two, a mono sound is doubled; of more than two channels it is unknown
     which loudspeakers they are for, so that their average is doubled, too.
 
     Args:
@@ -120,7 +120,7 @@ def _mixed(sound: Iterable[tuple[Waveform, int]], channels: int) -> Iterator[Wav
             raise ValueError("its sample rate or its number of channels changes")
         for block in in_blocks(samples):
             frames += block.shape[1]
-            # Least and greatest value tell of NaN, too.
+            # Minimum and maximum are NaN if any value is.
             if not heard.add(block) < _HUGE:
                 raise ValueError("samples that are NaN, infinite or huge")
             yield block if len(block) == channels else block.mean(axis=0, keepdims=True)
@@ -193,12 +193,12 @@ def onset(waveform: Waveform, rate: int) -> int:
 
 
 def is_silent(waveform: Waveform) -> bool:
-    """Whether nothing is to be heard, which is so of any constant: each channel's range is looked at."""
+    """Whether a sound is silent, judged by each channel's range: any constant is."""
     return bool((np.ptp(waveform, axis=1) <= 2 * _SILENCE).all())
 
 
 def without_rumble(samples: NDArray[np.floating], rate: int) -> NDArray[np.float64]:
-    """Take away what is too low to be heard, as the capacitor at an amplifier's input does (6 dB an octave).
+    """Apply a first-order high-pass at 20 Hz (6 dB an octave), which also removes DC.
 
     Args:
         samples: (…, frames).

@@ -22,7 +22,7 @@ from mmgan.counting import counted
 from mmgan.data.cache import CachedArray, are_integers, are_skipped, cache_key, cached_array
 from mmgan.data.dataset import Dataset, Draw
 
-# Under these names plugins know them.
+# Plugins import them from here.
 from mmgan.data.decoding import Progress as Progress
 from mmgan.data.decoding import Source as Source
 from mmgan.data.decoding import decode_all as decode_all
@@ -48,9 +48,9 @@ class ImageConfig(Config):
     background: str = Field(
         "white", description="colour behind transparent pictures and padding: a name or #rrggbb"
     )
-    flip: bool = Field(False, description="mirror each picture from left to right, half of the times")
+    flip: bool = Field(False, description="flip each picture horizontally with probability 0.5")
     data_root: str = Field("data", description="the folder in which torchvision keeps its data sets")
-    # Never taken from a run's folder: a stranger would choose what is fetched, and where it is put.
+    # Never taken from a run's folder: its author would choose what is downloaded, and where it is put.
     download: bool = Field(
         False,
         description="let torchvision download a data set that is missing",
@@ -111,15 +111,28 @@ class ImageData(Dataset):
         return len(self._cached.array)
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """Return pictures as they are in the cache: uint8 (batch, channels, size, size)."""
+        """Return pictures as they are in the cache: uint8 (batch, channels, size, size).
+
+        Args:
+            indices: int64 (batch,).
+        """
         return torch.from_numpy(self._cached.array[indices.numpy()])
 
     def pictures(self, indices: Tensor) -> Tensor:
-        """Return pictures without augmentation: float32 (batch, channels, size, size) in [-1, 1]."""
+        """Return pictures without augmentation: float32 (batch, channels, size, size) in [-1, 1].
+
+        Args:
+            indices: int64 (batch,).
+        """
         return to_float(self._cached.array[indices.numpy()])
 
     def batch(self, indices: Tensor, draw: Draw) -> Tensor:
-        """Return pictures, mirrored if the config and ``draw`` say so, otherwise like :meth:`pictures`."""
+        """Return pictures as :meth:`pictures` does, each flipped with probability 0.5 where ``flip`` is on.
+
+        Args:
+            indices: int64 (batch,).
+            draw: Decides which pictures are flipped.
+        """
         pixels = self._cached.array[indices.numpy()]
         if self._flip:
             mirrored = draw.uniform("flip").numpy() < 0.5

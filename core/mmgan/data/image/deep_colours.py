@@ -93,7 +93,7 @@ class LowBytes:
     def _numbers(
         self, upper: Image.Image, lower: Image.Image
     ) -> Iterator[tuple[NDArray[np.float64], tuple[int, int]]]:
-        """Put both halves together, a strip at a time."""
+        """Combine both halves, a strip at a time."""
         for (above, corner), (below, _) in zip(strips(upper), strips(lower), strict=True):
             low = np.asarray(below)
             yield np.asarray(above) * np.float64(256) + (low[..., [1, 1, 1, 3]] if self.grey else low), corner

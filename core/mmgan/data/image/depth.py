@@ -1,4 +1,4 @@
-"""Pictures of more than 8 bits: which of their values is white.
+"""Pictures of more than 8 bits: their depth, and so the value of white.
 
 A file of 16 bits often holds fewer: X-rays have 12, sensors 10 to 14. Nothing in the file says so, and taken
 for 16 bits such a picture is black. So white is the greatest value of the least usual depth that holds all of
@@ -111,7 +111,7 @@ class UsualBits:
 
     Args:
         count: How many pictures there are.
-        depths: Tells what depths those with some indices need: 0 where one is not deep or is damaged.
+        depths: Returns the depths that pictures of some indices need: 0 where one is not deep or is damaged.
     """
 
     def __init__(self, count: int, depths: Callable[[list[int]], Iterable[int]]) -> None:

@@ -1,4 +1,4 @@
-"""From a picture to the squares that are trained on: which of them, and how they are cut."""
+"""The squares that are cut from a picture: their sizes, channels and crop."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def to_squares(image: Image.Image, look: Look, bits: int = 0) -> Squares:
 
 
 def draft_for(image: Image.Image, look: Look) -> None:
-    """Let a JPEG be decoded at a smaller size where that serves."""
+    """Decode a JPEG at a smaller size where that suffices."""
     if look.sizes and not look.exact:
         draft(image, max(look.sizes))
 

@@ -1,4 +1,4 @@
-"""How much memory a picture takes to decode, told from its header, before any of it is allocated."""
+"""The memory that decoding a picture takes, computed from its header before any is allocated."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def is_known(image: Image.Image) -> bool:
 
 
 def fits(needed: int) -> bool:
-    """Whether so many bytes are at most what one picture may take."""
+    """Whether ``needed`` bytes are at most what one picture may take."""
     return needed <= MOST
 
 

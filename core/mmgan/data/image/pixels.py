@@ -1,4 +1,4 @@
-"""One picture of any kind to squares of bytes."""
+"""Conversion of a picture of any kind to squares of 8-bit pixels."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def to_pixels(
 
 
 def draft(image: Image.Image, size: int) -> None:
-    """Let a JPEG be decoded no larger than is needed for squares of ``size``."""
+    """Decode a JPEG no larger than is needed for squares of ``size``."""
     # Twice the size leaves the resampling filter enough to work on.
     image.draft(None, (2 * size, 2 * size))
 
@@ -77,7 +77,7 @@ def decode(image: Image.Image, channels: int, background: str, bits: int) -> tup
     image.load()
     needed = low.use(image, bits) if low else 0
     _seek_first_picture(image)
-    # A torn EXIF block is no reason to lose a picture whose pixels are whole.
+    # A torn EXIF block must not lose a picture whose pixels are whole.
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
     if is_deep(image):

@@ -1,4 +1,4 @@
-"""Where pictures come from: a folder, one of torchvision's data sets, or scikit-learn's digits."""
+"""Sources of pictures: a folder, one of torchvision's data sets, or scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mmgan.data.image.memory import check_icons
 from mmgan.data.tree import FileTree, open_data
 from mmgan.errors import DataError, did_you_mean
 
-#: Pillow's formats that are no pictures of pixels: they run a program (Ghostscript), or can be named but not
+#: Pillow's formats that are not raster images: they run a program (Ghostscript), or can be named but not
 #: decoded. Given to ``Image.open`` too, so that no suffix can smuggle them in.
 _NOT_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 
@@ -120,7 +120,7 @@ class TorchvisionImages:
         if "download" in inspect.signature(classes[name]).parameters:
             options["download"] = download
         try:
-            # stdout is for data, and torchvision may talk while it downloads.
+            # stdout is for data, and torchvision may print while it downloads.
             with contextlib.redirect_stdout(sys.stderr):
                 self._dataset = classes[name](**options)
         except (OSError, RuntimeError, ValueError, ImportError) as error:

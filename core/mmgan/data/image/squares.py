@@ -1,4 +1,4 @@
-"""From a picture to the squares that are trained on, in bounded memory.
+"""Decoding of pictures to training squares, in bounded memory.
 
 A large picture is decoded by a process of its own, which may not take more than a fixed amount of memory: so
 neither a large photo nor a file that is made to fill the memory can end a training. That process knows
@@ -33,7 +33,7 @@ VERSION = 2
 _SMALL = 32_000_000
 #: What the other process may allocate: a picture, itself, and the strips that it works by.
 _LIMIT = MOST + 50_000_000
-#: The least share of :data:`MOST` that a file is counted with whose needs its header does not tell.
+#: The least share of :data:`MOST` that is reserved for a file whose header does not give its needs.
 _UNKNOWN = 100_000_000
 
 
@@ -98,7 +98,7 @@ class Decoder:
 
     @contextlib.contextmanager
     def _share(self, needed: int) -> Iterator[None]:
-        """Wait until so many bytes are free, and take them."""
+        """Wait until this number of bytes is free, and reserve it."""
         with self._changed:
             self._changed.wait_for(lambda: self._free >= needed)
             self._free -= needed

@@ -15,7 +15,7 @@ class PairConfig(ImageConfig):
     """The settings of a task that turns pictures of a domain A into those of a domain B."""
 
     flip: bool = Field(
-        True, description="mirror pictures from left to right, half of the times, and pairs alike"
+        True, description="flip pictures horizontally with probability 0.5, both sides of a pair alike"
     )
     load_size: int = Field(
         0,

@@ -51,6 +51,10 @@ class PairData(Dataset):
     def batch(self, indices: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Return pairs, both sides with the same random crop and mirrored alike.
 
+        Args:
+            indices: int64 (n,).
+            draw: Decides the crops and flips.
+
         Returns:
             A: float32 (n, channels, size, size) in [-1, 1], or as many channels as the derivation gives.
             B: float32 (n, channels, size, size) in [-1, 1].
@@ -58,11 +62,11 @@ class PairData(Dataset):
         return self._pair(self._training.crops(indices, draw), draw)
 
     def training(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return pairs of the training part, always the same: as :meth:`batch`, but whole."""
+        """Return the training pairs ``indices``, int64 (n,), without a crop or a flip."""
         return self._pair(self._training.whole(indices), _fixed(indices))
 
     def validation(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return pairs to validate on, always the same: as :meth:`batch`, but whole."""
+        """Return the validation pairs ``indices``, int64 (n,), without a crop or a flip."""
         return self._pair(self._validation.whole(indices), _fixed(indices))
 
     def _pair(self, sides: list[Tensor], draw: Draw) -> tuple[Tensor, Tensor]:
@@ -119,6 +123,10 @@ class UnpairedData(Dataset):
     def batch(self, indices: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Return A in its order and B at random, each with a crop of its own and mirrored on its own.
 
+        Args:
+            indices: int64 (n,).
+            draw: Decides the crops, flips and partners.
+
         Returns:
             A: float32 (n, channels, size, size) in [-1, 1], or as many channels as the derivation gives.
             B: float32 (n, channels, size, size) in [-1, 1].
@@ -129,11 +137,11 @@ class UnpairedData(Dataset):
         return self._a(inputs[0], draw), self._b(targets[0], draw)
 
     def training_a(self, indices: Tensor) -> Tensor:
-        """Return whole pictures of A from the training part, always the same."""
+        """Return the training pictures ``indices`` of A, int64 (n,), without a crop or a flip."""
         return self._a(self._training[0].whole(indices)[0], _fixed(indices))
 
     def training_b(self, indices: Tensor) -> Tensor:
-        """Return whole pictures of B from the training part, always the same."""
+        """Return the training pictures ``indices`` of B, int64 (n,), without a crop or a flip."""
         return self._b(self._training[1].whole(indices)[0], _fixed(indices))
 
     def validation(self, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -240,5 +248,5 @@ def _describe(counts: str, config: PairConfig, *parts: Stored) -> str:
 
 
 def _fixed(indices: Tensor) -> Draw:
-    """Give the randomness of what must be the same each time."""
+    """Return a fixed source of randomness, for results that are the same each time."""
     return Draw(0, torch.zeros_like(indices), indices)

@@ -65,7 +65,7 @@ class Derivation(ABC):
         return pictures
 
     def finish(self, outputs: Tensor, pictures: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Make what a person gets from the network's outputs; the arguments of :meth:`prepare` beside them.
+        """Return the result, from the network's ``outputs`` and :meth:`prepare`'s ``pictures`` and ``mask``.
 
         Raises:
             UsageError: The mask is missing, or of another size.
@@ -73,7 +73,7 @@ class Derivation(ABC):
         return outputs
 
     def show(self, inputs: Tensor) -> Tensor:
-        """Return the network's inputs as pictures of 1 or 3 channels, to be looked at."""
+        """Return ``inputs`` of the network as pictures of 1 or 3 channels, to be looked at."""
         return inputs
 
 
@@ -85,11 +85,11 @@ class Edges(Derivation):
         return 1
 
     def derive(self, pictures: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Take the outlines of the picture: Sobel's gradient of its luma."""
+        """Compute the outlines of the picture: Sobel's gradient of its luma."""
         return _outlines(_luma(pictures)), pictures
 
     def prepare(self, pictures: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Take a drawing as it is, in grey."""
+        """Convert a drawing to grey."""
         return _luma(pictures)
 
 
@@ -101,11 +101,11 @@ class Colorize(Derivation):
         return 1
 
     def derive(self, pictures: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Take the colour away."""
+        """Convert the picture to grey."""
         return _luma(pictures), pictures
 
     def prepare(self, pictures: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Take the luma, of which a grey picture has nothing else."""
+        """Return the luma; a grey picture has nothing else."""
         return _luma(pictures)
 
 
@@ -210,7 +210,7 @@ DERIVATIONS = tuple(_TABLE)
 
 
 def derivation(config: PairConfig) -> Derivation:
-    """Return the derivation that the config chooses.
+    """Return the derivation that ``config`` chooses.
 
     Raises:
         ConfigError: It chooses none, or one that its other settings don't allow.
@@ -229,7 +229,7 @@ def derivation(config: PairConfig) -> Derivation:
         )
     if name == "superres" and config.size % config.superres_scale:
         raise ConfigError(
-            f"size = {config.size} is no multiple of superres_scale = {config.superres_scale}, so that no "
+            f"size = {config.size} is not a multiple of superres_scale = {config.superres_scale}, so that no "
             "small picture has exactly that size once it is enlarged.",
             hint=f"Train with --set size={-(-config.size // config.superres_scale) * config.superres_scale}.",
         )
@@ -254,7 +254,7 @@ def _outlines(luma: Tensor) -> Tensor:
     gradient = F.conv2d(F.pad(smooth, (1, 1, 1, 1), mode="replicate"), sobel)
     magnitude = gradient.square().sum(1, keepdim=True).sqrt()
     # The strongest fiftieth is black. At least 0.1, a twentieth of the range in one pixel: what is weaker
-    # everywhere is no outline, and a flat picture has none.
+    # everywhere is not an outline, and a flat picture has none.
     flat = magnitude.flatten(1)
     strong = flat.kthvalue(max(1, round(0.98 * flat.shape[1])), dim=1).values.clamp_(min=0.1)
     return 1 - 2 * (magnitude / strong.view(-1, 1, 1, 1)).clamp_(max=1)

@@ -1,4 +1,4 @@
-"""How folders of pairs are laid out: which subfolders are the domains A and B, and for what."""
+"""Layouts of folders of pairs: the subfolders of domains A and B, for training and for validation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def two_folders(path: Path) -> list[Two]:
         One or two, or nothing where there are no such folders.
 
     Raises:
-        DataError: One of the two is missing, or it can't be told which ones are meant.
+        DataError: One of the two is missing, or the choice is ambiguous.
     """
     found = _by_part(path)
     for part in ("train", "", "other"):
@@ -74,7 +74,7 @@ def _by_part(path: Path) -> dict[str, list[list[Path | None]]]:
     groups: dict[str, dict[str, list[Path]]] = {}
     for folder in _folders(path):
         if match := _SIDE_LAST.fullmatch(folder.name) or _SIDE_FIRST.fullmatch(folder.name):
-            # Told apart by how A is spelled: train_a and trainA are two groups.
+            # Distinguished by the spelling of A: train_a and trainA are two groups.
             start, end = match.span("side")
             key = f"{folder.name[:start]}\0{folder.name[end:]}".lower()
             groups.setdefault(key, {}).setdefault(match["side"].lower(), []).append(folder)
@@ -91,7 +91,7 @@ def _by_part(path: Path) -> dict[str, list[list[Path | None]]]:
 
 
 def _only(path: Path, twos: list[list[Path | None]]) -> Two | None:
-    """Return the one that there is, or None where there is none."""
+    """Return the only one, or None where there is none."""
     if len(twos) > 1:
         raise _ambiguous(path, [folder for two in twos for folder in two if folder])
     if not twos:

@@ -1,4 +1,4 @@
-"""Which file of a folder A belongs to which of a folder B: by their names, as exactly as can be."""
+"""Matching the files of folders A and B by their names, as exactly as possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where pairs come from: the layouts of folders that are known, and pictures taken together or apart.
+"""Sources of pairs: the known layouts of folders, and pictures side by side or alone.
 
 What a source here gives for an index is a function, which takes a decoder and returns squares: for each size
 that of one picture, or those of two that belong together.
@@ -82,7 +82,7 @@ class Singles:
 
     @property
     def content(self) -> str:
-        """Tells equal pictures wherever they lie."""
+        """Identifies the pictures by content, wherever they lie."""
         return content_of(self._source)
 
     def name(self, index: int) -> str:
@@ -140,7 +140,7 @@ class Partners:
 
     @property
     def content(self) -> str:
-        """Tells equal pictures wherever they lie."""
+        """Identifies the pictures by content, wherever they lie."""
         return " ".join(map(content_of, self._folders))
 
     def name(self, index: int) -> str:
@@ -149,7 +149,7 @@ class Partners:
 
     def _squares(self, index: int, decoder: Decoder) -> Pixels:
         a, b = (self._decode(side, number, decoder) for side, number in enumerate(self._pairs[index]))
-        # One may be a larger copy, whose sides are rounded: half a pixel of the smaller one is no difference.
+        # One may be a larger copy with rounded sides: half a pixel of the smaller one is not a difference.
         if abs(a.size[0] * b.size[1] - b.size[0] * a.size[1]) > max(*a.size, *b.size) / 2:
             sizes = (
                 f"{label} {squares.size[0]}x{squares.size[1]}"
@@ -189,7 +189,7 @@ def pair_parts(source: ImageSource, config: PairConfig) -> Sequence[PictureSourc
         What to train on, and, where the data has a part for it, what to validate on.
 
     Raises:
-        DataError: The data is no folder of pairs, or one of the two sides is missing.
+        DataError: The data is not a folder of pairs, or one of the two sides is missing.
     """
     if not isinstance(source, ImageFolder):
         raise DataError(f"{source} has single pictures, and pairs are needed.", hint=_PAIRS_HINT)
@@ -246,7 +246,7 @@ def _different(a: Path, b: Path) -> tuple[Path, Path]:
 
 def _existing(path: str) -> Path:
     if not os.path.isdir(path):
-        raise DataError(f"data_b = {path!r} is no folder.", hint="Give the folder of domain B.")
+        raise DataError(f"data_b = {path!r} is not a folder.", hint="Give the folder of domain B.")
     return Path(path)
 
 

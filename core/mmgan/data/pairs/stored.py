@@ -75,7 +75,7 @@ class Stored:
         self._flip = config.flip
         self._large, self._small = sizes[0], sizes[-1]
         self._shape = source.sides, config.channels
-        #: Tells equal pictures wherever they lie.
+        #: Identifies the pictures by content, wherever they lie.
         self.content: str = self.cached.metadata["content"]
         #: The name of each one that was skipped, and why.
         self.skipped = [(str(name), str(why)) for name, why in self.cached.metadata["skipped"]]
@@ -86,7 +86,7 @@ class Stored:
         return len(self._rows)
 
     def split(self, count: int) -> tuple[Stored, Stored]:
-        """Take ``count`` of them at random, always the same ones, and the rest; both in their old order."""
+        """Split off a fixed random choice of ``count``; return it and the rest, both in their old order."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0)).numpy()
         parts = copy.copy(self), copy.copy(self)
         for part, chosen in zip(parts, (order[:count], order[count:]), strict=True):

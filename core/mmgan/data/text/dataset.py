@@ -96,7 +96,7 @@ class TextData(Dataset):
         held = _held_out(len(distinct), config)
         every = np.frombuffer(numbers, dtype=np.int32)
         training = Repeated(distinct, every[~held[every]])
-        #: What made the tokens.
+        #: The tokenizer that made the tokens.
         self.tokenizer = tokenizer or train_tokenizer(
             suitable_kind(training) if config.tokenizer == "auto" else config.tokenizer,
             training,
@@ -132,7 +132,7 @@ class TextData(Dataset):
 
     @functools.cached_property
     def texts(self) -> list[str]:
-        """The texts to train on, as their tokens tell them: cut, and with U+FFFD for what is unknown."""
+        """The training texts decoded from their tokens: cut, with U+FFFD for UNKNOWN."""
         return [self._told[number] for number in self._training.tolist()]
 
     @functools.cached_property
@@ -148,7 +148,12 @@ class TextData(Dataset):
         return len(self._training)
 
     def batch(self, indices: Tensor, draw: Draw) -> Tensor:
-        """Return texts to train on: int64 (batch, length). Nothing is drawn."""
+        """Return texts of the training part: int64 (batch, length), padded with BOUNDARY.
+
+        Args:
+            indices: int64 (batch,).
+            draw: Not used.
+        """
         return self._rows.rows(self._training[indices]).long()
 
 

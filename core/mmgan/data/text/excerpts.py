@@ -1,4 +1,4 @@
-"""What of the texts sentencepiece is trained on: no more than it can take in a few seconds."""
+"""The part of the texts that sentencepiece is trained on, small enough for a few seconds."""
 
 from __future__ import annotations
 

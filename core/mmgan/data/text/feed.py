@@ -1,4 +1,4 @@
-"""Lines for a reader of CSV, which may have to be read again where a record turns out to be none."""
+"""Lines for a CSV reader, which are read again where a record turns out to be malformed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RecordTooLongError(Exception):
 
 
 class Feed:
-    """Gives lines to a reader of CSV, and remembers those of a record."""
+    """Feeds lines to a CSV reader, and keeps those of the current record."""
 
     def __init__(self, lines: Iterator[Placed]) -> None:
         self._lines = lines

@@ -1,4 +1,4 @@
-"""The lines of a text file, whatever it holds: what can't be read costs its line, and no more."""
+"""The lines of a text file with any content: a line that can't be read is skipped, and only that line."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Losses:
             ranges.append([place, place])
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Tell for each kind what was lost and why: ``("line 5 of a.txt", "not UTF-8")``."""
+        """Return what was lost and why, for each kind: ``("line 5 of a.txt", "not UTF-8")``."""
         for lost, count in self._counts.items():
             ranges = self._places[lost][:_NAMED]
             if count == 1:
@@ -85,7 +85,7 @@ def is_damaged(text: str) -> bool:
 
 
 def damage(path: Path) -> Lost:
-    """Say what is wrong with damaged texts of a file."""
+    """Describe the damage of texts of a file."""
     return Lost(f"not {encoding(path).upper()}")
 
 

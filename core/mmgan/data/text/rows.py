@@ -1,4 +1,4 @@
-"""Very many texts in little memory: each different one once, and its tokens without padding."""
+"""Compact storage of texts: each distinct one once, its tokens without padding."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TokenRows:
         tokenizer: What makes them.
         distinct: The different texts.
         length: How many tokens a text has at most; longer ones are cut.
-        report: Told now and then how many texts are done.
+        report: Called with the number of texts that are done.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class TokenRows:
         return float(unknown.sum() / (self.lengths * times).sum())
 
     def decode(self) -> list[str]:
-        """Return the different texts as their tokens tell them."""
+        """Return the distinct texts, decoded from their tokens."""
         texts: list[str] = []
         for first in range(0, len(self.lengths), _BATCH):
             lengths, start = self.lengths[first : first + _BATCH], int(self._starts[first])

@@ -1,4 +1,4 @@
-"""Where texts come from: a text file or a table, or a folder of them. A plugin may bring other sources."""
+"""Sources of texts: a text file or a table, or a folder of them. A plugin may add others."""
 
 from __future__ import annotations
 

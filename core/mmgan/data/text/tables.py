@@ -209,7 +209,7 @@ class JsonTable(Table):
         position = text.index("[") + 1
         if text.startswith("]", _behind_space(text, position)):
             return
-        # Where an item can't be read, nobody knows where the next one begins.
+        # Where an item can't be read, the start of the next one is unknown.
         broken = Lost("not JSON, and what follows is lost")
         for number in itertools.count(1):
             start = position
@@ -227,7 +227,7 @@ class JsonTable(Table):
 
 
 def _parse(text: str, start: int) -> tuple[Any, int]:
-    """Return a JSON value, or why there is none, and where it ends."""
+    """Return a JSON value, or the reason why it is invalid, and where it ends."""
     try:
         return _JSON.raw_decode(text, start)
     except ValueError:

@@ -18,7 +18,7 @@ from mmgan.errors import CheckpointError, DataError, line
 
 #: The token that a sequence begins after, ends with, and is padded with.
 BOUNDARY = 0
-#: The token of what a tokenizer does not know.
+#: The token of anything outside the vocabulary.
 UNKNOWN = 1
 #: The first of the ordinary tokens.
 _FIRST = 2
@@ -34,7 +34,7 @@ T = TypeVar("T")
 class Tokenizer(ABC):
     """Turns a text into tokens from 2 on, and back. Must be picklable, since data sets are."""
 
-    #: What ``tokenizer_from_state`` knows it by.
+    #: The name of the kind in a state: "char", "word" or "sentencepiece".
     kind: ClassVar[str]
 
     @abstractmethod
@@ -43,27 +43,27 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
-        """Return a text's tokens: at least 1 each, and less than ``len(self)``. No BOUNDARY is added."""
+        """Return the tokens of ``text``, each in [1, len(self)). No BOUNDARY is added."""
 
     @abstractmethod
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return tokens as one line of text, up to the first BOUNDARY; U+FFFD stands for UNKNOWN."""
+        """Return ``tokens`` as one line of text, up to the first BOUNDARY; U+FFFD stands for UNKNOWN."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """Return what :func:`tokenizer_from_state` needs: text, and tensors where there is no other way."""
 
     def units(self, text: str) -> list[str]:
-        """Return what n-grams of a text are counted in: its words."""
+        """Return the units that n-grams of ``text`` are made of: its words."""
         return text.split()
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encode many texts, which may be faster than one after the other."""
+        """Return the tokens of each of ``texts``; may be faster than :meth:`encode` for each."""
         return [self.encode(text) for text in texts]
 
 
 class _ListTokenizer(Tokenizer):
-    """Knows a list of pieces of text by heart: the most frequent ones.
+    """A vocabulary of the most frequent pieces.
 
     Args:
         pieces: Those of the tokens from 2 on.
@@ -78,7 +78,10 @@ class _ListTokenizer(Tokenizer):
 
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary: int) -> _ListTokenizer:
-        """Take the most frequent pieces; of equally frequent ones those of the lower code points."""
+        """Take the most frequent pieces of ``texts``; ties are broken by code points, the lower first.
+
+        ``vocabulary`` is the most tokens, BOUNDARY and UNKNOWN included.
+        """
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(cls._split(text))
@@ -115,7 +118,7 @@ class CharTokenizer(_ListTokenizer):
         return text
 
     def units(self, text: str) -> list[str]:
-        """Return what n-grams of a text are counted in: its characters, without the spaces."""
+        """Return the units that n-grams of ``text`` are made of: its characters, without the spaces."""
         return list("".join(text.split()))
 
 
@@ -137,7 +140,7 @@ class SentencePieceTokenizer(Tokenizer):
         model: A serialized model of sentencepiece whose padding is token 0 and whose unknown is token 1.
 
     Raises:
-        CheckpointError: It is none.
+        CheckpointError: It is not such a model.
     """
 
     kind = "sentencepiece"
@@ -151,13 +154,13 @@ class SentencePieceTokenizer(Tokenizer):
                 raise RuntimeError("empty")
             self._processor = SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:
-            raise CheckpointError("The tokenizer of the checkpoint is no model of sentencepiece.") from error
+            raise CheckpointError("The tokenizer of the checkpoint is not a sentencepiece model.") from error
         if (self._processor.pad_id(), self._processor.unk_id()) != (BOUNDARY, UNKNOWN):
             raise CheckpointError("The tokenizer of the checkpoint was not made by mmgan.")
 
     @classmethod
     def train(cls, texts: Sequence[str], vocabulary: int) -> SentencePieceTokenizer:
-        """Train a model; it has fewer tokens than ``vocabulary`` where there is too little text for more.
+        """Train a model on ``texts``; where they are too short for ``vocabulary`` tokens it has fewer.
 
         Raises:
             DataError: There is too little text for any model.
@@ -205,18 +208,18 @@ class SentencePieceTokenizer(Tokenizer):
         return int(self._processor.vocab_size())
 
     def encode(self, text: str) -> list[int]:
-        """Return the pieces of a text."""
+        """Return the tokens of the pieces of ``text``."""
         return self.encode_all([text])[0]
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encode many texts."""
+        """Return the tokens of each of ``texts``, at once."""
         # That character is in no model, and so the one that is no space becomes UNKNOWN too.
         safe = [text.replace(SPACE, UNSEEN) for text in texts]
         # One thread, since worker processes are forked, and threads don't survive that.
         return [list(tokens) for tokens in self._processor.encode(safe, num_threads=1)]
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Join pieces to a text."""
+        """Return the text of ``tokens``, up to the first BOUNDARY."""
         return " ".join(self._processor.decode(_until_boundary(tokens)).split())
 
     def state(self) -> dict[str, Any]:
@@ -267,10 +270,10 @@ def suitable_kind(texts: Sequence[str]) -> str:
 
 
 def tokenizer_from_state(state: dict[str, Any]) -> Tokenizer:
-    """Make a tokenizer again from its state.
+    """Restore a tokenizer from the ``state`` that :meth:`Tokenizer.state` returned.
 
     Raises:
-        CheckpointError: It is no state of a tokenizer.
+        CheckpointError: The state is not that of a tokenizer.
     """
     match state:
         case {"kind": "char", "pieces": list(pieces)}:

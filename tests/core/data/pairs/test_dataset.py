@@ -377,7 +377,7 @@ def test_a_side_that_is_missing_is_named(tmp_path, how, there, missing):
 @pytest.mark.parametrize("how", [open_pairs, open_unpaired])
 def test_data_b_that_is_missing_or_the_same(tmp_path, how):
     two_folders(tmp_path)
-    with pytest.raises(DataError, match="data_b = '.*nowhere' is no folder"):
+    with pytest.raises(DataError, match="data_b = '.*nowhere' is not a folder"):
         load(tmp_path / "trainA", how, data_b=str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="one and the same folder"):
         load(tmp_path / "trainA", how, data_b=str(tmp_path / "trainA"))
@@ -621,5 +621,5 @@ def test_inpainting_has_a_channel_more(tmp_path):
 
 
 def test_superres_agrees_with_its_size(tmp_path):
-    with pytest.raises(ConfigError, match="no multiple"):
+    with pytest.raises(ConfigError, match="not a multiple"):
         load(aligned(tmp_path), derive="superres", size=18)

@@ -202,7 +202,7 @@ def test_colour_needs_channels(name):
 
 
 def test_superres_needs_a_multiple():
-    with pytest.raises(ConfigError, match="size = 30 is no multiple of superres_scale = 4") as caught:
+    with pytest.raises(ConfigError, match="size = 30 is not a multiple of superres_scale = 4") as caught:
         derivation(PairConfig(plugin="test", size=30, derive="superres"))
     assert "size=32" in caught.value.hint
 

@@ -194,8 +194,14 @@ def test_an_unknown_kind():
     [
         ({}, "unknown kind: None"),
         ({"kind": "letters", "pieces": []}, "unknown kind: 'letters'"),
-        ({"kind": "sentencepiece", "model": torch.tensor([1, 2], dtype=torch.uint8)}, "no model"),
-        ({"kind": "sentencepiece", "model": torch.tensor([], dtype=torch.uint8)}, "no model"),
+        (
+            {"kind": "sentencepiece", "model": torch.tensor([1, 2], dtype=torch.uint8)},
+            "not a sentencepiece model",
+        ),
+        (
+            {"kind": "sentencepiece", "model": torch.tensor([], dtype=torch.uint8)},
+            "not a sentencepiece model",
+        ),
     ],
 )
 def test_states_that_are_none(state, message, capfd):
