@@ -29,8 +29,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmgan import rolling_back
 from mmgan.backend import randomness
-from mmgan.backend.ranks import FINISH
+from mmgan.backend.ranks import FINISH, ROLL_BACK
 from mmgan.meter import METER, Meter
 from mmgan.players import clip_weights, enter, set_learning_rate, update_average
 from mmgan.plugins.blame import blaming
@@ -138,8 +139,16 @@ def play(run: Run, until: int, heard: bool = True) -> int:
     Returns:
         The signal's number, or 0.
     """
-    # Of several processes one may have got the signal: all stop before the same step.
-    while run.step < until and not (signal := run.ranks.sync_stop(run.stop_signal, run.own_state)):
+    while True:
+        # Of several processes one may have got the signal: all stop, or roll back, before the same step.
+        signal = run.ranks.sync_stop(run.asked, run.own_state)
+        if signal == ROLL_BACK:
+            done = rolling_back.perform(run)
+            if heard:
+                run.hook.after_roll_back(run=run, roll_back=done)
+            continue
+        if signal or run.step >= until:
+            return signal if run.step < until else 0
         number, index = locate(run.stages, run.step)
         stage = run.stages[number]
         enter(run, number)
@@ -157,7 +166,6 @@ def play(run: Run, until: int, heard: bool = True) -> int:
             run.check_finite()
         if heard:
             tell(run, stage, index, losses)
-    return signal if run.step < until else 0
 
 
 def tell(run: Run, stage: Stage, index: int, losses: dict[str, Tensor]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mmgan.engine import Report
     from mmgan.run import Run
     from mmgan.samples import Samples
+    from mmgan.storage.records import RollBack
     from mmgan.task import Stage
 
 hookspec = pluggy.HookspecMarker("mmgan")
@@ -149,6 +150,13 @@ def after_sample(run: Run, step: int, samples: Samples) -> None:
 @hookspec
 def after_evaluate(run: Run, step: int, scores: Mapping[str, float]) -> None:
     """Called every ``evaluate_every`` steps with the task's scores."""
+
+
+@hookspec
+def after_roll_back(run: Run, roll_back: RollBack) -> None:
+    """Called when ``run.roll_back`` was done, after ``after_load``: ``roll_back.from_step``, ``to_step``,
+    ``reason``, and ``changes``, the settings that changed, [before, now] by name.
+    """
 
 
 @hookspec

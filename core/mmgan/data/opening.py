@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgan.counting import counted
-from mmgan.data.loader import Loader
 from mmgan.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
-    from mmgan.backend.ranks import Ranks
     from mmgan.config import Config
-    from mmgan.data.dataset import Dataset
     from mmgan.plugins import Plugins
 
 #: The name under which what opens a folder of a kind is registered.
@@ -75,19 +72,6 @@ def open_source(config: Config, plugins: Plugins, kinds: Sequence[str], folder: 
     raise DataError(
         f"data = {data!r} is no folder, no file and no data set. {did_you_mean(name, names)}".rstrip(),
         hint=f"Data sets for it: {', '.join(names) or 'none'}; or give a folder.",
-    )
-
-
-def open_loader(dataset: Dataset, config: Config, ranks: Ranks, pin_memory: bool) -> Loader:
-    """Return the endless stream of a data set's batches, of which each rank takes its share."""
-    return Loader(
-        dataset,
-        config.batch_size,
-        config.seed,
-        workers=config.workers,
-        rank=ranks.rank,
-        world=ranks.world,
-        pin_memory=pin_memory,
     )
 
 

@@ -133,6 +133,19 @@ class RankState(Record):
     task: dict[str, Any]
 
 
+class RollBack(Record):
+    """A roll-back: the step that a run came from, the one of the checkpoint it went to, and why.
+
+    Attributes:
+        changes: The settings that changed: [before, now] by name.
+    """
+
+    from_step: Count
+    to_step: Count
+    reason: str = ""
+    changes: dict[str, list[JsonValue]] = {}
+
+
 class State(Record):
     """``state.json`` with its tensors: everything but the weights that a run's future depends on.
 
@@ -140,6 +153,7 @@ class State(Record):
         settings: Those that decide what is learned, as the run had them; empty in checkpoints of before.
         data: Empty where the data was never opened.
         ranks: What ranks other than 0 have of their own, where several processes train.
+        roll_backs: All that there were so far; their number seeds the data's order.
     """
 
     plugin: str
@@ -151,3 +165,4 @@ class State(Record):
     rng: Randomness
     settings: dict[str, JsonValue] = {}
     ranks: list[RankState] = []
+    roll_backs: list[RollBack] = []

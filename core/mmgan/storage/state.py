@@ -76,6 +76,7 @@ def state_dict(run: Run) -> dict[str, Any]:
         "scalers": run.precision.state_dict(),
         "data": run.loader.state_dict() if run.data_is_open else run.position,
         "task": run.task.state_dict(),
+        "roll_backs": [done.model_dump() for done in run.roll_backs],
         "rng": randomness.get_state(run.device.torch) if run.is_playing else run.randomness,
     }
 
@@ -91,7 +92,7 @@ def own_state(run: Run) -> dict[str, Any]:
     return own | {"weights": weights}
 
 
-def load(run: Run, path: Path, loaded: checkpoint.Loaded | None) -> None:
+def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None) -> None:
     """Put the run back to where a checkpoint was taken.
 
     Args:
@@ -114,15 +115,20 @@ def load(run: Run, path: Path, loaded: checkpoint.Loaded | None) -> None:
         run.saved_by = 1 + len(saved.ranks)
         state = rank_state.own_part(document, run.ranks, run.config.seed, run.device.torch)
         randomness.check_state(state["rng"], run.device.torch)
-        if saved.step:
-            with randomness.isolated(run.config.seed, run.device.torch), fitting.of_size(weights):
-                enter(run, locate(run.stages, saved.step - 1)[0])
+        number = locate(run.stages, saved.step - 1)[0] if saved.step else -1
+        with randomness.isolated(run.config.seed, run.device.torch), fitting.of_size(weights):
+            if run.entered > number + 1:
+                # Networks that have grown since are built again, as small as they were.
+                run.set_up(run.config, document["task"])
+            enter(run, number)
         _load_players(run, weights, saved)
         run.precision.load_state_dict(state["scalers"])
         run.task.load_state_dict(state["task"])
         run.step = saved.step
+        run.roll_backs = list(saved.roll_backs)
         run.position = _rescaled(run, state["data"])
         if run.data_is_open:
+            run.loader.reseed(run.order_seed)
             run.loader.load_state_dict(run.position)
         run.saved = {}
         run.hook.after_load(run=run, state=state)
