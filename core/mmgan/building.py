@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgan import inference
+from mmgan import helpers, inference
 from mmgan.backend import nonfinite, randomness
 from mmgan.backend.choosing import device_for, precision_for
 from mmgan.backend.precision import DTYPES
@@ -31,6 +31,7 @@ def build(run: Run, config: Config, saved: dict[str, Any] | None) -> None:
     run.close()
     # Let go first, so that old and new networks are not in memory together.
     run.players, run.trained, run.opponents = {}, {}, {}
+    run.helpers, run.helper_loads, run.helper_digests = {}, {}, {}
     run._loader, run.position, run.saved = None, {}, saved or {}
     run.stage, run.phase, run.stage_step, run.entered = None, "", 0, 0
 
@@ -53,6 +54,8 @@ def build(run: Run, config: Config, saved: dict[str, Any] | None) -> None:
     check_stages(run.task, run.stages, run.players)
     for name, player in run.players.items():
         prepare(run, name, player)
+    for name in run.helpers:
+        helpers.prepare(run, name)
     run.trained = trained_weights(run.players)
     run.opponents = opposing_weights(run.trained)
     run.options = {name: changing.options_of(player.optimizer) for name, player in run.players.items()}

@@ -116,7 +116,8 @@ def playing(run: Run) -> Iterator[None]:
             stacklevel=3,
         )
     averages = [player.average for player in run.players.values() if player.average is not None]
-    run.ranks.broadcast_weights([*(player.module for player in run.players.values()), *averages])
+    modules = [player.module for player in run.players.values()]
+    run.ranks.broadcast_weights([*modules, *averages, *run.helpers.values()])
     randomness.set_state(run.randomness, run.device.torch)
     run.is_playing = True
     try:

@@ -125,7 +125,9 @@ def after_stage(run: Run, stage: Stage) -> None:
 
 @hookspec
 def configure_module(run: Run, name: str, module: nn.Module) -> None:
-    """Change a player's module in place (memory format, ``module.compile()``) before it is trained."""
+    """Change a player's module in place (memory format, ``module.compile()``) before it is trained; or a
+    helper's, which ``run.helpers`` has under the name and ``run.players`` has not.
+    """
 
 
 @hookspec

@@ -18,6 +18,7 @@ from mmgan.config import Config
 from mmgan.data import opening
 from mmgan.data.loader import Loader
 from mmgan.errors import PluginError, UsageError
+from mmgan.helpers import Fill, helper
 from mmgan.meter import METER, Around, Meter, unmeasured
 from mmgan.players import Weights, rebuild
 from mmgan.plugins import Plugins
@@ -60,6 +61,10 @@ class Run:
     finite: nonfinite.FiniteWatch
     task: Task[Any]
     players: dict[str, Player]
+    #: Networks that are never trained; what fills in their weights; digests of these.
+    helpers: dict[str, nn.Module]
+    helper_loads: dict[str, Fill | None]
+    helper_digests: dict[str, str]
     stages: tuple[Stage, ...]
     #: Which weights a player trains, and which are frozen meanwhile.
     trained: Weights
@@ -180,6 +185,8 @@ class Run:
         if name in METER:
             raise PluginError(f"run.log can't take the name {name!r}: it is the engine's own.")
         self.meter.log(name, value)
+
+    helper = helper
 
     def rebuild(self, name: str, player: Player) -> None:
         """Replace a player, in ``Task.begin_stage``: a network has grown.

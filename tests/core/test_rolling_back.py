@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from toys import Toy, assert_same, everything, reload, toy_run
+from toys import Toy, again, assert_same, everything, reload, toy_run
 
 import mmgan
 from mmgan import CheckpointError, ConfigError, Phase, Player, Run, Stage, UsageError, hookimpl, train
-from mmgan.plugins import Plugins
 from mmgan.storage import checkpoint
 
 EVERY = {"checkpoint_every": 5, "keep": 2, "log_every": 1}
@@ -48,15 +47,6 @@ class Guardian:
     @hookimpl
     def before_stage(self, stage: Stage) -> None:
         self.stages.append(stage.name)
-
-
-def again(folder: Path, *extra: Any, task: Any = None, **changes: Any) -> Run:
-    class Games:
-        @hookimpl
-        def register_tasks(self, register: Any) -> None:
-            register("toy", task or Toy)
-
-    return mmgan.load_run(folder, Plugins(Games(), *extra, installed=False), changes=changes)
 
 
 def test_a_run_goes_back_and_another_way(tmp_path: Path) -> None:

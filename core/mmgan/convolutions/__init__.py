@@ -33,9 +33,10 @@ def configure_module(run: Run, name: str, module: nn.Module) -> None:
     Raises:
         ConfigError: Several processes train, and each would measure for itself.
     """
-    config, player = run.config, run.players[name]
+    config, player = run.config, run.players.get(name)  # None for a helper.
     # A compiler chooses for itself.
-    if run.device.type != "cpu" or config.convolutions == "library" or (config.compile and player.compile):
+    compiled = config.compile and (player is None or player.compile)
+    if run.device.type != "cpu" or config.convolutions == "library" or compiled:
         return
     from mmgan.convolutions.layers import choose
     from mmgan.convolutions.plan import Plan
@@ -76,5 +77,6 @@ def plan_of(run: Run) -> Plan | None:
     """Return the plan that a run's layers have in common, or None before there is one."""
     from mmgan.convolutions.layers import Planned
 
-    layers = (layer for player in run.players.values() for layer in player.module.modules())
+    networks = [*(player.module for player in run.players.values()), *run.helpers.values()]
+    layers = (layer for network in networks for layer in network.modules())
     return next((layer.plan for layer in layers if isinstance(layer, Planned) and layer.plan), None)

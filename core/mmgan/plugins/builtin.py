@@ -59,7 +59,8 @@ def configure_module(run: Run, name: str, module: nn.Module) -> None:
     """Compile a network in place where ``--compile`` asks for it and its player allows it."""
     from torch import nn
 
-    if run.config.compile and run.players[name].compile:
+    player = run.players.get(name)  # None for a helper.
+    if run.config.compile and (player is None or player.compile):
         from mmgan.backend.compiling import compile_network
 
         # A dict of networks is never called itself.

@@ -154,6 +154,7 @@ class State(Record):
         data: Empty where the data was never opened.
         ranks: What ranks other than 0 have of their own, where several processes train.
         roll_backs: All that there were so far; their number seeds the data's order.
+        helpers: A digest of the weights of each helper.
     """
 
     plugin: str
@@ -166,3 +167,4 @@ class State(Record):
     settings: dict[str, JsonValue] = {}
     ranks: list[RankState] = []
     roll_backs: list[RollBack] = []
+    helpers: dict[str, str] = {}

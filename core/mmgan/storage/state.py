@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from torch import Tensor
 
+from mmgan import helpers
 from mmgan.backend import nonfinite, randomness
 from mmgan.backend.device import Device
 from mmgan.config import GREATEST, check, to_json
@@ -49,6 +50,7 @@ def save(run: Run) -> Path:
             {"rng": other["rng"], "task": rank_state.difference(other["task"], own["task"])}
             for other in others
         ]
+    helpers.keep(run)
     run.hook.before_save(run=run, state=state)
     return checkpoint.save(run.checkpoints, run.step, weights_of(run), state)
 
@@ -77,6 +79,7 @@ def state_dict(run: Run) -> dict[str, Any]:
         "data": run.loader.state_dict() if run.data_is_open else run.position,
         "task": run.task.state_dict(),
         "roll_backs": [done.model_dump() for done in run.roll_backs],
+        **({"helpers": dict(run.helper_digests)} if run.helpers else {}),
         "rng": randomness.get_state(run.device.torch) if run.is_playing else run.randomness,
     }
 
@@ -121,6 +124,7 @@ def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None) -> None:
                 # Networks that have grown since are built again, as small as they were.
                 run.set_up(run.config, document["task"])
             enter(run, number)
+        helpers.check(run, saved.helpers)
         _load_players(run, weights, saved)
         run.precision.load_state_dict(state["scalers"])
         run.task.load_state_dict(state["task"])
