@@ -33,7 +33,7 @@ from mmgan import rolling_back
 from mmgan.backend import randomness
 from mmgan.backend.ranks import FINISH, ROLL_BACK
 from mmgan.meter import METER, Meter
-from mmgan.players import clip_weights, enter, set_learning_rate, update_average
+from mmgan.players import average_images, clip_weights, enter, networks, set_learning_rate, update_average
 from mmgan.plugins.blame import blaming
 from mmgan.task import Phase, Stage, locate
 
@@ -115,9 +115,7 @@ def playing(run: Run) -> Iterator[None]:
             "it goes on, but not as if it had never stopped.",
             stacklevel=3,
         )
-    averages = [player.average for player in run.players.values() if player.average is not None]
-    modules = [player.module for player in run.players.values()]
-    run.ranks.broadcast_weights([*modules, *averages, *run.helpers.values()])
+    run.ranks.broadcast_weights(networks(run))
     randomness.set_state(run.randomness, run.device.torch)
     run.is_playing = True
     try:
@@ -144,9 +142,7 @@ def play(run: Run, until: int, heard: bool = True) -> int:
         # Of several processes one may have got the signal: all stop, or roll back, before the same step.
         signal = run.ranks.sync_stop(run.asked, run.own_state)
         if signal == ROLL_BACK:
-            done = rolling_back.perform(run)
-            if heard:
-                run.hook.after_roll_back(run=run, roll_back=done)
+            rolling_back.perform(run, heard)
             continue
         if signal or run.step >= until:
             return signal if run.step < until else 0
@@ -209,6 +205,10 @@ def play_step(run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
                 shared = forward(run, batch)
             with run.part("update", phase.name):
                 losses.update(update(run, phase, batch, shared, further))
+    for name in dict.fromkeys(phase.player for phase in stage.phases if not index % phase.every):
+        if run.players[name].ema_half_life:
+            with run.part("average", ""):
+                average_images(run, run.players[name])
     return losses
 
 
@@ -255,7 +255,7 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any, further: Sequence[An
     player.updates += 1
     if player.clip_weights is not None:
         clip_weights(player)
-    if player.average is not None:
+    if player.ema and player.average is not None:
         with run.part("average", phase.name):
             update_average(player)
     return losses

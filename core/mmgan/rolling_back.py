@@ -73,8 +73,8 @@ def order_seed(seed: int, count: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def perform(run: Run) -> records.RollBack:
-    """Roll back as was asked for, on this rank or on another, and return what happened.
+def perform(run: Run, heard: bool) -> None:
+    """Roll back as was asked for, on this rank or on another; where listeners hear of it, they are told.
 
     Raises:
         CheckpointError: The checkpoint is gone, torn, or of a shape that the settings no longer make.
@@ -97,7 +97,8 @@ def perform(run: Run) -> records.RollBack:
     run.ranks.rank_zero_first(lambda: run.loader)
     randomness.set_state(run.randomness, run.device.torch)
     run.meter = Meter(run)
-    return done
+    if heard:
+        run.hook.after_roll_back(run=run, roll_back=done)
 
 
 def _step(folder: Path, to: str | int | Path) -> int:

@@ -100,10 +100,12 @@ class PlayerState(Record):
 
     Attributes:
         updates: How often it was updated.
+        images: How many examples its moving average has seen, where it counts them.
         options: The options with which each group of its optimizer was built, before any schedule.
     """
 
     updates: Count
+    images: Count = 0
     optimizer: OptimizerState
     options: list[dict[str, Any]] = []
 

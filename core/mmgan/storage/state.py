@@ -70,6 +70,7 @@ def state_dict(run: Run) -> dict[str, Any]:
         "players": {
             name: {
                 "updates": player.updates,
+                "images": player.images,
                 "optimizer": player.optimizer.state_dict(),
                 "options": run.options[name],
             }
@@ -158,7 +159,7 @@ def _load_players(run: Run, weights: Mapping[str, Mapping[str, Tensor]], saved: 
         fitting.load_weights(name, player.module, weights[name])
         if player.average is not None:
             fitting.load_weights(f"{name}.average", player.average, weights[f"{name}.average"])
-        player.updates = own.updates
+        player.updates, player.images = own.updates, own.images
         fitting.load_optimizer(name, player.optimizer, own.optimizer)
         changing.apply_options(player.optimizer, own.options, run.options[name])
         # An option may ask for more than was kept, as momentum does.
