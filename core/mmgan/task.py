@@ -34,7 +34,7 @@ class Player:
         optimizer: Over the module's parameters.
         ema: Decay of an exponential moving average of the weights, 0 for none. The averaged copy is
             ``player.average`` and is what :attr:`sampler` gives.
-        ema_half_life: The same average, but with its half-life in examples, 0 for none: it moves once a step and
+        ema_half_life: The same average, but with its half-life in examples, 0 for none: it moves once a step,
             not with every update, and means the same for every batch size (Karras et al. 2020: 10,000). A
             step counts ``batch_size`` x ``accumulate`` x processes.
         ema_ramp_up: The half-life is at most this part of the examples seen so far; None for no such limit.
