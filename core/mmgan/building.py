@@ -13,6 +13,7 @@ from mmgan.data import opening
 from mmgan.data.loader import Loader
 from mmgan.players import opposing_weights, prepare, trained_weights
 from mmgan.plugins.blame import blaming
+from mmgan.plugins.choices import check_choices
 from mmgan.storage import changing, rank_state
 from mmgan.task import check_stages
 
@@ -28,6 +29,7 @@ def build(run: Run, config: Config, saved: dict[str, Any] | None) -> None:
         config: Its settings.
         saved: What ``task.state_dict`` gave when the run was saved, where it is to go on from a checkpoint.
     """
+    check_choices(config, run.plugins)
     run.close()
     # Let go first, so that old and new networks are not in memory together.
     run.players, run.trained, run.opponents = {}, {}, {}

@@ -13,7 +13,7 @@ import re
 import tomllib
 import urllib.parse
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -27,7 +27,6 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     field_validator,
 )
-from pydantic.fields import FieldInfo
 
 from mmgan.errors import ConfigError, did_you_mean, shown
 from mmgan.storage import files
@@ -148,8 +147,8 @@ def check(config_class: type[C], values: Mapping[str, Any]) -> C:
     hint = f"mmgan config {plugin} lists every setting." if plugin else ""
     for key in values:
         if key not in config_class.model_fields:
-            suggestion = did_you_mean(key, config_class.model_fields)
-            raise ConfigError(f"{plugin} has no setting {shown(key)}. {suggestion}".rstrip(), hint=hint)
+            near = did_you_mean(key, config_class.model_fields)
+            raise ConfigError(f"{plugin} has no setting {shown(key)}. {near}".rstrip(), hint=hint)
     try:
         return config_class(**values)
     except ValidationError as error:
@@ -222,26 +221,28 @@ def to_json(config: Config) -> dict[str, Any]:
     return config.model_copy(update=texts).model_dump(mode="json", exclude_none=True)
 
 
-def describe(config_class: type[Config], plugin: str) -> str:
+def describe(config_class: type[Config], plugin: str, names: Mapping[str, list[str]] | None = None) -> str:
     """Write the settings as a TOML file of help, to be edited and given to ``--config``.
 
     Every default is commented out, since some follow from other settings: what stays so is left to the task.
     """
-    lines = [f"# The settings of {plugin}, with their defaults. Take the # from those that you change.", ""]
-    lines.append(tomli_w.dumps({"plugin": plugin}).rstrip())
+    head = f"# The settings of {plugin}, with their defaults. Take the # from those that you change."
+    lines = [head, "", tomli_w.dumps({"plugin": plugin}).rstrip()]
     for name, field in config_class.model_fields.items():
         if name == "plugin":
             continue
         default = field.get_default(call_default_factory=True)
-        # TOML has no null, so what is unset by default shows no value.
-        value = "" if default is None else json.dumps(default)
-        lines += ["", f"# {field.description or name}{_allowed(field)}", f"# {name} = {value}".rstrip()]
+        value = "" if default is None else json.dumps(default)  # TOML has no null.
+        lines += [
+            "",
+            f"# {field.description or name}{_allowed((names or {}).get(name) or get_args(field.annotation))}",
+            f"# {name} = {value}".rstrip(),
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _allowed(field: FieldInfo) -> str:
-    """Return the choices of a Literal, as ``" (one of: a, b)"``."""
-    choices = get_args(field.annotation)
+def _allowed(choices: Sequence[Any]) -> str:
+    """Return choices, such as those of a Literal, as ``" (one of: a, b)"``."""
     if not choices or not all(isinstance(choice, str | int | float) for choice in choices):
         return ""
     return f" (one of: {', '.join(map(str, choices))})"

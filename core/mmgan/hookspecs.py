@@ -78,6 +78,27 @@ def register_metrics(register: RegisterKind) -> None:
 
 
 @hookspec
+def register_losses(register: Register) -> None:
+    """Register subclasses of :class:`mmgan.losses.AdversarialLoss`, made without arguments, for the setting
+    ``loss`` of every task with an ``ObjectiveConfig``.
+    """
+
+
+@hookspec
+def register_penalties(register: Register) -> None:
+    """Register functions ``(run, critic, real, fake) -> scalar`` for the setting ``penalty`` of every task
+    with an ``ObjectiveConfig``; ``run.grad(critic, inputs)`` gives outputs and a gradient.
+    """
+
+
+@hookspec
+def register_features(register: RegisterKind) -> None:
+    """Register functions ``(config) -> Features`` for the setting ``features`` of ``mmgan evaluate``, each of
+    one kind: "images".
+    """
+
+
+@hookspec
 def register_commands(cli: click.Group) -> None:
     """Add commands to the command line; called when the command line starts, so import nothing slow."""
 

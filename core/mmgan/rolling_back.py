@@ -17,6 +17,7 @@ from mmgan.backend import randomness
 from mmgan.config import Config, check, parse_value, to_json
 from mmgan.errors import ConfigError, UsageError
 from mmgan.meter import Meter
+from mmgan.plugins.choices import check_choices
 from mmgan.storage import changing, checkpoint, rank_state, records
 from mmgan.storage.folder import find_checkpoint, read_best
 
@@ -124,4 +125,6 @@ def _changed(run: Run, changes: Mapping[str, Any]) -> Config:
                 hint="What a step learns can, such as lr or batch_size, unless the task fixes it.",
             )
     values = {key: parse_value(type(run.config), key, value) for key, value in changes.items()}
-    return check(type(run.config), {**to_json(run.config), **values})
+    config = check(type(run.config), {**to_json(run.config), **values})
+    check_choices(config, run.plugins)
+    return config

@@ -145,6 +145,12 @@ class Run:
         found = self.plugins.of_kind(self.plugins.metrics, kind)
         return {name: entry.load() for name, entry in found.items()}
 
+    def registered(self, table: str, name: str, kind: str = "") -> Any:
+        """Return what was registered by a hook such as ``register_losses`` (table "losses")."""
+        entries = getattr(self.plugins, table)
+        entries = self.plugins.of_kind(entries, kind) if kind else entries
+        return self.plugins.lookup(entries, name, table).load()
+
     # What the engine uses.
 
     @property

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mmgan.backend.device import Device
     from mmgan.backend.precision import Precision
     from mmgan.config import Config
-    from mmgan.hookspecs import RegisterKind
+    from mmgan.hookspecs import Register, RegisterKind
     from mmgan.run import Run
 
 
@@ -36,6 +36,35 @@ def register_metrics(register: RegisterKind) -> None:
         register("recall", "mmgan.metrics.distances:recall", kind=kind)
         register("density", "mmgan.metrics.distances:density", kind=kind)
         register("coverage", "mmgan.metrics.distances:coverage", kind=kind)
+
+
+@hookimpl
+def register_losses(register: Register) -> None:
+    """Register the adversarial losses."""
+    register("minimax", "mmgan.losses.adversarial:Minimax")
+    register("nonsaturating", "mmgan.losses.adversarial:NonSaturating")
+    register("lsgan", "mmgan.losses.adversarial:LeastSquares")
+    register("hinge", "mmgan.losses.adversarial:Hinge")
+    register("wgan", "mmgan.losses.adversarial:Wasserstein")
+    register("ragan", "mmgan.losses.adversarial:RelativisticAverage")
+
+
+@hookimpl
+def register_penalties(register: Register) -> None:
+    """Register the gradient penalties."""
+    register("none", "mmgan.losses.penalties:none")
+    register("wgan-gp", "mmgan.losses.penalties:wgan_gp")
+    register("r1", "mmgan.losses.penalties:r1")
+    register("r2", "mmgan.losses.penalties:r2")
+    register("zero-gp", "mmgan.losses.penalties:zero_gp")
+
+
+@hookimpl
+def register_features(register: RegisterKind) -> None:
+    """Register the features of pictures."""
+    register("random", "mmgan.metrics.features:random_features", kind="images")
+    register("pixels", "mmgan.metrics.features:pixel_features", kind="images")
+    register("inception", "mmgan.metrics.features:inception_features", kind="images")
 
 
 @hookimpl(trylast=True)

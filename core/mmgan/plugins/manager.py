@@ -34,6 +34,8 @@ from mmgan.plugins.registry import Entry, checked_task, registrar
 
 #: The core's own listeners and defaults: plugins like any other, but always there.
 BUILTIN = {"core": "mmgan.plugins.builtin", "convolutions": "mmgan.convolutions"}
+#: What is registered, by the names of hooks without ``register_``.
+TABLES = ("tasks", "devices", "precisions", "datasets", "metrics", "losses", "penalties", "features")
 
 
 class Plugins:
@@ -64,6 +66,9 @@ class Plugins:
         self.precisions: dict[str, Entry] = {}
         self.datasets: dict[str, Entry] = {}
         self.metrics: dict[str, Entry] = {}
+        self.losses: dict[str, Entry] = {}
+        self.penalties: dict[str, Entry] = {}
+        self.features: dict[str, Entry] = {}
         for name, module in BUILTIN.items():
             self._add(Plugin(name, __version__, "mmgan", importlib.import_module(module)))
         self.folder = folder or folder_of_environment()
@@ -148,6 +153,11 @@ class Plugins:
         """Return the entries of one kind by their bare names, such as the metrics for images."""
         return {key.partition("/")[2]: entry for key, entry in table.items() if entry.kind == kind}
 
+    def names(self, table: str, kind: str = "") -> list[str]:
+        """Return the names in a table such as ``losses``, of one kind where it has kinds."""
+        entries: dict[str, Entry] = getattr(self, table)
+        return list(self.of_kind(entries, kind) if kind else entries)
+
     def _load(self, plugin: Plugin, load_module: Callable[[], Any]) -> None:
         before = self._tables()
         try:
@@ -200,6 +210,9 @@ class Plugins:
             ("register_precisions", self.precisions),
             ("register_datasets", self.datasets),
             ("register_metrics", self.metrics),
+            ("register_losses", self.losses),
+            ("register_penalties", self.penalties),
+            ("register_features", self.features),
         ):
             others = [other for other in self.manager.get_plugins() if other is not plugin.module]
             caller = self.manager.subset_hook_caller(hook, others)
@@ -213,7 +226,8 @@ class Plugins:
         self.loaded.append(plugin)
 
     def _tables(self) -> list[dict[str, Entry]]:
-        return [dict(t) for t in (self.tasks, self.devices, self.precisions, self.datasets, self.metrics)]
+        return [dict(getattr(self, name)) for name in TABLES]
 
     def _restore(self, tables: list[dict[str, Entry]]) -> None:
-        self.tasks, self.devices, self.precisions, self.datasets, self.metrics = tables
+        for name, table in zip(TABLES, tables, strict=True):
+            setattr(self, name, table)
