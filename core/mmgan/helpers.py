@@ -85,10 +85,10 @@ def prepare(run: Run, name: str) -> None:
 
 def keep(run: Run) -> None:
     """Write those weights that the run's folder does not have yet."""
-    assert run.folder is not None
+    folder = run.checkpoints.parent / FOLDER
     for name, module in run.helpers.items():
         try:
-            path = files.make_folder(run.folder / FOLDER) / f"{name}.safetensors"
+            path = files.make_folder(folder) / f"{name}.safetensors"
             if os.path.lexists(path):
                 continue
             weights = {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}

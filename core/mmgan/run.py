@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from mmgan import building, inference, rolling_back
-from mmgan.backend import distributed, nonfinite
+from mmgan.backend import nonfinite
 from mmgan.backend.device import Device
 from mmgan.backend.precision import Precision, differentiate
-from mmgan.backend.ranks import FINISH, ROLL_BACK
+from mmgan.backend.ranks import FINISH, ROLL_BACK, Ranks
 from mmgan.config import Config
 from mmgan.data import opening
 from mmgan.data.loader import Loader
@@ -85,6 +85,7 @@ class Run:
         task_class: type[Task],
         config: Config,
         plugins: Plugins,
+        ranks: Ranks,
         folder: Path | None,
         saved: dict[str, Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
@@ -93,7 +94,7 @@ class Run:
         self.progress = progress
         self.plugins = plugins
         self.folder = folder
-        self.ranks = distributed.ranks()
+        self.ranks = ranks
         self.hook = self.ranks.hooks(plugins.hook)
         self.step = 0
         self.seconds = 0.0

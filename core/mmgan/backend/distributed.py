@@ -3,9 +3,9 @@
 Rank 0 is the run: it alone has listeners, and so writes, samples and evaluates. The others compute. All hold
 the same weights, since they begin alike and every update follows from the mean of their gradients.
 
-They communicate at exactly four points: when a run is opened (``broadcast_object``, ``rank_zero_first``),
-when training begins (``broadcast_weights``), after each backward pass (``all_reduce_gradients``), and before
-each step (``sync_stop``).
+They communicate at few points: when a run is opened (``broadcast_object``, ``rank_zero_first``),
+when training begins (``broadcast_weights``), after each backward pass (``all_reduce_gradients``), before each
+step (``sync_stop``), and where values are logged (``mean_of_each``) or a run rolls back (``first``).
 """
 
 from __future__ import annotations
