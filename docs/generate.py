@@ -213,7 +213,13 @@ def default_of(field: Any) -> str:
 
 def meaning(field: Any) -> str:
     """Return a setting's description, and the values that it may have."""
+    from mmgan.plugins import Plugins
+    from mmgan.plugins.choices import mark_of
+
     choices = [choice for choice in get_args(field.annotation) if not inspect.isclass(choice)]
+    if mark := mark_of(field):
+        choices = Plugins(installed=False).names(mark.table, mark.kind)
+        return f"{field.description}. One of {', '.join(f'`{choice}`' for choice in choices)}, or a plugin's"
     if get_origin(field.annotation) is Literal:
         return f"{field.description}. One of {', '.join(f'`{choice}`' for choice in choices)}"
     if get_origin(field.annotation) in (Union, types.UnionType):

@@ -256,6 +256,17 @@ def reload(folder: Path, which: str = "last", **changes: Any) -> Run:
     return mmgan.load_run(folder, Plugins(Games(), installed=False), which, changes)
 
 
+def again(folder: Path, *extra: Any, task: Any = None, **changes: Any) -> Run:
+    """Open a toy's run again, with further plugins; ``task`` as for :func:`toy_run`."""
+
+    class Game:
+        @hookimpl
+        def register_tasks(self, register: Any) -> None:
+            register("toy", task or Toy)
+
+    return mmgan.load_run(folder, Plugins(Game(), *extra, installed=False), changes=changes)
+
+
 def everything(run: Run) -> dict[str, Tensor]:
     """Return all tensors that a run's future depends on, by path, for comparison to the byte."""
     found: dict[str, Tensor] = {}

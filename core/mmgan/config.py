@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -218,7 +218,7 @@ def to_json(config: Config) -> dict[str, Any]:
     return config.model_copy(update=texts).model_dump(mode="json", exclude_none=True)
 
 
-def describe(config_class: type[Config], plugin: str) -> str:
+def describe(config_class: type[Config], plugin: str, names: Mapping[str, list[str]] | None = None) -> str:
     """Write the settings as a TOML file of help, to be edited and given to ``--config``.
 
     Every default is commented out, since some follow from other settings: what stays so is left to the task.
@@ -227,20 +227,19 @@ def describe(config_class: type[Config], plugin: str) -> str:
     lines.append(tomli_w.dumps({"plugin": plugin}).rstrip())
     for name, field in fields_of(config_class):
         if name != "plugin":
-            lines += ["", *_described(name, field)]
+            lines += ["", *_described(name, field, (names or {}).get(name) or get_args(field.annotation))]
     return "\n".join(lines) + "\n"
 
 
-def _described(name: str, field: FieldInfo) -> list[str]:
+def _described(name: str, field: FieldInfo, choices: Sequence[Any]) -> list[str]:
     default = field.get_default(call_default_factory=True)
     # TOML has no null, so what is unset by default shows no value.
     value = "" if default is None else json.dumps(to_jsonable_python(default))
-    return [f"# {field.description or name}{_allowed(field)}", f"# {name} = {value}".rstrip()]
+    return [f"# {field.description or name}{_allowed(choices)}", f"# {name} = {value}".rstrip()]
 
 
-def _allowed(field: FieldInfo) -> str:
-    """Return the choices of a Literal, as ``" (one of: a, b)"``."""
-    choices = get_args(field.annotation)
+def _allowed(choices: Sequence[Any]) -> str:
+    """Return choices, such as those of a Literal, as ``" (one of: a, b)"``."""
     if not choices or not all(isinstance(choice, str | int | float) for choice in choices):
         return ""
     return f" (one of: {', '.join(map(str, choices))})"

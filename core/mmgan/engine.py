@@ -29,10 +29,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmgan import rolling_back
 from mmgan.backend import randomness
-from mmgan.backend.ranks import FINISH
+from mmgan.backend.ranks import FINISH, ROLL_BACK
 from mmgan.meter import METER, Meter
-from mmgan.players import clip_weights, enter, set_learning_rate, update_average
+from mmgan.players import average_images, clip_weights, enter, networks, set_learning_rate, update_average
 from mmgan.plugins.blame import blaming
 from mmgan.task import Phase, Stage, locate
 
@@ -114,8 +115,7 @@ def playing(run: Run) -> Iterator[None]:
             "it goes on, but not as if it had never stopped.",
             stacklevel=3,
         )
-    averages = [player.average for player in run.players.values() if player.average is not None]
-    run.ranks.broadcast_weights([*(player.module for player in run.players.values()), *averages])
+    run.ranks.broadcast_weights(networks(run))
     randomness.set_state(run.randomness, run.device.torch)
     run.is_playing = True
     try:
@@ -138,8 +138,14 @@ def play(run: Run, until: int, heard: bool = True) -> int:
     Returns:
         The signal's number, or 0.
     """
-    # Of several processes one may have got the signal: all stop before the same step.
-    while run.step < until and not (signal := run.ranks.sync_stop(run.stop_signal, run.own_state)):
+    while True:
+        # Of several processes one may have got the signal: all stop, or roll back, before the same step.
+        signal = run.ranks.sync_stop(run.asked, run.own_state)
+        if signal == ROLL_BACK:
+            rolling_back.perform(run, heard)
+            continue
+        if signal or run.step >= until:
+            return signal if run.step < until else 0
         number, index = locate(run.stages, run.step)
         stage = run.stages[number]
         enter(run, number)
@@ -157,7 +163,6 @@ def play(run: Run, until: int, heard: bool = True) -> int:
             run.check_finite()
         if heard:
             tell(run, stage, index, losses)
-    return signal if run.step < until else 0
 
 
 def tell(run: Run, stage: Stage, index: int, losses: dict[str, Tensor]) -> None:
@@ -185,11 +190,6 @@ def play_step(run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
     discriminator serves the generator too. A repeated phase takes a fresh batch each time after the first.
     Where gradients are accumulated, the further batches are shared too; what ``task.forward`` makes of them
     is made for each phase anew, since their graphs together would take the memory of one large batch.
-
-    Args:
-        run: The run.
-        stage: The current stage.
-        index: The step's index in the stage, from 0.
     """
     losses: dict[str, Tensor] = {}
     batch = shared = None
@@ -205,6 +205,10 @@ def play_step(run: Run, stage: Stage, index: int) -> dict[str, Tensor]:
                 shared = forward(run, batch)
             with run.part("update", phase.name):
                 losses.update(update(run, phase, batch, shared, further))
+    for name in dict.fromkeys(phase.player for phase in stage.phases if not index % phase.every):
+        if run.players[name].ema_half_life:
+            with run.part("average", ""):
+                average_images(run, run.players[name])
     return losses
 
 
@@ -251,7 +255,7 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any, further: Sequence[An
     player.updates += 1
     if player.clip_weights is not None:
         clip_weights(player)
-    if player.average is not None:
+    if player.ema and player.average is not None:
         with run.part("average", phase.name):
             update_average(player)
     return losses

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mmgan.engine import Report
     from mmgan.run import Run
     from mmgan.samples import Samples
+    from mmgan.storage.records import RollBack
     from mmgan.task import Stage
 
 hookspec = pluggy.HookspecMarker("mmgan")
@@ -84,6 +85,27 @@ def register_settings(register: Register) -> None:
 
 
 @hookspec
+def register_losses(register: Register) -> None:
+    """Register subclasses of :class:`mmgan.losses.AdversarialLoss`, made without arguments, for the setting
+    ``loss`` of every task with an ``ObjectiveConfig``.
+    """
+
+
+@hookspec
+def register_penalties(register: Register) -> None:
+    """Register functions ``(run, critic, real, fake) -> scalar`` for the setting ``penalty`` of every task
+    with an ``ObjectiveConfig``; ``run.grad(critic, inputs)`` gives outputs and a gradient.
+    """
+
+
+@hookspec
+def register_features(register: RegisterKind) -> None:
+    """Register functions ``(config) -> Features`` for the setting ``features`` of ``mmgan evaluate``, each of
+    one kind: "images".
+    """
+
+
+@hookspec
 def register_commands(cli: click.Group) -> None:
     """Add commands to the command line; called when the command line starts, so import nothing slow."""
 
@@ -131,7 +153,9 @@ def after_stage(run: Run, stage: Stage) -> None:
 
 @hookspec
 def configure_module(run: Run, name: str, module: nn.Module) -> None:
-    """Change a player's module in place (memory format, ``module.compile()``) before it is trained."""
+    """Change a player's module in place (memory format, ``module.compile()``) before it is trained; or a
+    helper's, which ``run.helpers`` has under the name and ``run.players`` has not.
+    """
 
 
 @hookspec
@@ -156,6 +180,13 @@ def after_sample(run: Run, step: int, samples: Samples) -> None:
 @hookspec
 def after_evaluate(run: Run, step: int, scores: Mapping[str, float]) -> None:
     """Called every ``evaluate_every`` steps with the task's scores."""
+
+
+@hookspec
+def after_roll_back(run: Run, roll_back: RollBack) -> None:
+    """Called when ``run.roll_back`` was done, after ``after_load``: ``roll_back.from_step``, ``to_step``,
+    ``reason``, and ``changes``, the settings that changed, [before, now] by name.
+    """
 
 
 @hookspec

@@ -30,7 +30,17 @@ _SAMPLE_SEED, _EVALUATE_SEED = 0x5A3E, 0xE7A1
 
 
 def sample(run: Run, n: int, seed: int | None = None, prompt: str = "") -> Samples:
-    """Generate samples; see :meth:`mmgan.Run.sample`."""
+    """Generate ``n`` samples. The same seed gives the same latents.
+
+    Args:
+        run: The run.
+        n: How many.
+        seed: By default one that follows from the run's seed.
+        prompt: What each sample shall begin with.
+
+    Raises:
+        UsageError: There is a prompt, and the task takes none.
+    """
     _check_prompt(run, prompt)
     return aside(
         run,
@@ -40,7 +50,10 @@ def sample(run: Run, n: int, seed: int | None = None, prompt: str = "") -> Sampl
 
 
 def sample_chunks(run: Run, n: int, seed: int | None = None, prompt: str = "") -> Iterator[Samples]:
-    """Generate samples chunk by chunk; see :meth:`mmgan.Run.sample_chunks`."""
+    """Generate what :meth:`sample` does chunk by chunk, so that not all of it is in memory at once.
+
+    A chunk is computed when it is asked for; in between nothing of the run is changed.
+    """
     _check_prompt(run, prompt)
     side = _side(run, _SAMPLE_SEED if seed is None else seed)
     if _has_own_chunks(type(run.task)):
@@ -70,14 +83,23 @@ def _check_prompt(run: Run, prompt: str) -> None:
 
 
 def interpolate(run: Run, n: int, seed: int | None = None) -> Samples:
-    """Walk through latent space; see :meth:`mmgan.Run.interpolate`."""
+    """Generate ``n`` samples along a walk through latent space, where the task has one."""
     if type(run.task).interpolate is Task.interpolate:
         raise UsageError(f"{run.config.plugin} has no walk through its latent space.")
     return aside(run, lambda: run.task.interpolate(n), _SAMPLE_SEED if seed is None else seed)
 
 
 def evaluate(run: Run, n: int = 0) -> dict[str, float]:
-    """Score samples; see :meth:`mmgan.Run.evaluate`."""
+    """Score ``n`` samples by the task's metrics; 0 lets the task choose.
+
+    Returns:
+        The scores; of a task of ours with a dict ``missing``: names of scores that can't be had, each with
+        the reason, mostly that there are too few examples. A warning names them too.
+
+    Raises:
+        UsageError: The task has no metrics.
+        DataError: No score can be had.
+    """
     need_metrics(run)
     scores = aside(run, lambda: run.task.evaluate(n), _EVALUATE_SEED)
     missing: dict[str, str] = getattr(scores, "missing", {})
@@ -101,7 +123,13 @@ def need_metrics(run: Run) -> None:
 
 
 def aside(run: Run, work: Callable[[], T], seed: int) -> T:
-    """Sample or evaluate apart from training; see :meth:`mmgan.Run.aside`."""
+    """Call ``work`` once, in float32, in eval mode, without gradients, and return what it returns.
+
+    Args:
+        run: The run.
+        work: Samples or evaluates.
+        seed: The same seed gives the same randomness, which is not that of training.
+    """
     with _apart(run, _side(run, seed)):
         return work()
 

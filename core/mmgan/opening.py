@@ -9,6 +9,7 @@ from typing import Any, overload
 
 from mmgan import engine
 from mmgan.backend import distributed
+from mmgan.backend.ranks import Ranks
 from mmgan.config import Config, check, resolve, to_toml
 from mmgan.errors import CheckpointError, MmganError, UsageError, line
 from mmgan.listeners import default_listeners
@@ -89,7 +90,7 @@ def new_run(
         UsageError: The folder holds something already.
     """
     plugins = plugins if isinstance(plugins, Plugins) else Plugins(*(plugins or ()))
-    config = _settled(config, plugins, settings)
+    task_class, config = _settled(config, plugins, settings)
     plugins.detach()
     ranks = distributed.ranks()
     with ExitStack() as stack:
@@ -100,9 +101,8 @@ def new_run(
             plugins.attach(default_listeners(config))
 
         def build() -> Run:
-            task_class = plugins.task(config.plugin)
             with blaming(task_class, config.plugin):
-                run = Run(task_class, config, plugins, folder, progress=progress)
+                run = Run(task_class, config, plugins, ranks, folder, progress=progress)
             _ = run.loader
             return run
 
@@ -112,14 +112,17 @@ def new_run(
     return run
 
 
-def _settled(given: Config | type[Task[Any]] | str, plugins: Plugins, settings: Mapping[str, Any]) -> Config:
-    """Return the settings of a new run, whichever way they are given."""
+def _settled(
+    given: Config | type[Task[Any]] | str, plugins: Plugins, settings: Mapping[str, Any]
+) -> tuple[type[Task[Any]], Config]:
+    """Return the task and the settings of a new run, whichever way they are given."""
     if isinstance(given, Config):
         if settings:
             raise UsageError(f"{', '.join(settings)}: a whole config has its settings already.")
-        return plugins.completed(given)
+        return plugins.task(given.plugin), plugins.completed(given)
     name = given if isinstance(given, str) else plugins.add(given)
-    return resolve(plugins.config_class(name), name, flags=settings, environment={})
+    task_class: type[Task[Any]] = plugins.task(name)
+    return task_class, resolve(plugins.config_class(name), name, flags=settings, environment={})
 
 
 def load_run(
@@ -148,11 +151,12 @@ def load_run(
     config = check(config_class, merged(values, changes or {}))
     plugins.detach()
     plugins.attach(default_listeners(config, changed=bool(changes)))
-    path, loaded = _read_checkpoint(folder / "checkpoints", which)
+    ranks = distributed.ranks()
+    path, loaded = _read_checkpoint(folder / "checkpoints", which, ranks)
     task_state = loaded[1].get("task") if isinstance(loaded[1], dict) else None
     try:
         with fitting.of_size(loaded[0]):
-            run = Run(task_class, config, plugins, folder, task_state, progress)
+            run = Run(task_class, config, plugins, ranks, folder, task_state, progress)
     except MmganError:
         raise
     # A task builds its networks by a state that may be a stranger's: anything may come of it.
@@ -175,9 +179,8 @@ def _only_new_runs(config_class: type[Config]) -> dict[str, Any]:
     }
 
 
-def _read_checkpoint(folder: Path, which: str) -> tuple[Path, checkpoint.Loaded]:
+def _read_checkpoint(folder: Path, which: str, ranks: Ranks) -> tuple[Path, checkpoint.Loaded]:
     """Find a checkpoint and read it. Where a run that trains has taken it away meanwhile, take the next."""
-    ranks = distributed.ranks()
     for _ in range(_TRIES):
         present = checkpoint.steps(folder)
         try:

@@ -25,7 +25,7 @@ def prepare(run: Run, name: str, player: Player) -> None:
     if run.config.sync_batch_norm:
         run.ranks.synchronize_batch_norm(player, run.device)
     run.hook.configure_module(run=run, name=name, module=player.module)
-    if player.ema > 0:
+    if player.ema > 0 or player.ema_half_life > 0:
         player.average = copy.deepcopy(player.module).eval().requires_grad_(False)
 
 
@@ -42,7 +42,7 @@ def rebuild(run: Run, name: str, player: Player) -> None:
     """Replace a player; see :meth:`mmgan.Run.rebuild`."""
     before = run.players[name]
     prepare(run, name, player)
-    player.updates = before.updates
+    player.updates, player.images = before.updates, before.images
     if player.average is not None and before.average is not None:
         # What was averaged goes on; what is new begins as it was made.
         fresh, old = player.average.state_dict(), before.average.state_dict()
@@ -53,6 +53,12 @@ def rebuild(run: Run, name: str, player: Player) -> None:
     run.options[name] = changing.options_of(player.optimizer)
     run.trained = trained_weights(run.players)
     run.opponents = opposing_weights(run.trained)
+
+
+def networks(run: Run) -> list[nn.Module]:
+    """Return all networks of a run: those of players, their averages, and helpers."""
+    averages = [player.average for player in run.players.values() if player.average is not None]
+    return [*(player.module for player in run.players.values()), *averages, *run.helpers.values()]
 
 
 def trained_weights(players: Mapping[str, Player]) -> Weights:
@@ -92,14 +98,31 @@ def clip_weights(player: Player) -> None:
         parameter.clamp_(-player.clip_weights, player.clip_weights)  # type: ignore[operator]
 
 
-@torch.no_grad()
 def update_average(player: Player) -> None:
     """Move the averaged weights a little towards the present ones, and copy the buffers (batch statistics).
 
     The decay starts low and grows to ``player.ema``, so that a short run's average is not its initialisation.
     """
+    _move(player, min(player.ema, (1 + player.updates) / (10 + player.updates)))
+
+
+def average_images(run: Run, player: Player) -> None:
+    """Move the averaged weights as far as the images of a step ask for (Karras et al. 2020).
+
+    The decay is 0.5 ** (images of the step / half-life). At the beginning the half-life is ``ema_ramp_up`` of
+    the images seen before, so that the average is not its initialisation.
+    """
+    images = run.config.batch_size * run.config.accumulate * run.ranks.world
+    half_life = player.ema_half_life
+    if player.ema_ramp_up is not None:
+        half_life = min(half_life, player.ema_ramp_up * player.images)
+    _move(player, 0.5 ** (images / half_life) if half_life else 0.0)
+    player.images += images
+
+
+@torch.no_grad()
+def _move(player: Player, decay: float) -> None:
     average: nn.Module = player.average  # type: ignore[assignment]
-    decay = min(player.ema, (1 + player.updates) / (10 + player.updates))
     torch._foreach_lerp_(list(average.parameters()), list(player.module.parameters()), 1 - decay)
     for kept, present in zip(average.buffers(), player.module.buffers(), strict=True):
         kept.copy_(present)

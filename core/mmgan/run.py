@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from mmgan import inference
-from mmgan.backend import distributed, nonfinite, randomness
-from mmgan.backend.choosing import device_for, precision_for
-from mmgan.backend.precision import DTYPES, differentiate
-from mmgan.backend.ranks import FINISH
+from mmgan import building, inference, rolling_back
+from mmgan.backend import nonfinite
+from mmgan.backend.device import Device
+from mmgan.backend.precision import Precision, differentiate
+from mmgan.backend.ranks import FINISH, ROLL_BACK, Ranks
 from mmgan.config import Config
 from mmgan.data import opening
 from mmgan.data.loader import Loader
 from mmgan.errors import PluginError, UsageError
+from mmgan.helpers import Fill, helper
 from mmgan.meter import METER, Around, Meter, unmeasured
-from mmgan.players import opposing_weights, prepare, rebuild, trained_weights
+from mmgan.players import Weights, rebuild
 from mmgan.plugins import Plugins
-from mmgan.plugins.blame import blaming
-from mmgan.samples import Samples
-from mmgan.storage import changing, checkpoint, rank_state, state
+from mmgan.storage import changing, state
 from mmgan.storage.folder import read_settings
 from mmgan.storage.lock import FolderLock
-from mmgan.task import Player, Stage, Task, check_stages
+from mmgan.storage.records import RollBack
+from mmgan.task import Player, Stage, Task
 
 __all__ = ["Run", "read_settings"]
 
@@ -54,27 +54,55 @@ class Run:
     #: How many samples a sample file shows.
     sample_count = 64
     data_may_open = False  # Not in ``Task.build``, nor once more in ``Task.data``.
-    _loader: Loader | None = None
+    # Built by `set_up`.
+    config: Config
+    saved: dict[str, Any]
+    device: Device
+    precision: Precision
+    finite: nonfinite.FiniteWatch
+    task: Task[Any]
+    players: dict[str, Player]
+    #: Networks that are never trained; what fills in their weights; digests of these.
+    helpers: dict[str, nn.Module]
+    helper_loads: dict[str, Fill | None]
+    helper_digests: dict[str, str]
+    stages: tuple[Stage, ...]
+    #: Which weights a player trains, and which are frozen meanwhile.
+    trained: Weights
+    opponents: Weights
+    #: The options with which each player's optimizer was built.
+    options: dict[str, list[dict[str, Any]]]
+    randomness: dict[str, Any]
+    position: dict[str, Any]
+    #: The stage and the phase that were played last, the step's index in the stage, and how many of the
+    #: stages the task has begun.
+    stage: Stage | None
+    phase: str
+    stage_step: int
+    entered: int
 
     def __init__(
         self,
         task_class: type[Task],
         config: Config,
         plugins: Plugins,
+        ranks: Ranks,
         folder: Path | None,
         saved: dict[str, Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.config = config
-        self.saved = saved or {}
+        self.task_class = task_class
         self.progress = progress
         self.plugins = plugins
         self.folder = folder
-        self.ranks = distributed.ranks()
+        self.ranks = ranks
         self.hook = self.ranks.hooks(plugins.hook)
         self.step = self.batches = self.stop_signal = 0
         self.seconds = self.waited = 0.0
         self.finish_reason = ""
+        #: A roll-back that will be done after the present step, and all that were.
+        self.roll_back_request: rolling_back.Request | None = None
+        self.roll_backs: list[RollBack] = []
         self.meter = Meter(self)
         #: Entered around each part of a step, with its name and its phase; see :data:`mmgan.meter.Around`.
         self.part: Around = unmeasured
@@ -83,39 +111,14 @@ class Run:
         self.data_moved = False  # Whether ``data`` names a new place of the same data, which is then checked.
         #: The lock on the folder, while this process trains in it.
         self.lock: FolderLock | None = None
-
-        randomness.seed_everything(config.seed)
-        self.device = self.ranks.device_for_rank(device_for(config, plugins, self.hook))
-        self.precision = precision_for(config, plugins, self.hook, self.device)
-        self.finite = nonfinite.FiniteWatch(self.device.torch, self.precision.scales)
-        randomness.use_deterministic(config.deterministic)
-        if config.precision == "auto" and self.precision.name in DTYPES:
-            # Kept with the run, so that a resume elsewhere does not compute in another precision unasked.
-            self.config = config = config.model_copy(update={"precision": self.precision.name})
-
-        self.task = task_class(config)
-        self.task.run = self
-        if config.evaluate_every:
-            inference.need_metrics(self)
-        self.players: dict[str, Player] = dict(self.task.build())
-        self.stages = tuple(self.task.stages)
-        check_stages(self.task, self.stages, self.players)
-        for name, player in self.players.items():
-            prepare(self, name, player)
-        #: Which weights a player trains, and which are frozen meanwhile.
-        self.trained = trained_weights(self.players)
-        self.opponents = opposing_weights(self.trained)
-        self.options = {name: changing.options_of(player.optimizer) for name, player in self.players.items()}
-        self.position: dict[str, Any] = {}
-        self.randomness = randomness.get_state(self.device.torch)
-        if self.ranks.rank:
-            # The networks began alike on all ranks; from here on each draws latents of its own.
-            self.randomness = rank_state.rank_randomness(config.seed, 0, self.ranks.rank, self.device.torch)
-        self.is_playing, self.data_may_open = False, True
-        self.stage: Stage | None = None  # The stage and the phase that were played last.
-        self.phase = ""
-        self.stage_step = self.entered = 0  # The step's index in it; how many the task has begun.
+        self._loader: Loader | None = None
+        self.is_playing = False
         self.saved_by = self.ranks.world
+        self.set_up(config, saved)
+
+    def set_up(self, config: Config, saved: dict[str, Any] | None = None) -> None:
+        """Build device, precision, task and players by these settings, as in a new run."""
+        building.build(self, config, saved)
 
     # What tasks use.
 
@@ -143,6 +146,12 @@ class Run:
         found = self.plugins.of_kind(self.plugins.metrics, kind).items()
         return {name: entry.load() for name, entry in found}
 
+    def registered(self, table: str, name: str, kind: str = "") -> Any:
+        """Return what was registered by a hook such as ``register_losses`` (table "losses")."""
+        entries = getattr(self.plugins, table)
+        entries = self.plugins.of_kind(entries, kind) if kind else entries
+        return self.plugins.lookup(entries, name, table).load()
+
     # What the engine uses.
 
     @property
@@ -159,18 +168,7 @@ class Run:
     def loader(self) -> Loader:
         """The endless stream of batches."""
         if self._loader is None:
-            # Aside, since the data may be opened in the middle of training, after a resume.
-            with (
-                opening.once(self),
-                randomness.isolated(self.config.seed, self.device.torch),
-                blaming(type(self.task), self.config.plugin),
-            ):
-                dataset = self.task.data()
-            cuda = self.device.type == "cuda"
-            self._loader = opening.open_loader(dataset, self.config, self.ranks, pin_memory=cuda)
-            if self.position:
-                opening.check_same(self.config.data, dataset, self.position, self.data_moved)
-                self._loader.load_state_dict(self.position)
+            self._loader = building.open_loader(self)
         return self._loader
 
     def check_finite(self) -> None:
@@ -195,6 +193,8 @@ class Run:
             raise PluginError(f"run.log can't take the name {name!r}: it is the engine's own.")
         self.meter.log(name, value)
 
+    helper = helper
+
     def rebuild(self, name: str, player: Player) -> None:
         """Replace a player, in ``Task.begin_stage``: a network has grown.
 
@@ -207,53 +207,26 @@ class Run:
         """End training after the present step, on all ranks, as finished; ``status.json`` says why."""
         self.finish_reason, self.stop_signal = reason, self.stop_signal or FINISH
 
+    roll_back = rolling_back.roll_back
+    best = property(rolling_back.best)
+
+    @property
+    def asked(self) -> int:
+        """What this rank asks of all before the next step: a signal's number, ROLL_BACK, FINISH, or 0."""
+        return max(self.stop_signal, ROLL_BACK if self.roll_back_request else 0)
+
+    @property
+    def order_seed(self) -> int:
+        """The seed of the data's order and augmentation."""
+        return rolling_back.order_seed(self.config.seed, len(self.roll_backs))
+
     # What is asked of it beside training: computed aside, so that training is not disturbed.
 
-    def sample(self, n: int, seed: int | None = None, prompt: str = "") -> Samples:
-        """Generate ``n`` samples. The same seed gives the same latents.
-
-        Args:
-            n: How many.
-            seed: By default one that follows from the run's seed.
-            prompt: What each sample shall begin with.
-
-        Raises:
-            UsageError: There is a prompt, and the task takes none.
-        """
-        return inference.sample(self, n, seed, prompt)
-
-    def sample_chunks(self, n: int, seed: int | None = None, prompt: str = "") -> Iterator[Samples]:
-        """Generate what :meth:`sample` does chunk by chunk, so that not all of it is in memory at once.
-
-        A chunk is computed when it is asked for; in between nothing of the run is changed.
-        """
-        return inference.sample_chunks(self, n, seed, prompt)
-
-    def interpolate(self, n: int, seed: int | None = None) -> Samples:
-        """Generate ``n`` samples along a walk through latent space, where the task has one."""
-        return inference.interpolate(self, n, seed)
-
-    def evaluate(self, n: int = 0) -> dict[str, float]:
-        """Score ``n`` samples by the task's metrics; 0 lets the task choose.
-
-        Returns:
-            The scores; of a task of ours with a dict ``missing``: names of scores that can't be had, each
-            with the reason, mostly that there are too few examples. A warning names them too.
-
-        Raises:
-            UsageError: The task has no metrics.
-            DataError: No score can be had.
-        """
-        return inference.evaluate(self, n)
-
-    def aside(self, work: Callable[[], T], seed: int) -> T:
-        """Call ``work`` once, in float32, in eval mode, without gradients, and return what it returns.
-
-        Args:
-            work: Samples or evaluates.
-            seed: The same seed gives the same randomness, which is not that of training.
-        """
-        return inference.aside(self, work, seed)
+    sample = inference.sample
+    sample_chunks = inference.sample_chunks
+    interpolate = inference.interpolate
+    evaluate = inference.evaluate
+    aside = inference.aside
 
     # Saving and loading.
 
@@ -264,35 +237,11 @@ class Run:
             raise UsageError("This run has no folder to keep checkpoints in.", hint="new_run(…, folder=…)")
         return self.folder / "checkpoints"
 
-    def save(self) -> Path:
-        """Write a checkpoint of the present step, and return its path.
-
-        Raises:
-            DivergedError: Something in the run is NaN or infinite; nothing was written.
-            UsageError: Several processes train, and it is not rank 0 that saves.
-            CheckpointError: The disk refused it.
-        """
-        return state.save(self)
-
-    def load(self, path: Path, loaded: checkpoint.Loaded | None = None) -> None:
-        """Put the run back to where a checkpoint was taken; ``loaded`` is what is in it, if it was read.
-
-        Raises:
-            CheckpointError: The checkpoint is torn, altered, or of another task or other settings.
-        """
-        state.load(self, path, loaded)
-
-    def weights(self) -> dict[str, dict[str, Tensor]]:
-        """Return the state dict of every network: ``G``, ``D``, and ``G.average`` for a moving average."""
-        return state.weights_of(self)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything but the weights that the run's future depends on."""
-        return state.state_dict(self)
-
-    def own_state(self) -> dict[str, Any]:
-        """Return the part of :meth:`state_dict` that each of several ranks has for itself, on the CPU."""
-        return state.own_state(self)
+    save = state.save
+    load = state.load
+    weights = state.weights_of
+    state_dict = state.state_dict
+    own_state = state.own_state
 
     def close(self) -> None:
         """Stop the loader's worker processes."""

@@ -34,6 +34,10 @@ class Player:
         optimizer: Over the module's parameters.
         ema: Decay of an exponential moving average of the weights, 0 for none. The averaged copy is
             ``player.average`` and is what :attr:`sampler` gives.
+        ema_half_life: The same average, but with its half-life in examples, 0 for none: it moves once a step,
+            not with every update, and means the same for every batch size (Karras et al. 2020: 10,000). A
+            step counts ``batch_size`` x ``accumulate`` x processes.
+        ema_ramp_up: The half-life is at most this part of the examples seen so far; None for no such limit.
         clip_norm: Greatest norm of the player's whole gradient, None for no limit.
         clip_weights: Greatest absolute weight after an update (WGAN), None for no limit.
         schedule: A function from the run's step (0 for the first) to a factor on every learning rate.
@@ -50,10 +54,21 @@ class Player:
     schedule: Callable[[int], float] | None = None
     channels_last: bool = False
     compile: bool = True
+    ema_half_life: float = 0.0
+    ema_ramp_up: float | None = 0.05
 
     def __post_init__(self) -> None:
+        if self.ema and self.ema_half_life:
+            raise PluginError(
+                "Player: ema and ema_half_life are two ways to say one thing; give one of them."
+            )
+        if not 0 <= self.ema_half_life < math.inf or not (self.ema_ramp_up is None or self.ema_ramp_up > 0):
+            raise PluginError(
+                f"Player: ema_half_life = {self.ema_half_life} and ema_ramp_up = {self.ema_ramp_up} must be "
+                "finite numbers of examples, 0 for none, and a part greater than 0."
+            )
         self.average: nn.Module | None = None
-        self.updates = 0
+        self.updates = self.images = 0
 
     @property
     def sampler(self) -> nn.Module:

@@ -45,12 +45,13 @@ def configure_module(run: Run, name: str, module: nn.Module) -> None:
     mode = run.settings("convolutions").mode
     if mode == "library":
         return
-    if not run.players[name].compile:
+    player = run.players.get(name)  # None for a helper, which is never differentiated twice.
+    if player is not None and not player.compile:
         from mmgan_convolutions.activations import stop_second_derivatives
 
         stop_second_derivatives(module)
     # A compiler chooses for itself.
-    if run.device.type != "cpu" or (run.config.compile and run.players[name].compile):
+    if run.device.type != "cpu" or (run.config.compile and (player is None or player.compile)):
         return
     from mmgan import ConfigError
     from mmgan_convolutions.layers import choose
@@ -91,5 +92,6 @@ def plan_of(run: Run) -> Plan | None:
     """Return the plan that a run's layers have in common, or None before there is one."""
     from mmgan_convolutions.layers import Planned
 
-    layers = (layer for player in run.players.values() for layer in player.module.modules())
+    networks = [*(player.module for player in run.players.values()), *run.helpers.values()]
+    layers = (layer for network in networks for layer in network.modules())
     return next((layer.plan for layer in layers if isinstance(layer, Planned) and layer.plan), None)

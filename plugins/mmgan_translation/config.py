@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from mmgan.data.pairs import PairConfig
-from mmgan.losses import ObjectiveConfig
+from mmgan.losses import LossName, ObjectiveConfig
 from mmgan_translation.patch import PatchDiscriminator, PixelDiscriminator
 from mmgan_translation.resnet import ResNet
 from mmgan_translation.unet import UNet
@@ -154,9 +154,7 @@ class CycleGANConfig(TranslationConfig):
     dropout: Literal["always", "training", "none"] = Field(
         "none", description="dropout in G: always (in use too, as the noise), in training only, or none"
     )
-    loss: Literal["minimax", "nonsaturating", "lsgan", "hinge", "wgan", "ragan"] = Field(
-        "lsgan", description="the adversarial loss; wgan needs a penalty or clip_weights"
-    )
+    loss: LossName = Field("lsgan", description="the adversarial loss; wgan needs a penalty or clip_weights")
     cycle_weight: float = Field(10.0, ge=0, description="weight of the cycle loss, in both directions")
     identity_weight: float = Field(
         0.5, ge=0, description="weight of the identity loss, as a part of cycle_weight; 0: none"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mmgan.losses import ObjectiveConfig
+from mmgan.losses import LossName, ObjectiveConfig, PenaltyName
 from mmgan.tasks.audio import AudioTaskConfig
 
 #: A network that learns the synthesised drums in minutes, where the paper's takes a GPU and days. So small
@@ -32,12 +32,8 @@ class WaveGANConfig(AudioTaskConfig, ObjectiveConfig):
     post_filter: int = Field(
         0, ge=0, le=4096, description="length of a learned filter over G's output (paper: 512); 0: none"
     )
-    loss: Literal["minimax", "nonsaturating", "lsgan", "hinge", "wgan", "ragan"] = Field(
-        "wgan", description="the adversarial loss; wgan needs a penalty or clip_weights"
-    )
-    penalty: Literal["none", "wgan-gp", "r1", "r2", "zero-gp"] = Field(
-        "wgan-gp", description="gradient penalty on the critic"
-    )
+    loss: LossName = Field("wgan", description="the adversarial loss; wgan needs a penalty or clip_weights")
+    penalty: PenaltyName = Field("wgan-gp", description="gradient penalty on the critic")
     critic_steps: int = Field(5, ge=1, description="updates of the critic for each of G")
     lr: float = Field(1e-4, gt=0, description="Adam's learning rate; 6e-4 by default for drums")
     betas: tuple[float, float] = Field((0.5, 0.9), description="Adam's decay rates")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import Toy, ToyWGAN, assert_same, mlp, toy_run
+from toys import Toy, ToyWGAN, again, assert_same, mlp, toy_run
 
 import mmgan
 from mmgan import DivergedError, Phase, Player, Stage, hookimpl
 from mmgan.engine import play_step, train, update
 from mmgan.errors import ConfigError, PluginError
 from mmgan.losses import penalty
+from mmgan.players import average_images
 from mmgan.task import stage_at
 
 
@@ -227,6 +229,72 @@ def test_the_moving_average_is_the_plain_formula_and_copies_buffers() -> None:
     for ours, theirs in zip(player.average.buffers(), player.module.buffers(), strict=True):
         assert torch.equal(ours, theirs)
     assert toy_run(ema=0.0).players["G"].average is None
+
+
+class InImages(Toy):
+    """G's average has a half-life of 40 examples; G is updated twice in a step."""
+
+    ramp_up: float | None = 0.25
+
+    def build(self) -> dict[str, Player]:
+        players = super().build()
+        players["G"] = Player(
+            self.g, torch.optim.Adam(self.g.parameters(), 1e-2), ema_half_life=40, ema_ramp_up=self.ramp_up
+        )
+        return players
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage("train", (Phase("D", "D"), Phase("G", "G", repeat=2))),)
+
+
+@pytest.mark.parametrize("ramp_up", [0.25, None])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_moving_average_in_images_moves_once_a_step(ramp_up: float | None, accumulate: int) -> None:
+    task = type("Ramp", (InImages,), {"ramp_up": ramp_up})
+    run = toy_run(task=task, steps=20, accumulate=accumulate)
+    player = run.players["G"]
+    expected = player.module[0].weight.detach().clone()
+    for index in range(20):
+        images = 8 * accumulate
+        play_step(run, run.stages[0], index)
+        half_life = 40.0 if ramp_up is None else min(40.0, ramp_up * images * index)
+        decay = 2 ** (-images / half_life) if half_life else 0.0
+        expected = decay * expected + (1 - decay) * player.module[0].weight.detach()
+        assert (player.images, player.updates) == (images * (index + 1), 2 * (index + 1))
+        torch.testing.assert_close(player.average[0].weight, expected)
+    assert player.sampler is player.average
+    assert torch.equal(player.average[1].running_mean, player.module[1].running_mean)
+
+
+def test_the_moving_average_in_images_has_its_half_life() -> None:
+    """After that many images of fixed weights half of where it began is left."""
+    run = toy_run(task=type("Plain", (InImages,), {"ramp_up": None}), steps=20)
+    player = run.players["G"]
+    with torch.no_grad():
+        player.average[0].weight.fill_(1.0)
+        player.module[0].weight.fill_(0.0)
+    for _ in range(5):
+        average_images(run, player)
+    torch.testing.assert_close(player.average[0].weight, torch.full((16, 4), 0.5))
+
+
+def test_two_ways_to_average_are_one_too_many() -> None:
+    network = nn.Linear(1, 1)
+    adam = torch.optim.Adam(network.parameters())
+    for options in ({"ema": 0.9, "ema_half_life": 10}, {"ema_half_life": -1}, {"ema_ramp_up": 0}):
+        with pytest.raises(PluginError, match="ema_half_life"):
+            Player(network, adam, **options)
+
+
+def test_the_moving_average_in_images_resumes_exactly(tmp_path: Path) -> None:
+    straight = toy_run("toy", tmp_path / "straight", task=InImages, steps=12)
+    train(straight)
+    train(toy_run("toy", tmp_path / "run", task=InImages, steps=5))
+    resumed = again(tmp_path / "run", task=InImages, steps=12)
+    assert resumed.players["G"].images == 40
+    train(resumed)
+    assert_same(straight, resumed)
 
 
 def player_of_one_weight(**options: Any) -> type[Toy]:

@@ -3,9 +3,9 @@
 Rank 0 is the run: it alone has listeners, and so writes, samples and evaluates. The others compute. All hold
 the same weights, since they begin alike and every update follows from the mean of their gradients.
 
-They communicate at exactly four points: when a run is opened (``broadcast_object``, ``rank_zero_first``),
-when training begins (``broadcast_weights``), after each backward pass (``all_reduce_gradients``), and before
-each step (``sync_stop``).
+They communicate at few points: when a run is opened (``broadcast_object``, ``rank_zero_first``),
+when training begins (``broadcast_weights``), after each backward pass (``all_reduce_gradients``), before each
+step (``sync_stop``), and where values are logged (``mean_of_each``) or a run rolls back (``first``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch.distributed.rendezvous import rendezvous
 from typing_extensions import override
 
 from mmgan.backend.device import Device
-from mmgan.backend.rank_store import RankStore, aside, reaching_others
+from mmgan.backend.rank_store import RankStore, aside, reaching_others, timeout
 from mmgan.backend.ranks import Quiet, Ranks
 from mmgan.errors import ConfigError, PluginError, UsageError, line
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds that a rank waits for the others, who may be evaluating, before it gives up.
-TIMEOUT = 600.0
 #: Seconds in which a process that ends can take leave of the others.
 _LEAVE = 10.0
 #: Seconds of a wait during which Python handles no signal.
@@ -53,7 +51,7 @@ class Group(Ranks):
     """
 
     def __init__(self) -> None:
-        self.timeout = _timeout()
+        self.timeout = timeout()
         self._shared = 0
         # Tensors on a GPU are added up by NCCL, and all else, as the words of `meet`, by gloo on the CPU.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -237,12 +235,15 @@ class Group(Ranks):
 
     @override
     def mean_of_each(self, values: Mapping[str, float]) -> dict[str, float]:
-        everyone: list[Any] = [None] * self.world
-        with self._store.reaching_others():
-            aside(lambda: dist.all_gather_object(everyone, dict(values)), 3 * self.timeout)
+        everyone = self._all_gather(dict(values))
         names = dict.fromkeys(name for found in everyone for name in found)
         known = {name: [found[name] for found in everyone if name in found] for name in names}
         return {name: sum(numbers) / len(numbers) for name, numbers in known.items()}
+
+    @override
+    def first(self, value: T | None) -> T:
+        found: T = next(value for value in self._all_gather(value) if value is not None)
+        return found
 
     @override
     def gather_states(self, state: Any) -> list[Any]:
@@ -250,6 +251,12 @@ class Group(Ranks):
         states: list[Any] = [None] * self.world
         self._gather(state, states)
         return states[1:]
+
+    def _all_gather(self, value: Any) -> list[Any]:
+        everyone: list[Any] = [None] * self.world
+        with self._store.reaching_others():
+            aside(lambda: dist.all_gather_object(everyone, value), 3 * self.timeout)
+        return everyone
 
     def _gather(self, state: Any, states: list[Any] | None = None) -> None:
         with self._store.reaching_others():
@@ -289,11 +296,3 @@ def ranks() -> Ranks:
 @functools.cache  # As torch's own group is: one for the process.
 def _group() -> Group:
     return Group()
-
-
-def _timeout() -> float:
-    text = os.environ.get("MMGAN_RANK_TIMEOUT", str(TIMEOUT))
-    with contextlib.suppress(ValueError):
-        if float(text) > 0:
-            return float(text)
-    raise ConfigError(f"MMGAN_RANK_TIMEOUT = {text!r} is not a number of seconds greater than 0.")

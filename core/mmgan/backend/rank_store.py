@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import pickle
 import threading
 import time
@@ -15,10 +16,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from mmgan.errors import MmganError, foreseen, line
+from mmgan.errors import ConfigError, MmganError, foreseen, line
 
 T = TypeVar("T")
 
+#: Seconds that a rank waits for the others, who may be evaluating, before it gives up.
+TIMEOUT = 600.0
 #: Seconds between two heartbeats of a rank, and between two polls for a message.
 _BEAT, _LOOK = 1.0, 0.1
 
@@ -150,3 +153,12 @@ def aside(work: Callable[[], T], seconds: float) -> T:
         return outcome.result(seconds)
     except TimeoutError as error:
         raise TimeoutError(line(error) or f"no answer within {seconds:g} seconds") from None
+
+
+def timeout() -> float:
+    """Return the seconds that a rank waits for the others, by ``MMGAN_RANK_TIMEOUT`` where it is set."""
+    text = os.environ.get("MMGAN_RANK_TIMEOUT", str(TIMEOUT))
+    with contextlib.suppress(ValueError):
+        if float(text) > 0:
+            return float(text)
+    raise ConfigError(f"MMGAN_RANK_TIMEOUT = {text!r} is not a number of seconds greater than 0.")

@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 #: What stops a run as finished: greater than every signal's number.
 FINISH = 999
+#: What asks all ranks to go back to a checkpoint; it is less than FINISH, and greater than signals.
+ROLL_BACK = 998
 
 
 class Ranks:
@@ -74,6 +76,11 @@ class Ranks:
     def mean_of_each(self, values: Mapping[str, float]) -> dict[str, float]:
         """Return the mean of each number over the ranks that have it. All ranks must call it."""
         return dict(values)
+
+    def first(self, value: T | None) -> T:
+        """Return the value of the first rank that has one. All ranks must call it, and one must have one."""
+        assert value is not None
+        return value
 
     def gather_states(self, state: Any) -> list[Any]:
         """Return what the other ranks gave as their :meth:`Run.own_state`, in the order of their ranks."""

@@ -19,5 +19,7 @@ def command(session: Session, plugin: str) -> None:
     mmgan run --config my.toml
     """
     from mmgan.config import describe
+    from mmgan.plugins.choices import choices
 
-    emit(describe(session.plugins.config_class(plugin), plugin).rstrip("\n"))
+    config_class = session.plugins.config_class(plugin)
+    emit(describe(config_class, plugin, choices(config_class, session.plugins)).rstrip("\n"))

@@ -91,11 +91,10 @@ def held(folder: Path) -> Iterator[FolderLock | None]:
     Raises:
         UsageError: Another process trains in it.
     """
-    from mmgan.backend.distributed import ranks
     from mmgan.storage.folder import CONFIG
     from mmgan.storage.lock import FolderLock
 
-    if ranks().rank or not (folder / CONFIG).exists():
+    if not is_first() or not (folder / CONFIG).exists():
         yield None
         return
     lock = FolderLock(folder)

@@ -98,6 +98,11 @@ class Loader(Iterator[Any]):
         self.position += 1
         return batch
 
+    def reseed(self, seed: int) -> None:
+        """Draw order and augmentation from another seed, from the next batch on."""
+        self.close()
+        self._batches.reseed(seed)
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on from here."""
         state = {"position": self.position, "examples": len(self.dataset)}
@@ -138,6 +143,9 @@ class _Batches(torch_data.Dataset[Any]):
         self.examples = batch_size * world
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
+
+    def reseed(self, seed: int) -> None:
+        self._seed, self._epoch = seed, -1
 
     def __getitem__(self, number: int) -> Any:
         size = len(self._dataset)

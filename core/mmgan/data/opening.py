@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgan.counting import counted
-from mmgan.data.loader import Loader
 from mmgan.errors import DataError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
-    from mmgan.backend.ranks import Ranks
     from mmgan.config import Config
-    from mmgan.data.dataset import Dataset
     from mmgan.plugins import Plugins
     from mmgan.run import Run
 
@@ -92,27 +89,13 @@ def once(run: Run) -> Iterator[None]:
         raise PluginError(
             f"The task {run.config.plugin!r} asks for run.dataset in `build` or in `data`: there is none "
             "before both are done, since it is what `data` returns.",
-            hint="In build, self.run.data_info says what the data is: its shape, class names and counts. "
-            "self.run.open_data(…) opens it.",
+            hint="self.run.open_data(…) opens what --data names, in build too.",
         )
     run.data_may_open = False
     try:
         yield
     finally:
         run.data_may_open = True
-
-
-def open_loader(dataset: Dataset, config: Config, ranks: Ranks, pin_memory: bool) -> Loader:
-    """Return the endless stream of a data set's batches, of which each rank takes its share."""
-    return Loader(
-        dataset,
-        config.batch_size,
-        config.seed,
-        workers=config.workers,
-        rank=ranks.rank,
-        world=ranks.world,
-        pin_memory=pin_memory,
-    )
 
 
 def check_same(data: str, dataset: Any, position: dict[str, Any], must_be: bool) -> None:

@@ -22,13 +22,11 @@ def default_listeners(config: Config, changed: bool = False) -> list[Any]:
     from mmgan.listeners.checkpointer import Checkpointer
     from mmgan.listeners.metrics_file import MetricsFile
     from mmgan.listeners.sample_writer import SampleWriter
+    from mmgan.listeners.settings_file import SettingsFile
     from mmgan.listeners.status_file import StatusFile
 
     listeners: list[Any] = [SampleWriter(), MetricsFile(), Checkpointer(), StatusFile()]
-    if changed:
-        from mmgan.listeners.settings_file import SettingsFile
-
-        listeners.append(SettingsFile())
+    listeners.append(SettingsFile(changed))
     if config.tensorboard:
         from mmgan.listeners.tensorboard import TensorBoard
 

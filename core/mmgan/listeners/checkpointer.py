@@ -31,8 +31,12 @@ class Checkpointer:
         """Remove leftovers of a killed run, and find the existing checkpoints."""
         with writing(run):
             files.sweep(run.checkpoints)
+            self._saved = run.step if run.step in checkpoint.steps(run.checkpoints) else None
+        self._find_best(run)
+
+    def _find_best(self, run: Run) -> None:
+        with writing(run):
             present = checkpoint.steps(run.checkpoints)
-            self._saved = run.step if run.step in present else None
             self._best = read_best(run.checkpoints)
             usable = (
                 self._best.get("score") == run.task.best_score
@@ -54,7 +58,9 @@ class Checkpointer:
     # Last of all listeners: what a step wrote elsewhere, and what others remember of it, is complete by then.
     @hookimpl(trylast=True)
     def after_step(self, run: Run, step: int) -> None:
-        """Save where it is due, or where the score is the best so far."""
+        """Save where it is due, or where the score is the best so far; not what is about to be undone."""
+        if run.roll_back_request is not None:
+            return
         best = self._best.get("step") == step
         if best or (run.config.checkpoint_every and step % run.config.checkpoint_every == 0):
             self._save(run)
@@ -63,6 +69,14 @@ class Checkpointer:
                     files.write_text(run.checkpoints / "best.json", json.dumps(self._best) + "\n")
             # Only now, so that a concurrent reader finds a best one at any time.
             self._prune(run)
+
+    @hookimpl(trylast=True)
+    def after_roll_back(self, run: Run) -> None:
+        """Save the run as it goes on, so that it is resumed as such; then remove what lies ahead of it."""
+        self._find_best(run)
+        self._saved = None
+        self._save(run)
+        self._prune(run)
 
     @hookimpl
     def after_run(self, run: Run) -> None:

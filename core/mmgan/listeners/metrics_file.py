@@ -15,6 +15,7 @@ from mmgan.storage import files, records
 
 if TYPE_CHECKING:
     from mmgan.run import Run
+    from mmgan.storage.records import RollBack
 
 _NAME = "metrics.jsonl"
 #: Bytes that it can honestly have: some millions of lines.
@@ -33,13 +34,21 @@ class MetricsFile:
         """
         with writing(run) as folder:
             path = folder / _NAME
-            seconds = _keep(path, run.step) if os.path.lexists(path) else 0.0
+            seconds = _keep(path, run.step, len(run.roll_backs)) if os.path.lexists(path) else 0.0
         run.seconds = max(run.seconds, seconds)
         if run.changed:
             told = {
                 key: {"from": _json(before), "to": _json(now)} for key, (before, now) in run.changed.items()
             }
             _append(run, {"step": run.step, "seconds": run.seconds, "settings": told})
+
+    @hookimpl
+    def after_roll_back(self, run: Run, roll_back: RollBack) -> None:
+        """Write that steps go back from here, and keep the lines of those that were undone."""
+        told = {key: {"from": before, "to": now} for key, (before, now) in roll_back.changes.items()}
+        steps = {"from": roll_back.from_step, "to": roll_back.to_step}
+        record = {"count": len(run.roll_backs), **steps, "reason": roll_back.reason, "settings": told}
+        _append(run, {"step": run.step, "seconds": run.seconds, "roll_back": record})
 
     @hookimpl
     def after_log(self, run: Run, step: int, metrics: Mapping[str, Any]) -> None:
@@ -54,25 +63,53 @@ class MetricsFile:
         _append(run, {"step": step, "seconds": run.seconds, "scores": _plain(scores)})
 
 
-def _keep(path: Path, step: int) -> float:
-    """Keep the lines up to a step, and return the clock of the last one. A torn line goes."""
+def _keep(path: Path, step: int, roll_backs: int) -> float:
+    """Keep the lines up to a step after so many roll-backs, and return the clock of the last one. All lines
+    from before the last roll-back stay, though their steps may be later. A torn line goes.
+    """
     seconds = 0.0
+    undone_lines, end = _branch(path, roll_backs)
     with (
         files.open_to_read(path, _LARGEST) as old,
         files.fresh(path, durable=True) as new,
         new.open("wb") as kept,
     ):
-        while line := old.readline(records.SMALL):
+        number = 0
+        while (line := old.readline(records.SMALL)) and number < end:
+            number += 1
             try:
                 record = records.Line.model_validate_json(line)
             except ValueError:
                 continue
             # A resume that was killed before its first checkpoint changed nothing.
             undone = record.step == step and "settings" in (record.model_extra or {})
-            if record.step <= step and line.endswith(b"\n") and not undone:
+            wanted = number <= undone_lines or (record.step <= step and not undone)
+            if wanted and line.endswith(b"\n"):
                 kept.write(line)
                 seconds = record.seconds
     return seconds
+
+
+def _branch(path: Path, roll_backs: int) -> tuple[int, float]:
+    """Return the number of the line that tells of the last of so many roll-backs, 0 for none, and how many
+    lines there are before the next one, which a resume undoes.
+    """
+    last, number = 0, 0
+    with files.open_to_read(path, _LARGEST) as file:
+        while line := file.readline(records.SMALL):
+            number += 1
+            try:
+                record = records.Line.model_validate_json(line)
+            except ValueError:
+                continue
+            told = (record.model_extra or {}).get("roll_back")
+            # A loss may have this name.
+            if not isinstance(told, dict) or not isinstance(told.get("count"), int):
+                continue
+            if told["count"] > roll_backs:
+                return last, number - 1
+            last = number
+    return last, math.inf
 
 
 def _append(run: Run, record: Mapping[str, Any]) -> None:

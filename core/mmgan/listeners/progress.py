@@ -17,10 +17,12 @@ from rich.text import Text
 from mmgan import hookimpl
 from mmgan.listeners.common import losses_of
 from mmgan.listeners.sample_writer import sample_path
+from mmgan.storage.changing import describe
 
 if TYPE_CHECKING:
     from mmgan.run import Run
     from mmgan.samples import Samples
+    from mmgan.storage.records import RollBack
     from mmgan.task import Stage
 
 #: Seconds between two looks at the bar. To draw it takes 0.6 ms, which is then about 0.1% of the time.
@@ -58,6 +60,15 @@ class Progress:
     def before_stage(self, stage: Stage) -> None:
         """Measure the speed anew: stages differ in it."""
         self._stage = stage.name
+        self._start = None
+
+    @hookimpl
+    def after_roll_back(self, run: Run, roll_back: RollBack) -> None:
+        """Say so, and measure the speed anew."""
+        changed = describe({key: (before, now) for key, (before, now) in roll_back.changes.items()})
+        why = "; ".join(filter(None, [roll_back.reason, changed]))
+        said = f"rolled back from step {roll_back.from_step} to step {roll_back.to_step}"
+        self._say(f"{said}: {why}" if why else said)
         self._start = None
 
     @hookimpl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from mmgan import hookimpl
@@ -12,14 +13,35 @@ from mmgan.storage.folder import CONFIG
 
 if TYPE_CHECKING:
     from mmgan.run import Run
+    from mmgan.storage.records import RollBack
 
 
 class SettingsFile:
-    """Stores the settings a run is resumed with."""
+    """Stores the settings that a run is resumed with, or rolled back with.
+
+    Args:
+        changed: Whether those it begins with are others than the folder has.
+    """
+
+    def __init__(self, changed: bool) -> None:
+        self._changed = changed
 
     # Not before: only now does it train by them, and holds the folder's lock.
     @hookimpl
     def before_run(self, run: Run) -> None:
         """Store them."""
+        if self._changed:
+            self._write(run)
+
+    # Around the checkpointer: a checkpoint from before the roll-back must not be resumed with them.
+    @hookimpl(wrapper=True, tryfirst=True)
+    def after_roll_back(self, run: Run, roll_back: RollBack) -> Generator[None, object, object]:
+        """Store those that changed, once there is a checkpoint that was made with them."""
+        result = yield
+        if roll_back.changes:
+            self._write(run)
+        return result
+
+    def _write(self, run: Run) -> None:
         with writing(run) as folder:
             write_text(folder / CONFIG, to_toml(run.config))

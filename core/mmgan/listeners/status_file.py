@@ -57,6 +57,11 @@ class StatusFile:
         if time.monotonic() >= self._next:
             self._write(run, "running")
 
+    @hookimpl
+    def after_roll_back(self, run: Run) -> None:
+        """Note it."""
+        self._write(run, "running")
+
     @hookimpl(wrapper=True)
     def after_run(self, run: Run, report: Report) -> Wrapper:
         """Write how the run ended, once everything is saved."""
@@ -104,6 +109,7 @@ class StatusFile:
             "exit_code": exit_code,
             "error": error,
             "reason": reason or None,
+            "roll_backs": [done.model_dump() for done in run.roll_backs],
             "seconds": run.seconds,
             "plugin": run.config.plugin,
             "device": str(run.device.torch),

@@ -26,6 +26,15 @@ class TensorBoard:
     @hookimpl
     def before_run(self, run: Run) -> None:
         """Open an event file; TensorBoard then hides what a killed run wrote after its last checkpoint."""
+        self._open(run)
+
+    @hookimpl
+    def after_roll_back(self, run: Run) -> None:
+        """Open another one, which hides what was undone."""
+        self._close()
+        self._open(run)
+
+    def _open(self, run: Run) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         with writing(run) as folder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmgan.losses.adversarial import LOSSES, AdversarialLoss, adversarial_loss
-from mmgan.losses.objective import Objective, ObjectiveConfig
+from mmgan.losses.objective import LossName, Objective, ObjectiveConfig, PenaltyName
 from mmgan.losses.penalties import (
     PENALTIES,
     Differentiator,
@@ -18,8 +18,10 @@ __all__ = [
     "PENALTIES",
     "AdversarialLoss",
     "Differentiator",
+    "LossName",
     "Objective",
     "ObjectiveConfig",
+    "PenaltyName",
     "adversarial_loss",
     "gradient_penalty",
     "interpolate",

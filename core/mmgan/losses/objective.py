@@ -7,31 +7,44 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Literal
+from functools import partial
+from typing import Annotated, Any, Protocol
 
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from mmgan.config import Config
-from mmgan.losses.adversarial import adversarial_loss
-from mmgan.losses.penalties import Differentiator, penalty
+from mmgan.losses.adversarial import LOSSES, AdversarialLoss
+from mmgan.losses.penalties import PENALTIES, Differentiator, Penalty, penalty
+from mmgan.plugins.choices import Registered
 from mmgan.task import Phase, Stage
 
 Critic = Callable[[Tensor], Tensor]
 
 
+#: The type of a setting that names an adversarial loss: one of ours, or a plugin's.
+LossName = Annotated[str, Registered("losses")]
+#: The type of a setting that names a gradient penalty: one of ours, or a plugin's.
+PenaltyName = Annotated[str, Registered("penalties")]
+
+
+class Registry(Differentiator, Protocol):
+    """A run, as far as an objective needs one."""
+
+    def registered(self, table: str, name: str, kind: str = "") -> Any:
+        """Return what is registered under a name."""
+
+
 class ObjectiveConfig(Config):
     """Settings of the losses. A task's config inherits them beside its own."""
 
-    loss: Literal["minimax", "nonsaturating", "lsgan", "hinge", "wgan", "ragan"] = Field(
+    loss: LossName = Field(
         "nonsaturating", description="the adversarial loss; wgan needs a penalty or clip_weights"
     )
     smoothing: float = Field(
         0.0, ge=0, lt=1, description="one-sided label smoothing: real's target is 1 - this"
     )
-    penalty: Literal["none", "wgan-gp", "r1", "r2", "zero-gp"] = Field(
-        "none", description="gradient penalty on D"
-    )
+    penalty: PenaltyName = Field("none", description="gradient penalty on D")
     penalty_weight: float = Field(10.0, ge=0, description="weight of the penalty (lambda or gamma)")
     critic_steps: int = Field(1, ge=1, description="updates of D for each of G")
     clip_weights: float = Field(
@@ -55,13 +68,17 @@ class Objective:
 
     Args:
         config: The settings.
-        run: Computes the penalty's gradient: ``task.run``.
+        run: Computes the penalty's gradient, and knows what plugins registered: ``task.run``.
     """
 
-    def __init__(self, config: ObjectiveConfig, run: Differentiator) -> None:
+    def __init__(self, config: ObjectiveConfig, run: Registry) -> None:
         self.config = config
         self.run = run
-        self.adversarial = adversarial_loss(config.loss)
+        ours = LOSSES.get(config.loss)
+        self.adversarial: AdversarialLoss = ours or run.registered("losses", config.loss)()
+        self._penalty: Penalty = partial(penalty, config.penalty)
+        if config.penalty not in PENALTIES:
+            self._penalty = run.registered("penalties", config.penalty)
         if config.loss == "wgan" and config.penalty == "none" and not config.clip_weights:
             warnings.warn(
                 "loss = wgan: nothing holds the critic back, so its scores may grow without end. "
@@ -85,7 +102,7 @@ class Objective:
         on_real, on_fake = scores or (critic(real), critic(fake))
         losses = {"D/adv": self.adversarial.discriminator(on_real, on_fake, self.config.smoothing)}
         if self.config.penalty != "none":
-            value = penalty(self.config.penalty, self.run, critic, real, fake)
+            value = self._penalty(self.run, critic, real, fake)
             losses["D/penalty"] = self.config.penalty_weight * value
         return losses
 

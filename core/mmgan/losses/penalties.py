@@ -17,6 +17,8 @@ from mmgan.losses.adversarial import wide
 #: The names that :func:`penalty` takes.
 PENALTIES = ("none", "wgan-gp", "r1", "r2", "zero-gp")
 
+Critic = Callable[[Tensor], Tensor]
+
 
 class Differentiator(Protocol):
     """What a penalty needs of a run: the gradient of a critic at its inputs, safe under mixed precision."""
@@ -32,6 +34,10 @@ class Differentiator(Protocol):
             ``critic(inputs)``, and the gradient: float32, of the inputs' shape, differentiable again.
         """
         ...
+
+
+#: Given (run, critic, real, fake), a scalar that is differentiable in the critic's weights.
+Penalty = Callable[[Differentiator, Critic, Tensor, Tensor], Tensor]
 
 
 def penalty(
@@ -61,19 +67,37 @@ def penalty(
         ConfigError: The name is unknown; the message lists the choices.
         UsageError: Real and fake data differ in shape, and the penalty interpolates between them.
     """
-    match name:
-        case "none":
-            return real.new_zeros((), dtype=torch.float32)
-        case "wgan-gp":
-            return gradient_penalty(run.grad(critic, interpolate(real, fake))[1])
-        case "zero-gp":
-            return gradient_penalty(run.grad(critic, interpolate(real, fake))[1], target=0.0)
-        case "r1":
-            return r1_penalty(run.grad(critic, real.detach().requires_grad_())[1])
-        case "r2":
-            return r1_penalty(run.grad(critic, fake.detach().requires_grad_())[1])
-        case _:
-            raise unknown_name("penalty", name, PENALTIES)
+    if name not in PENALTIES:
+        raise unknown_name("penalty", name, PENALTIES)
+    return _FUNCTIONS[name](run, critic, real, fake)
+
+
+def none(run: Differentiator, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """Return 0."""
+    return real.new_zeros((), dtype=torch.float32)
+
+
+def wgan_gp(run: Differentiator, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """Return E[(‖g‖ - 1)²] between real and fake data (Gulrajani et al. 2017)."""
+    return gradient_penalty(run.grad(critic, interpolate(real, fake))[1])
+
+
+def r1(run: Differentiator, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """Return E[‖g‖²] / 2 at real data (Mescheder et al. 2018)."""
+    return r1_penalty(run.grad(critic, real.detach().requires_grad_())[1])
+
+
+def r2(run: Differentiator, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """Return E[‖g‖²] / 2 at fake data (Mescheder et al. 2018)."""
+    return r1_penalty(run.grad(critic, fake.detach().requires_grad_())[1])
+
+
+def zero_gp(run: Differentiator, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """Return E[‖g‖²] between real and fake data (Thanh-Tung et al. 2019)."""
+    return gradient_penalty(run.grad(critic, interpolate(real, fake))[1], target=0.0)
+
+
+_FUNCTIONS: dict[str, Penalty] = {"none": none, "wgan-gp": wgan_gp, "r1": r1, "r2": r2, "zero-gp": zero_gp}
 
 
 def gradient_penalty(gradient: Tensor, target: float = 1.0) -> Tensor:

@@ -12,7 +12,7 @@ import os
 from abc import ABC, abstractmethod
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -157,6 +157,21 @@ class Inception(Features):
         # to (x - 0.5) / 0.5: that is [-1, 1], where the images are already.
         features: Tensor = self.network(_resize(_with_channels(images, 3), self.SIDE))
         return features
+
+
+def random_features(config: Any) -> Features:
+    """Return the features that ``features = random`` names."""
+    return RandomFeatures()
+
+
+def pixel_features(config: Any) -> Features:
+    """Return the features that ``features = pixels`` names, for pictures of ``config.channels``."""
+    return PooledPixels(config.channels)
+
+
+def inception_features(config: Any) -> Features:
+    """Return the features that ``features = inception`` names, by ``config.inception_weights``."""
+    return Inception(config.inception_weights)
 
 
 def _with_channels(images: Tensor, channels: int) -> Tensor:

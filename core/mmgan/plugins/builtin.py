@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mmgan.backend.device import Device
     from mmgan.backend.precision import Precision
     from mmgan.config import Config
-    from mmgan.hookspecs import RegisterKind
+    from mmgan.hookspecs import Register, RegisterKind
     from mmgan.run import Run
 
 
@@ -38,6 +38,35 @@ def register_metrics(register: RegisterKind) -> None:
         register("coverage", "mmgan.metrics.distances:coverage", kind=kind)
 
 
+@hookimpl
+def register_losses(register: Register) -> None:
+    """Register the adversarial losses."""
+    register("minimax", "mmgan.losses.adversarial:Minimax")
+    register("nonsaturating", "mmgan.losses.adversarial:NonSaturating")
+    register("lsgan", "mmgan.losses.adversarial:LeastSquares")
+    register("hinge", "mmgan.losses.adversarial:Hinge")
+    register("wgan", "mmgan.losses.adversarial:Wasserstein")
+    register("ragan", "mmgan.losses.adversarial:RelativisticAverage")
+
+
+@hookimpl
+def register_penalties(register: Register) -> None:
+    """Register the gradient penalties."""
+    register("none", "mmgan.losses.penalties:none")
+    register("wgan-gp", "mmgan.losses.penalties:wgan_gp")
+    register("r1", "mmgan.losses.penalties:r1")
+    register("r2", "mmgan.losses.penalties:r2")
+    register("zero-gp", "mmgan.losses.penalties:zero_gp")
+
+
+@hookimpl
+def register_features(register: RegisterKind) -> None:
+    """Register the features of pictures."""
+    register("random", "mmgan.metrics.features:random_features", kind="images")
+    register("pixels", "mmgan.metrics.features:pixel_features", kind="images")
+    register("inception", "mmgan.metrics.features:inception_features", kind="images")
+
+
 @hookimpl(trylast=True)
 def select_device(config: Config) -> Device:
     """Choose one of torch's devices; a plugin's, registered by name, was looked for before."""
@@ -59,7 +88,8 @@ def configure_module(run: Run, name: str, module: nn.Module) -> None:
     """Compile a network in place where ``--compile`` asks for it and its player allows it."""
     from torch import nn
 
-    if run.config.compile and run.players[name].compile:
+    player = run.players.get(name)  # None for a helper.
+    if run.config.compile and (player is None or player.compile):
         from mmgan.backend.compiling import compile_network
 
         # A dict of networks is never called itself.

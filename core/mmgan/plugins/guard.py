@@ -118,8 +118,8 @@ def load(dotted: str) -> Any:
 
 def _check(result: Any, returns: str, plugin: str, where: str) -> None:
     if not isinstance(result, load(returns)):
+        name = returns.replace(":", ".") if where not in RESULTS else f"mmgan.{returns.partition(':')[2]}"
         raise PluginError(
-            f"Plugin {plugin!r} returned {shown(result)} from {where}, and not a "
-            f"mmgan.{returns.partition(':')[2]}.",
+            f"Plugin {plugin!r} returned {shown(result)} from {where}, and not a {name}.",
             hint="mmgan/hookspecs.py says what each hook returns.",
         )

@@ -45,6 +45,9 @@ TABLES = {
     "register_precisions": "precisions",
     "register_datasets": "datasets",
     "register_metrics": "metrics",
+    "register_losses": "losses",
+    "register_penalties": "penalties",
+    "register_features": "features",
     "register_settings": "settings",
 }
 
@@ -77,6 +80,9 @@ class Plugins:
         self.precisions: dict[str, Entry] = {}
         self.datasets: dict[str, Entry] = {}
         self.metrics: dict[str, Entry] = {}
+        self.losses: dict[str, Entry] = {}
+        self.penalties: dict[str, Entry] = {}
+        self.features: dict[str, Entry] = {}
         self.settings: dict[str, Entry] = {}
         for name, module in BUILTIN.items():
             self._add(Plugin(name, __version__, "mmgan", importlib.import_module(module)))
@@ -212,6 +218,11 @@ class Plugins:
             kind: Such as "images".
         """
         return {key.partition("/")[2]: entry for key, entry in table.items() if entry.kind == kind}
+
+    def names(self, table: str, kind: str = "") -> list[str]:
+        """Return the names in a table such as ``losses``, of one kind where it has kinds."""
+        entries: dict[str, Entry] = getattr(self, table)
+        return list(self.of_kind(entries, kind) if kind else entries)
 
     def _load(self, plugin: Plugin, load_module: Callable[[], Any]) -> None:
         before = self._tables()

@@ -1,4 +1,4 @@
-"""The registry: tasks, devices, precisions, data sets and metrics by name."""
+"""The registry: tasks, devices, precisions, data sets, metrics, losses and so on by name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ from mmgan.plugins.guard import load, named, reason
 _MADE = {
     "register_devices": "mmgan.backend.device:Device",
     "register_precisions": "mmgan.backend.precision:Precision",
+    "register_losses": "mmgan.losses.adversarial:AdversarialLoss",
+    "register_penalties": "torch:Tensor",
+    "register_features": "mmgan.metrics.features:Features",
 }
 #: Registries that are ordered by kinds of data.
-_KINDS = ("register_datasets", "register_metrics")
+_KINDS = ("register_datasets", "register_metrics", "register_features")
+#: Where a table's name is not its things' name and an s.
+SINGULAR = {
+    "register_losses": "loss",
+    "register_penalties": "penalty",
+    "register_features": "features",
+}
 
 
 @dataclass
@@ -75,7 +84,7 @@ def registrar(plugin: str, table: dict[str, Entry], hook: str) -> Any:
                 f"Plugins {table[key].plugin!r} and {plugin!r} both register {key!r} in {hook}.",
                 hint=f"Uninstall one of them, or set MMGAN_LOAD_PLUGINS to leave {plugin!r} out.",
             )
-        what = hook.removeprefix("register_").removesuffix("s")
+        what = SINGULAR.get(hook, hook.removeprefix("register_").removesuffix("s"))
         table[key] = Entry(thing, plugin, kind, f"the {what} {name!r}", _MADE.get(hook, ""))
 
     return register

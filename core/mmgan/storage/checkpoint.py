@@ -154,13 +154,13 @@ def first_problem(error: ValidationError) -> str:
 
 def steps(folder: Path) -> list[int]:
     """Return the steps of the checkpoints below ``folder``, whole or not, the newest last."""
-    return sorted(step for step in map(_step_of, _inside(folder)) if step is not None)
+    return sorted(step for step in map(step_of, _inside(folder)) if step is not None)
 
 
 def misnamed(folder: Path) -> list[str]:
     """Return what has nearly a checkpoint's name below ``folder``: copies, and those that were renamed."""
     return sorted(
-        path.name for path in _inside(folder) if path.name.startswith("step-") and _step_of(path) is None
+        path.name for path in _inside(folder) if path.name.startswith("step-") and step_of(path) is None
     )
 
 
@@ -170,7 +170,7 @@ def _inside(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
 
 
-def _step_of(path: Path) -> int | None:
+def step_of(path: Path) -> int | None:
     """Return the step that a folder's name says, where it is the name that :func:`path_of` gives."""
     match = _NAME.fullmatch(path.name)
     return int(match[1]) if match and path_of(path.parent, int(match[1])) == path else None

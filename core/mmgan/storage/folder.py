@@ -3,6 +3,7 @@
     config.toml                 the settings
     status.json, metrics.jsonl  how far it is, and what it measured
     checkpoints/step-000500/    see :mod:`mmgan.storage.checkpoint`
+    helpers/NAME.safetensors    networks that are not trained
     samples/, tensorboard/, generated/, profile/
 
 No link is followed in there, neither to read nor to write.
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 CONFIG = "config.toml"
 #: The folders that a run's folder may have.
-FOLDERS = ("checkpoints", "samples", "tensorboard", "generated", "profile")
+FOLDERS = ("checkpoints", "samples", "tensorboard", "generated", "profile", "helpers")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from mmgan.backend.ranks import Ranks
 from mmgan.errors import PluginError
 
 
-def rank_randomness(seed: int, step: int, rank: int, device: torch.device) -> dict[str, Any]:
+def rank_randomness(seed: int, step: int | str, rank: int, device: torch.device) -> dict[str, Any]:
     """Return the generators with which a rank begins, or goes on where no checkpoint knows them.
 
     Those of rank 0 are, after the networks were made, just what they are in a run of one process; this is for

@@ -100,10 +100,12 @@ class PlayerState(Record):
 
     Attributes:
         updates: How often it was updated.
+        images: How many examples its moving average has seen, where it counts them.
         options: The options with which each group of its optimizer was built, before any schedule.
     """
 
     updates: Count
+    images: Count = 0
     optimizer: OptimizerState
     options: list[dict[str, Any]] = []
 
@@ -133,6 +135,19 @@ class RankState(Record):
     task: dict[str, Any]
 
 
+class RollBack(Record):
+    """A roll-back: the step that a run came from, the one of the checkpoint it went to, and why.
+
+    Attributes:
+        changes: The settings that changed: [before, now] by name.
+    """
+
+    from_step: Count
+    to_step: Count
+    reason: str = ""
+    changes: dict[str, list[JsonValue]] = {}
+
+
 class State(Record):
     """``state.json`` with its tensors: everything but the weights that a run's future depends on.
 
@@ -140,6 +155,8 @@ class State(Record):
         settings: Those that decide what is learned, as the run had them; empty in checkpoints of before.
         data: Empty where the data was never opened.
         ranks: What ranks other than 0 have of their own, where several processes train.
+        roll_backs: All that there were so far; their number seeds the data's order.
+        helpers: A digest of the weights of each helper.
     """
 
     plugin: str
@@ -151,3 +168,5 @@ class State(Record):
     rng: Randomness
     settings: dict[str, JsonValue] = {}
     ranks: list[RankState] = []
+    roll_backs: list[RollBack] = []
+    helpers: dict[str, str] = {}

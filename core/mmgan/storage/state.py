@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from torch import Tensor
 
+from mmgan import helpers
 from mmgan.backend import nonfinite, randomness
 from mmgan.backend.device import Device
 from mmgan.config import GREATEST, check, to_json
@@ -50,6 +51,7 @@ def save(run: Run) -> Path:
             {"rng": other["rng"], "task": rank_state.difference(other["task"], own["task"])}
             for other in others
         ]
+    helpers.keep(run)
     run.hook.before_save(run=run, state=state)
     return checkpoint.save(run.checkpoints, run.step, weights_of(run), state)
 
@@ -69,6 +71,7 @@ def state_dict(run: Run) -> dict[str, Any]:
         "players": {
             name: {
                 "updates": player.updates,
+                "images": player.images,
                 "optimizer": player.optimizer.state_dict(),
                 "options": run.options[name],
             }
@@ -77,6 +80,8 @@ def state_dict(run: Run) -> dict[str, Any]:
         "scalers": run.precision.state_dict(),
         "data": run.loader.state_dict() if run.data_is_open else run.position,
         "task": run.task.state_dict(),
+        "roll_backs": [done.model_dump() for done in run.roll_backs],
+        **({"helpers": dict(run.helper_digests)} if run.helpers else {}),
         "rng": randomness.get_state(run.device.torch) if run.is_playing else run.randomness,
     }
 
@@ -92,7 +97,7 @@ def own_state(run: Run) -> dict[str, Any]:
     return own | {"weights": weights}
 
 
-def load(run: Run, path: Path, loaded: checkpoint.Loaded | None) -> None:
+def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None) -> None:
     """Put the run back to where a checkpoint was taken.
 
     Args:
@@ -115,15 +120,21 @@ def load(run: Run, path: Path, loaded: checkpoint.Loaded | None) -> None:
         run.saved_by = 1 + len(saved.ranks)
         state = rank_state.own_part(document, run.ranks, run.config.seed, run.device.torch)
         randomness.check_state(state["rng"], run.device.torch)
-        if saved.step:
-            with randomness.isolated(run.config.seed, run.device.torch), fitting.of_size(weights):
-                enter(run, locate(run.stages, saved.step - 1)[0])
+        number = locate(run.stages, saved.step - 1)[0] if saved.step else -1
+        with randomness.isolated(run.config.seed, run.device.torch), fitting.of_size(weights):
+            if run.entered > number + 1:
+                # Networks that have grown since are built again, as small as they were.
+                run.set_up(run.config, document["task"])
+            enter(run, number)
+        helpers.check(run, saved.helpers)
         _load_players(run, weights, saved)
         run.precision.load_state_dict(state["scalers"])
         run.task.load_state_dict(state["task"])
         run.step = saved.step
+        run.roll_backs = list(saved.roll_backs)
         run.position = _rescaled(run, state["data"])
         if run.data_is_open:
+            run.loader.reseed(run.order_seed)
             run.loader.load_state_dict(run.position)
         run.saved = {}
         run.hook.after_load(run=run, state=state)
@@ -149,7 +160,7 @@ def _load_players(run: Run, weights: Mapping[str, Mapping[str, Tensor]], saved: 
         fitting.load_weights(name, player.module, weights[name])
         if player.average is not None:
             fitting.load_weights(f"{name}.average", player.average, weights[f"{name}.average"])
-        player.updates = own.updates
+        player.updates, player.images = own.updates, own.images
         fitting.load_optimizer(name, player.optimizer, own.optimizer)
         changing.apply_options(player.optimizer, own.options, run.options[name])
         # An option may ask for more than was kept, as momentum does.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field, field_validator
@@ -14,9 +14,11 @@ from typing_extensions import TypeVar
 
 from mmgan.config import Config
 from mmgan.data.image.dataset import ImageConfig, ImageData
-from mmgan.metrics.features import Features, Inception, PooledPixels, RandomFeatures
+from mmgan.errors import PluginError
+from mmgan.metrics.features import Features
 from mmgan.metrics.image import image_scores
 from mmgan.metrics.scores import check_best
+from mmgan.plugins.choices import Registered
 from mmgan.samples import ImageSamples, Samples
 from mmgan.task import Task
 from mmgan.tasks.walks import closed_walk, slerp
@@ -30,7 +32,7 @@ class ImageTaskConfig(ImageConfig):
 
     data: str = Field("digits", description="a folder of pictures, digits, or torchvision:NAME")
     latent: int = Field(100, ge=1, description="length of the latent vector z")
-    features: Literal["random", "pixels", "inception"] = Field(
+    features: Annotated[str, Registered("features", "images")] = Field(
         "random", description="what `evaluate` compares pictures by; inception needs inception_weights"
     )
     inception_weights: str = Field("", description="a file with torchvision's inception_v3 weights")
@@ -92,13 +94,12 @@ class ImageTask(Task[C]):
 
     def features(self) -> Features:
         """Return the feature module that the config chooses."""
-        match self.config.features:
-            case "pixels":
-                return PooledPixels(self.config.channels)
-            case "inception":
-                return Inception(self.config.inception_weights)
-            case _:
-                return RandomFeatures()
+        name = self.config.features
+        found: Features = self.run.registered("features", name, "images")(self.config)
+        if found.name != name:
+            # The best score goes by the setting, and scores go by the features' own name.
+            raise PluginError(f"The features registered as {name!r} have the name {found.name!r}.")
+        return found
 
     def evaluate(self, n: int) -> dict[str, float]:
         """Score ``n`` pictures (0: as many as the data, at most 10,000) against as many of the data."""

@@ -34,7 +34,7 @@ def test_data_that_is_not_there_yet_is_not_opened(task: Any) -> None:
         PluginError, match="The task 'toy' asks for run.dataset in `build` or in `data`"
     ) as caught:
         toy_run(task=task)
-    assert "self.run.data_info" in caught.value.hint
+    assert "self.run.open_data" in caught.value.hint
     assert "self.run.open_data" in caught.value.hint
 
 
