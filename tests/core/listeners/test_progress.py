@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mmgan import Run, hookimpl, train
+from mmgan import PluginError, Run, hookimpl, train
 from mmgan.listeners.progress import Progress, _duration, _short
 
 LINE = re.compile(
@@ -126,9 +126,11 @@ def test_what_others_write_to_stderr_appears_above_the_bar_and_stdout_is_left_al
     assert stdout.getvalue() == "data 5\ndata 10\ndata 15\ndata 20\n"
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    ("error", "raised"), [(ZeroDivisionError, PluginError), (KeyboardInterrupt, KeyboardInterrupt)]
+)
 def test_the_terminal_is_left_as_it_was_after_an_error(
-    kit: Any, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+    kit: Any, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], raised: type[BaseException]
 ) -> None:
     def surprise(loss: Any) -> Any:
         raise error
@@ -136,7 +138,7 @@ def test_the_terminal_is_left_as_it_was_after_an_error(
     kit.task.surprises = {7: surprise}
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with pytest.raises(error):
+    with pytest.raises(raised):
         watched(kit, terminal)
     assert sys.stderr is terminal
     assert terminal.getvalue().endswith("\x1b[?25h")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import mmgan
-from mmgan import DivergedError, Run, UsageError, hookimpl, train
+from mmgan import DivergedError, PluginError, Run, UsageError, hookimpl, train
 from mmgan.storage import checkpoint
 from mmgan.storage.lock import FolderLock
 
@@ -99,13 +99,26 @@ def test_a_run_that_diverges_keeps_its_earlier_checkpoint(kit: Any) -> None:
     assert status(kit.folder)["error"] is None
 
 
-def test_a_bug(kit: Any) -> None:
+def test_an_error_in_the_task(kit: Any) -> None:
     kit.task.surprises = {3: raising(ZeroDivisionError("division by zero"))}
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(PluginError):
+        train(kit.new())
+    last = status(kit.folder)
+    assert (last["state"], last["exit_code"]) == ("failed", 3)
+    assert "division by zero" in last["error"]["message"]
+
+
+def test_a_bug(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not a function of this file, whose errors would be the task's.
+    monkeypatch.setattr("mmgan.engine.play_step", int)
+    with pytest.raises(TypeError):
         train(kit.new())
     last = status(kit.folder)
     assert (last["state"], last["exit_code"]) == ("failed", 70)
-    assert last["error"] == {"code": "internal", "message": "ZeroDivisionError: division by zero"}
+    assert last["error"] == {
+        "code": "internal",
+        "message": "TypeError: int() takes at most 2 arguments (3 given)",
+    }
 
 
 def test_a_listener_that_fails_at_the_failure_does_not_hide_it(kit: Any) -> None:
