@@ -54,7 +54,7 @@ def test_it_is_the_run_that_the_long_way_gives() -> None:
         (Toy, {"stepz": 3}, ConfigError, "steps"),
         (Toy, {"steps": 0}, ConfigError, "steps"),
         ("toyy", {}, PluginError, "no plugin 'toyy'"),
-        (Counter, {}, PluginError, "no subclass of mmgan.Task"),
+        (Counter, {}, PluginError, "not a subclass of mmgan.Task"),
     ],
 )
 def test_what_can_t_be_trained(
