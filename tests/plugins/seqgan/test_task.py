@@ -321,7 +321,7 @@ def test_samples_of_the_oracle_s_language(play: Play) -> None:
     assert set(samples.tradeoff.curves) == {"likelihood alone", "adversarial"}
     assert all(line.startswith("7 11 ") for line in run.sample(5, prompt="7 11").lines())
     for wrong in ("cat", "40", 5_000 * "9"):
-        with pytest.raises(mmgan.UsageError, match="no token"):
+        with pytest.raises(mmgan.UsageError, match="not a token"):
             run.sample(5, prompt=wrong)
     # The same whether there is a picture beside them or not.
     run.task.run._loader = None
