@@ -127,12 +127,12 @@ def measure(args: argparse.Namespace) -> None:
     """Measure the milliseconds of a step in both precisions, in turns, and add them to the results."""
     runs = {precision: open_run(args.root, precision, 0, 10**6) for precision in PRECISIONS}
     for run in runs.values():
-        play(run, 0, args.stretch)  # the first steps choose kernels
+        play(run, run.step, run.step + args.stretch)  # the first steps choose kernels
     rounds: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
     for number in range(args.rounds):
         for precision, run in runs.items():
             start = time.perf_counter()
-            play(run, 0, args.stretch)
+            play(run, run.step, run.step + args.stretch)
             rounds[precision].append(1000 * (time.perf_counter() - start) / args.stretch)
         latest = ", ".join(f"{precision} {values[-1]:.1f} ms" for precision, values in rounds.items())
         print(f"round {number + 1} of {args.rounds}: {latest}", file=sys.stderr)
