@@ -122,7 +122,7 @@ def _settled(
         return plugins.task(given.plugin), plugins.completed(given)
     name = given if isinstance(given, str) else plugins.add(given)
     task_class: type[Task[Any]] = plugins.task(name)
-    return task_class, resolve(plugins.config_class(name), name, flags=settings, environment={})
+    return task_class, resolve(plugins.config_class(task_class), name, flags=settings, environment={})
 
 
 def load_run(
@@ -146,7 +146,7 @@ def load_run(
     """
     plugins = plugins or Plugins()
     task_class, values = read_settings(folder, plugins)
-    config_class = plugins.config_class(values["plugin"])
+    config_class = plugins.config_class(task_class)
     values = without_strangers(config_class, values) | _only_new_runs(config_class)
     config = check(config_class, merged(values, changes or {}))
     plugins.detach()

@@ -53,7 +53,7 @@ class Run:
 
     #: How many samples a sample file shows.
     sample_count = 64
-    data_may_open = False  # Not in ``Task.build``, nor once more in ``Task.data``.
+    data_may_open: bool  # Not in ``Task.build``, nor once more in ``Task.data``.
     # Built by `set_up`.
     config: Config
     saved: dict[str, Any]

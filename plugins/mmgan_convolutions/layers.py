@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgan_convolutions.plan import Plan
-from mmgan_convolutions.planned import Planned, number_format
+from mmgan_convolutions.planned import Planned, is_plain, number_format
 from mmgan_convolutions.products import Geometry, Pair
 from mmgan_convolutions.signals import planned_class
 
@@ -24,23 +24,14 @@ def choose(module: nn.Module, plan: Plan) -> None:
         plan: Chooses the forms; all networks of a run have the same one.
     """
     for layer in module.modules():
-        if type(layer) is nn.Conv2d and _plain(layer):
+        if type(layer) is nn.Conv2d and is_plain(layer):
             layer.__class__ = Convolution
-        elif type(layer) is nn.ConvTranspose2d and _plain(layer):
+        elif type(layer) is nn.ConvTranspose2d and is_plain(layer):
             layer.__class__ = TransposedConvolution
         elif ours := planned_class(layer):
             layer.__class__ = ours
         if isinstance(layer, Planned):
             layer.plan = plan
-
-
-def _plain(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    return (
-        layer.groups == 1
-        and layer.dilation == (1, 1)
-        and layer.padding_mode == "zeros"
-        and not isinstance(layer.padding, str)
-    )
 
 
 class Convolution(Planned, nn.Conv2d):
@@ -75,7 +66,7 @@ class TransposedConvolution(Planned, nn.ConvTranspose2d):
 
 def _window(layer: Convolution | TransposedConvolution) -> tuple[Pair, Pair, Pair]:
     """Return kernel, stride and padding."""
-    assert not isinstance(layer.padding, str)  # see `_plain`
+    assert not isinstance(layer.padding, str)  # see `is_plain`
     return _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding)
 
 

@@ -34,6 +34,16 @@ class Planned(nn.Module):
         return output
 
 
+def is_plain(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d) -> bool:
+    """Whether a convolution can be a product: no groups, no dilation, and padded with zeros, in numbers."""
+    return (
+        layer.groups == 1
+        and set(layer.dilation) == {1}
+        and layer.padding_mode == "zeros"
+        and not isinstance(layer.padding, str)
+    )
+
+
 def number_format(input: Tensor, weight: Tensor) -> torch.dtype | None:
     """Return what a layer on the CPU computes in: autocast's number format where that is on.
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgan_convolutions import minimal_filtering
-from mmgan_convolutions.planned import Planned, number_format
+from mmgan_convolutions.planned import Planned, is_plain, number_format
 from mmgan_convolutions.products import Geometry
 
 #: With so few channels minimal filtering's own work costs more than it saves.
@@ -87,7 +87,7 @@ def planned_class(layer: nn.Module) -> type[Planned] | None:
     """
     for torch_s, ours in ((nn.Conv1d, SignalConvolution), (nn.ConvTranspose1d, TransposedSignalConvolution)):
         known = type(layer) is torch_s or getattr(layer, "taps_first", False)
-        if isinstance(layer, torch_s) and known and not isinstance(layer, Planned) and _plain(layer):
+        if isinstance(layer, torch_s) and known and not isinstance(layer, Planned) and is_plain(layer):
             return ours if type(layer) is torch_s else _subclass(ours, type(layer))  # type: ignore[arg-type]
     return None
 
@@ -99,18 +99,9 @@ def _subclass(ours: type[Planned], theirs: type[nn.Module]) -> type[Planned]:
     return type(f"Planned{theirs.__name__}", (ours, theirs), attributes)
 
 
-def _plain(layer: nn.Conv1d | nn.ConvTranspose1d) -> bool:
-    return (
-        layer.groups == 1
-        and layer.dilation == (1,)
-        and layer.padding_mode == "zeros"
-        and not isinstance(layer.padding, str)
-    )
-
-
 def _window(layer: SignalConvolution | TransposedSignalConvolution) -> tuple[int, int, int]:
     """Return kernel, stride and padding."""
-    assert not isinstance(layer.padding, str)  # see `_plain`
+    assert not isinstance(layer.padding, str)  # see `is_plain`
     return layer.kernel_size[0], layer.stride[0], layer.padding[0]
 
 

@@ -64,6 +64,5 @@ def changed_settings(
         raise ConfigError(f"{name} {where}.", hint="Leave it out of --set.")
     if isinstance(assigned.get("data"), str):
         assigned["data"] = absolute(assigned["data"], plugins)
-    _, values = read_settings(folder, plugins)
-    config_class = plugins.config_class(values["plugin"])
+    config_class = plugins.config_class(read_settings(folder, plugins)[0])
     return {key: parse_value(config_class, key, value) for key, value in assigned.items()} | given

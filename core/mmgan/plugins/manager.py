@@ -35,6 +35,7 @@ from mmgan.plugins.settings import Models, model_from, with_settings
 
 if TYPE_CHECKING:
     from mmgan.config import C, Config
+    from mmgan.task import Task
 
 #: Plugins like any other, but always there: the core's defaults, and speed on a CPU.
 BUILTIN = {"core": "mmgan.plugins.builtin", "convolutions": "mmgan_convolutions"}
@@ -156,15 +157,19 @@ class Plugins:
         self.tasks[name] = Entry(checked_task(task, name, task.__module__), task.__module__)
         return name
 
-    def config_class(self, name: str) -> type[Config]:
+    def config_class(self, task: str | type[Task[Any]]) -> type[Config]:
         """Return the class of a task's settings together with those of all plugins.
+
+        Args:
+            task: Its name, or its class where it was looked up before.
 
         A table ``guardian`` in it is what a plugin has registered by ``register_settings`` under that name.
 
         Raises:
             PluginError: There is no such task, or a plugin's settings are not what they must be.
         """
-        return with_settings(self.task(name).Config, self._models())
+        task_class = self.task(task) if isinstance(task, str) else task
+        return with_settings(task_class.Config, self._models())
 
     def completed(self, config: C) -> C:
         """Return a config with the default settings of those plugins that it knows nothing of."""

@@ -126,7 +126,7 @@ def opened(sandbox: Sandbox, name: str, entry: Entry) -> tuple[Dataset, Config]:
     settings = {**SMALL, "data": name}
     refusal: DataError | None = None
     for task in tasks_for(sandbox, entry.kind):
-        config: Config = resolve(sandbox.plugins.task(task).Config, task, flags=settings, environment={})
+        config: Config = resolve(sandbox.plugins.config_class(task), task, flags=settings, environment={})
         try:
             return new_run(config, sandbox.plugins).dataset, config
         except DataError as error:  # Of another kind, mostly.

@@ -22,6 +22,7 @@ from mmgan.plugins.guard import guard
 from mmgan.run import Run
 from mmgan.samples import PointSamples
 from mmgan.task import Phase, Player, Stage, Task
+from mmgan.testing.bench import SMALL
 from mmgan.testing.compare import copied, differences
 from mmgan.testing.rules import Skip
 
@@ -179,10 +180,7 @@ class Sandbox:
         values: Mapping[str, Any] = {
             "plugin": task.__name__.lower(),
             "steps": STEPS,
-            "batch_size": 4,
-            "device": "cpu",
-            "precision": "fp32",
-            "tensorboard": False,
+            **SMALL,
             **OFTEN,
             **changes,
         }
