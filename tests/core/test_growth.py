@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from growing import growing
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from toys import Toy, assert_same, mlp, reload, toy_run
+from two_ranks import two_ranks
 
 import mmgan
 from mmgan import CheckpointError, Phase, Player, Stage, train
@@ -119,91 +117,22 @@ def test_a_task_that_no_longer_grows_does_not_fit(tmp_path: Path) -> None:
 
 # On two ranks.
 
-PLUGIN = """
-import torch
-from torch import nn
-from mmgan import Phase, Player, PointSamples, Stage, Task, hookimpl
 
-PHASES = (Phase("D", "D"), Phase("G", "G"))
-
-
-class Grows(Task):
-    stages = (Stage("small", PHASES, 4), Stage("large", PHASES))
-
-    def build(self):
-        self.g, self.d = nn.Sequential(nn.Linear(4, 2)), nn.Linear(2, 1)
-        return {"G": self.player(self.g), "D": self.player(self.d)}
-
-    def player(self, network):
-        return Player(network, torch.optim.SGD(network.parameters(), 1e-2), ema=0.9)
-
-    def begin_stage(self, stage):
-        if stage.name == "large":
-            self.grow()
-
-    def grow(self):
-        self.g = nn.Sequential(*self.g, nn.Linear(2, 2))
-        self.run.rebuild("G", self.player(self.g))
-
-    def data(self):
-        return self.run.open_data("points")
-
-    def forward(self, real):
-        return self.g(torch.randn(len(real), 4))
-
-    def loss(self, phase, real, fake):
-        if phase == "G":
-            return {"G/adv": -self.d(fake).mean()}
-        return {"D/adv": self.d(fake.detach()).mean() - self.d(real).mean() + self.d(real).square().mean()}
-
-    def sample(self, n):
-        return PointSamples(self.run.players["G"].sampler(torch.randn(n, 4)))
-
-
-class Wrongly(Grows):
-    def grow(self):
-        self.g.append(nn.Linear(2, 2))
-        self.run.players["G"].optimizer.add_param_group({"params": self.g[1].parameters()})
-        self.run.trained["G"] += self.g[1].parameters()
-        self.run.players["G"].average.append(nn.Linear(2, 2).requires_grad_(False))
-
-
-@hookimpl
-def register_tasks(register):
-    register("grows", Grows)
-    register("wrongly", Wrongly)
-"""
-
-
-def two_ranks(folder: Path, plugin: str) -> list[tuple[int, str]]:
+def grown(folder: Path, plugin: str) -> list[tuple[int, str]]:
     """Let two processes train the plugin, and return how each ended and what it said."""
     (folder / "plugins").mkdir()
-    (folder / "plugins/growth.py").write_text(PLUGIN)
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port = server.getsockname()[1]
-    words = [sys.executable, "-m", "mmgan", "--plugins-dir", folder / "plugins", "run", "--plugin", plugin]
-    words += ["--data", "ring", "--steps", "8", "--batch-size", "4", "--out", folder / "run"]
+    (folder / "plugins/growth.py").write_text(growing(4, "grows", "wrongly"))
+    words: list[str | Path] = ["run", "--plugin", plugin, "--data", "ring", "--steps", "8"]
+    words += ["--batch-size", "4", "--out", folder / "run"]
     for setting in ("device=cpu", "checkpoint_every=5", "tensorboard=false", "precision=fp32", "keep=10"):
         words += ["--set", setting]
-    processes = []
-    for rank in range(2):
-        ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MMGAN_RANK_TIMEOUT": "60"}
-        master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-        environment = {**os.environ, **ranks, **master, "MMGAN_CACHE_DIR": str(folder / "cache")}
-        pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        processes.append(subprocess.Popen(words, env=environment, **pipes))
-    ends = []
-    for process in processes:
-        err = process.communicate(timeout=120)[1]
-        ends.append((process.returncode, err))
-    return ends
+    return two_ranks(folder, *words)
 
 
 @pytest.mark.process
 @pytest.mark.slow
 def test_two_ranks_grow_alike(tmp_path: Path) -> None:
-    ends = two_ranks(tmp_path, "grows")
+    ends = grown(tmp_path, "grows")
     assert [code for code, _ in ends] == [0, 0], ends
     weights: dict[str, Tensor] = load_file(tmp_path / "run/checkpoints/step-000008/G.safetensors")
     assert weights.keys() == {"0.weight", "0.bias", "1.weight", "1.bias"}
@@ -213,7 +142,7 @@ def test_two_ranks_grow_alike(tmp_path: Path) -> None:
 @pytest.mark.process
 @pytest.mark.slow
 def test_ranks_that_grow_apart_end_with_an_error_at_the_next_checkpoint(tmp_path: Path) -> None:
-    (first, said), (second, _) = two_ranks(tmp_path, "wrongly")
+    (first, said), (second, _) = grown(tmp_path, "wrongly")
     assert first == 3, said
     assert "different weights: those of G on rank 1 are not those on rank 0" in said
     assert second not in (0, 70)

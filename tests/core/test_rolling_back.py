@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 from toys import Toy, again, assert_same, everything, reload, toy_run
+from two_ranks import two_ranks
 
 import mmgan
 from mmgan import CheckpointError, ConfigError, Phase, Player, Run, Stage, UsageError, hookimpl, train
@@ -353,20 +350,12 @@ def register_tasks(register):
 """
 
 
-def two_ranks(folder: Path, *words: str) -> list[int]:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port = server.getsockname()[1]
-    processes = []
-    for rank in range(2):
-        ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MMGAN_RANK_TIMEOUT": "60"}
-        master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-        environment = {**os.environ, **ranks, **master, "MMGAN_CACHE_DIR": str(folder / "cache")}
-        command = [sys.executable, "-m", "mmgan", "--plugins-dir", str(folder / "plugins"), *words]
-        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
-    return [process.wait(timeout=120) for process in processes]
+def ends(folder: Path, *words: str) -> list[int]:
+    """Run a command on two ranks, and return their exit codes."""
+    return [code for code, _ in two_ranks(folder, *words)]
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_two_ranks_go_back_together_and_resume_exactly(tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
@@ -374,12 +363,12 @@ def test_two_ranks_go_back_together_and_resume_exactly(tmp_path: Path) -> None:
     settings = ("device=cpu", "checkpoint_every=5", "tensorboard=false", "precision=fp32", "sample_every=0")
     words = ["run", "--plugin", "asks", "--data", "ring", "--batch-size", "4"]
     words += [word for setting in settings for word in ("--set", setting)]
-    assert two_ranks(tmp_path, *words, "--steps", "9", "--out", str(tmp_path / "straight")) == [0, 0]
-    assert two_ranks(tmp_path, *words, "--steps", "7", "--out", str(tmp_path / "stopped")) == [0, 0]
+    assert ends(tmp_path, *words, "--steps", "9", "--out", str(tmp_path / "straight")) == [0, 0]
+    assert ends(tmp_path, *words, "--steps", "7", "--out", str(tmp_path / "stopped")) == [0, 0]
     status = json.loads((tmp_path / "stopped/status.json").read_text())
     done = {"from_step": 7, "to_step": 5, "reason": "rank 1 says so", "changes": {"lr": [1e-2, 1e-3]}}
     assert status["roll_backs"] == [done]
-    assert two_ranks(tmp_path, "resume", str(tmp_path / "stopped"), "--steps", "9") == [0, 0]
+    assert ends(tmp_path, "resume", str(tmp_path / "stopped"), "--steps", "9") == [0, 0]
     for file in ("manifest.json", "state.json"):
-        ends = [tmp_path / name / "checkpoints/step-000009" / file for name in ("straight", "stopped")]
-        assert ends[0].read_bytes() == ends[1].read_bytes()
+        files = [tmp_path / name / "checkpoints/step-000009" / file for name in ("straight", "stopped")]
+        assert files[0].read_bytes() == files[1].read_bytes()

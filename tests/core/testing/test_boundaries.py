@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from growing import growing
 from toys import Toy, mlp
 
 from mmgan import Phase, Player, Plugins, Run, Stage
@@ -134,61 +135,6 @@ def test_a_step_that_calls_super_switches_no_rule_off() -> None:
 
 # Two ranks.
 
-PLUGIN = """
-import torch
-from mmgan import Phase, Player, PointSamples, Stage, Task, hookimpl
-from torch import nn
-
-PHASES = (Phase("D", "D"), Phase("G", "G"))
-
-
-class Grows(Task):
-    stages = (Stage("small", PHASES, 5000), Stage("large", PHASES))
-
-    def build(self):
-        self.g, self.d = nn.Sequential(nn.Linear(4, 2)), nn.Linear(2, 1)
-        return {"G": self.player(self.g), "D": self.player(self.d)}
-
-    def player(self, network):
-        return Player(network, torch.optim.SGD(network.parameters(), 1e-2), ema=0.9)
-
-    def begin_stage(self, stage):
-        if stage.name == "large":
-            self.grow()
-
-    def grow(self):
-        self.g = nn.Sequential(*self.g, nn.Linear(2, 2))
-        self.run.rebuild("G", self.player(self.g))
-
-    def data(self):
-        return self.run.open_data("points")
-
-    def forward(self, real):
-        return self.g(torch.randn(len(real), 4))
-
-    def loss(self, phase, real, fake):
-        if phase == "G":
-            return {"G/adv": -self.d(fake).mean()}
-        return {"D/adv": self.d(fake.detach()).mean() - self.d(real).mean() + self.d(real).square().mean()}
-
-    def sample(self, n):
-        return PointSamples(self.run.players["G"].sampler(torch.randn(n, 4)))
-
-
-class Apart(Grows):
-    def grow(self):
-        self.g.append(nn.Linear(2, 2))
-        self.run.players["G"].optimizer.add_param_group({"params": self.g[1].parameters()})
-        self.run.trained["G"] += self.g[1].parameters()
-        self.run.players["G"].average.append(nn.Linear(2, 2).requires_grad_(False))
-
-
-@hookimpl
-def register_tasks(register):
-    register("kit-grows", Grows)
-    register("kit-apart", Apart)
-"""
-
 
 @pytest.mark.slow
 @pytest.mark.process
@@ -204,7 +150,7 @@ def register_tasks(register):
     ],
 )
 def test_two_ranks_over_a_boundary(tmp_path: Path, name: str, what: str) -> None:
-    (tmp_path / f"{name.replace('-', '_')}.py").write_text(PLUGIN)
+    (tmp_path / f"{name.replace('-', '_')}.py").write_text(growing(5000, "kit-grows", "kit-apart"))
     plugins = Plugins(folder=tmp_path)
     (ranks,) = [r for r in report(name, {"data": "ring"}, plugins=plugins, ranks=2) if r.rule == "ranks"]
     assert (ranks.what, ranks.outcome) == (what, "failed" if what else "passed")
