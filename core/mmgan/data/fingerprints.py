@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 #: How many bytes of a data set are hashed. More would take seconds at each start.
@@ -58,6 +58,18 @@ def of_content(files: Iterable[tuple[str, Path]]) -> str:
 def content_of(source: object) -> str:
     """Return a source's ``content_fingerprint``, or "" where it has none."""
     return str(getattr(source, "content_fingerprint", ""))
+
+
+def with_table(content: str, source: object, holds: Sequence[str]) -> str:
+    """Return the fingerprint of examples together with the columns that a batch holds beside them.
+
+    Args:
+        content: That of the examples alone.
+        source: May have a ``table`` of labels, captions and other columns.
+        holds: What a batch holds; where that is one thing, no column counts.
+    """
+    table = str(getattr(getattr(source, "table", None), "fingerprint", "")) if len(holds) > 1 else ""
+    return hashlib.sha256(f"{content} {table}".encode()).hexdigest() if content and table else content
 
 
 def _size(path: Path) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,22 +15,20 @@ from torch import Tensor
 
 from mmgan.config import Config
 from mmgan.counting import counted
-from mmgan.data.audio.av_decoding import has_av
-from mmgan.data.audio.blocks import Blocks, Waveform, pieces
-from mmgan.data.audio.decoding import Block, CutShortError
-from mmgan.data.audio.sources import SoundFolder, SoundSource, blocks_of
-from mmgan.data.audio.waveforms import one_shot, resampled
+from mmgan.data.audio.reading import decode_all, windows_in
+from mmgan.data.audio.sources import SoundFolder, SoundSource
 from mmgan.data.cache import CachedArray, are_integers, are_skipped, cache_key, cached_array
+from mmgan.data.columns import read_columns
 from mmgan.data.dataset import Dataset, Draw
-from mmgan.data.fingerprints import content_of
+from mmgan.data.fingerprints import with_table
 from mmgan.data.tree import list_others, list_skipped
 from mmgan.errors import DataError
 
 if TYPE_CHECKING:
-    from mmgan.data.image.dataset import Progress
+    from mmgan.data.decoding import Progress
 
-#: Hours that a one-shot may last: so long its loudness in each millisecond is held in memory.
-_LONGEST_ONE_SHOT = 4
+
+
 
 
 class AudioConfig(Config):
@@ -65,18 +62,26 @@ class AudioData(Dataset):
         source: Where the sounds come from.
         config: Their length and the like.
         progress: Called now and then while sounds are decoded, which only happens the first time.
+        holds: What a batch holds: ("sounds", "label") makes it a dict with these names; see
+            :attr:`mmgan.Task.holds`. A sound without a value that is held is left out, counted and named.
 
     Raises:
-        DataError: Fewer than two examples can be read.
+        DataError: Fewer than two examples can be read, or have what is held.
     """
 
-    def __init__(self, source: SoundSource, config: AudioConfig, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        source: SoundSource,
+        config: AudioConfig,
+        progress: Progress | None = None,
+        holds: Sequence[str] = (),
+    ) -> None:
         look: list[object] = [config.length, config.sample_rate, config.channels, config.normalize]
         look += [config.slice, config.align, config.trim_db] if config.slice == "oneshot" else [config.slice]
         versions = [_version(library) for library in ("soundfile", "torchaudio", "av")]
         self._cached = cached_array(
             cache_key("sounds", *versions, source.fingerprint, *look),
-            lambda metadata: _decode_all(source, config, progress, metadata),
+            lambda metadata: decode_all(source, config, progress, metadata),
             lambda entry: _fits(entry, config),
         )
         metadata = self._cached.metadata
@@ -84,22 +89,28 @@ class AudioData(Dataset):
         self._crops = config.slice == "crops"
         # The rows of the array lie end to end, so that a recording is one stretch of frames.
         frames = np.array(metadata["frames"])
-        windows = _windows(frames, self._length)
-        rows = -(-frames // self._length)
-        number = np.arange(windows.sum()) - np.repeat(windows.cumsum() - windows, windows)
-        # Of each example: the first frame of its recording and of its window, and how far a crop may move.
-        self._first = np.repeat((rows.cumsum() - rows) * self._length, windows)
-        self._start = self._first + number * self._length
-        self._room = np.repeat(np.maximum(frames - self._length, 0), windows)
-        #: int64 (examples,): the class of each one, from 0.
-        self.labels = torch.from_numpy(np.repeat(np.array(metadata["labels"], dtype=np.int64), windows))
-        #: The name of each class, where the source has names.
-        self.classes = list(source.classes)
         #: The name of each sound that was skipped, and why.
         self.skipped = [(str(name), str(reason)) for name, reason in metadata["skipped"]]
+        columns = read_columns("sounds", holds, source, metadata["labels"], self.skipped)
+        rows = -(-frames // self._length)
+        first = ((rows.cumsum() - rows) * self._length)[columns.kept]
+        frames = frames[columns.kept]
+        windows = windows_in(frames, self._length)
+        number = np.arange(windows.sum()) - np.repeat(windows.cumsum() - windows, windows)
+        # Of each example: the first frame of its recording and of its window, and how far a crop may move.
+        self._first = np.repeat(first, windows)
+        self._start = self._first + number * self._length
+        self._room = np.repeat(np.maximum(frames - self._length, 0), windows)
+        self._columns = columns.repeated(windows)
+        #: int64 (examples,): the class of each one, from 0.
+        self.labels = self._columns.labels
+        #: The name of each class, where the source has names.
+        self.classes = list(self._columns.classes)
+        #: What is known of the sounds as a whole.
+        self.info = self._columns.info((config.channels, config.length))
         #: The name of each sound that is here but is not whole, and what is missing.
         self.cut_short = [(str(name), str(reason)) for name, reason in metadata["cut_short"]]
-        self.fingerprint = metadata["content"]
+        self.fingerprint = with_table(metadata["content"], source, holds)
         self.description = _describe(self, source, config, frames)
 
     def __len__(self) -> int:
@@ -112,18 +123,22 @@ class AudioData(Dataset):
         """
         return self._cut(self._start[indices.numpy()])
 
-    def batch(self, indices: Tensor, draw: Draw) -> Tensor:
+    def batch(self, indices: Tensor, draw: Draw) -> Any:
         """Return sounds like :meth:`sounds`, but of recordings crops at random positions.
 
         Args:
             indices: int64 (batch,).
             draw: Decides where the crops are.
+
+        Returns:
+            The sounds, or a dict of all that a batch holds: "sounds", "label" (int64 (batch,)), ….
         """
-        if not self._crops:
-            return self.sounds(indices)
         chosen = indices.numpy()
-        position = draw.uniform("crop").numpy() * (self._room[chosen] + 1)
-        return self._cut(self._first[chosen] + position.astype(np.int64))
+        starts = self._start[chosen]
+        if self._crops:
+            position = draw.uniform("crop").numpy() * (self._room[chosen] + 1)
+            starts = self._first[chosen] + position.astype(np.int64)
+        return self._columns.batch(self._cut(starts), indices)
 
     def _cut(self, starts: NDArray[np.int64]) -> Tensor:
         frames = self._cached.array.reshape(-1, self._cached.array.shape[-1])
@@ -143,7 +158,7 @@ def open_folder(path: str, config: AudioConfig) -> SoundSource:
 
 
 def _fits(entry: CachedArray, config: AudioConfig) -> bool:
-    """Whether an entry of the cache holds what :func:`_decode_all` makes."""
+    """Whether an entry of the cache holds what :func:`decode_all` makes."""
     names = ("labels", "frames", "skipped", "cut_short", "content")
     labels, frames, skipped, cut_short, content = (entry.metadata.get(name) for name in names)
     return (
@@ -156,133 +171,12 @@ def _fits(entry: CachedArray, config: AudioConfig) -> bool:
     )
 
 
-def _decode_all(
-    source: SoundSource, config: AudioConfig, progress: Progress | None, metadata: dict[str, Any]
-) -> Iterator[Waveform]:
-    """Yield every readable sound in order, in rows (length, channels), the last one padded with zeros.
-
-    The metadata are the labels, how many frames each sound has, and what was skipped or cut short. Of a long
-    recording some blocks at a time are in memory, and it is decoded twice.
-    """
-    labels: list[int] = metadata.setdefault("labels", [])
-    lengths: list[int] = metadata.setdefault("frames", [])
-    skipped: list[tuple[str, str]] = metadata.setdefault("skipped", [])
-    cut_short: list[tuple[str, str]] = metadata.setdefault("cut_short", [])
-    metadata["content"] = content_of(source)
-    for index in range(len(source)):
-        # libsndfile, PyAV and plugins raise nearly anything on a hostile file, and one bad file must not stop
-        # a run.
-        try:
-            sound = _Sound(source, config, index)
-        except Exception as error:
-            skipped.append((source.name(index), _reason(error)))
-        else:
-            labels.append(sound.label)
-            lengths.append(sound.frames)
-            if sound.missing:
-                cut_short.append((source.name(index), sound.missing))
-            yield from sound.rows()
-        if progress:
-            progress(index + 1, len(source))
-    if (examples := int(_windows(np.array(lengths), config.length).sum())) < 2:
-        raise _too_few(source, config, examples, skipped)
-
-
-class _Sound:
-    """A sound of a source, gone through once, and its rows.
-
-    Raises:
-        Exception: It can't be read or used.
-    """
-
-    def __init__(self, source: SoundSource, config: AudioConfig, index: int) -> None:
-        self._name = source.name(index)
-        self._config = config
-        self._decoded, self.label = blocks_of(source, index)
-        #: What is missing of it.
-        self.missing = ""
-        self._blocks = Blocks(self._waveform)
-        if config.slice == "oneshot":
-            row = one_shot(self._blocks, config.sample_rate, config.length, config.trim_db, config.align)
-            self._blocks = Blocks(lambda: [row])
-        # Of a one-shot the peak is that of what was cut, so that each one has it.
-        self._peak = max(max(block.max(), -block.min()) for block in self._blocks)
-        self.frames = self._blocks.frames
-
-    def rows(self) -> Iterator[Waveform]:
-        """Yield it in rows (length, channels)."""
-        length = self._config.length
-        frames = 0
-        try:
-            for piece, _ in pieces(self._blocks, length):
-                row = piece / self._peak if self._config.normalize == "peak" else np.clip(piece, -1, 1)
-                frames += row.shape[1]
-                yield np.pad(row.T, ((0, length - row.shape[1]), (0, 0)))
-            if frames != self.frames:
-                raise ValueError(f"{frames:,} frames instead of {self.frames:,}")
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{self._name} changed while it was decoded: {_reason(error)}.",
-                hint="Start again when nothing writes to the data any more.",
-            ) from error
-
-    def _waveform(self) -> Iterator[Waveform]:
-        """Yield blocks at the wanted rate, from the start."""
-        hours = _LONGEST_ONE_SHOT if self._config.slice == "oneshot" else math.inf
-        most = hours * 3600 * self._config.sample_rate
-        frames = 0
-        for block in resampled(self._whole_blocks(), self._config.sample_rate, self._config.channels):
-            frames += block.shape[1]
-            if frames > most:
-                raise ValueError(f"longer than {_LONGEST_ONE_SHOT} hours, no one-shot but a recording")
-            yield block
-
-    def _whole_blocks(self) -> Iterator[Block]:
-        try:
-            yield from self._decoded()
-        except CutShortError as error:
-            self.missing = str(error)
-
-
-def _windows(frames: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Count the windows that fit into each recording; a shorter one is padded to one."""
-    return np.maximum(frames // length, 1)
-
-
 def _version(library: str) -> str:
     """Return which version is installed, if any, without importing it, which takes seconds."""
     try:
         return version(library)
     except PackageNotFoundError:
         return ""
-
-
-def _reason(error: Exception) -> str:
-    """Say in a few words why a sound can't be read."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error) or type(error).__name__
-
-
-def _too_few(
-    source: SoundSource, config: AudioConfig, examples: int, skipped: list[tuple[str, str]]
-) -> DataError:
-    found = f"{examples or 'no'} readable sound"
-    if config.slice == "crops":
-        found = f"readable sound for {examples or 'no'} example of {config.length / config.sample_rate:.3g} s"
-    hint = (
-        "Give --data a folder of sounds that soundfile reads, such as .wav, .flac, .ogg or .mp3; "
-        "subfolders are searched too."
-    )
-    if not has_av():
-        hint += " PyAV reads .m4a, .aac, the sound of videos and more: pip install 'mmgan[audio]'."
-    if examples and config.slice == "oneshot":
-        hint += " Of a long recording, crops are taken with --set slice=crops."
-    return DataError(
-        f"{source} has {found}, and a GAN needs at least 2 to learn from "
-        f"({len(source):,} found{list_skipped(skipped)}{list_others(source)}).",
-        hint=hint,
-    )
 
 
 def _describe(data: AudioData, source: SoundSource, config: AudioConfig, frames: NDArray[np.int64]) -> str:
@@ -294,5 +188,6 @@ def _describe(data: AudioData, source: SoundSource, config: AudioConfig, frames:
         f"{counted(len(data), 'sound')}{whole if config.slice == 'crops' else ''}{in_classes}, "
         f"{config.length / config.sample_rate:.3g} s each, {config.sample_rate:,} Hz, "
         f"{'mono' if config.channels == 1 else 'stereo'}"
-        f"{list_skipped(data.cut_short, 'cut short')}{list_skipped(data.skipped)}{list_others(source)}"
+        f"{list_skipped(data.cut_short, 'cut short')}{list_skipped(data.skipped)}"
+        f"{list_skipped(data._columns.incomplete, 'left out')}{list_others(source)}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from mmgan.config import Config
 from mmgan.counting import counted
 from mmgan.data.cache import CachedArray, are_integers, are_skipped, cache_key, cached_array
+from mmgan.data.columns import read_columns
 from mmgan.data.dataset import Dataset, Draw
 
 # Plugins import them from here.
@@ -28,7 +29,7 @@ from mmgan.data.decoding import Source as Source
 from mmgan.data.decoding import decode_all as decode_all
 from mmgan.data.decoding import reason as reason
 from mmgan.data.decoding import strict_pillow as strict_pillow
-from mmgan.data.fingerprints import content_of
+from mmgan.data.fingerprints import content_of, with_table
 from mmgan.data.foreign_formats import FOREIGN_PICTURES, advise
 from mmgan.data.image.look import Look
 from mmgan.data.image.sources import Digits, ImageFolder, ImageSource, TorchvisionImages
@@ -86,12 +87,20 @@ class ImageData(Dataset):
         source: Where the pictures come from.
         config: Their size and the like.
         progress: Called now and then while pictures are decoded, which only happens the first time.
+        holds: What a batch holds: ("images", "label") makes it a dict with these names; see
+            :attr:`mmgan.Task.holds`. A picture without a value that is held is left out, counted and named.
 
     Raises:
-        DataError: Fewer than two pictures can be read.
+        DataError: Fewer than two pictures can be read, or have what is held.
     """
 
-    def __init__(self, source: ImageSource, config: ImageConfig, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        source: ImageSource,
+        config: ImageConfig,
+        progress: Progress | None = None,
+        holds: Sequence[str] = (),
+    ) -> None:
         check_foreign(source)
         look = (config.size, config.channels, config.crop, ImageColor.getrgb(config.background))
         self._cached = cached_array(
@@ -100,15 +109,20 @@ class ImageData(Dataset):
             lambda entry: _fits(entry, config),
         )
         self._flip = config.flip
-        #: int64 (pictures,): the class of each one, from 0.
-        self.labels = torch.tensor(self._cached.metadata["labels"], dtype=torch.int64)
         #: The name of each picture that was skipped, and why.
         self.skipped = [(str(name), str(reason)) for name, reason in self._cached.metadata["skipped"]]
-        self.fingerprint = self._cached.metadata["content"]
+        self._columns = read_columns("images", holds, source, self._cached.metadata["labels"], self.skipped)
+        #: int64 (pictures,): the class of each one, from 0.
+        self.labels = self._columns.labels
+        #: The name of each class, where the source has names.
+        self.classes = list(self._columns.classes)
+        #: What is known of the pictures as a whole.
+        self.info = self._columns.info(self._cached.array.shape[1:])
+        self.fingerprint = with_table(self._cached.metadata["content"], source, holds)
         self.description = _describe(self, source, self._cached.array.shape)
 
     def __len__(self) -> int:
-        return len(self._cached.array)
+        return len(self._columns.kept)
 
     def pixels(self, indices: Tensor) -> Tensor:
         """Return pictures as they are in the cache: uint8 (batch, channels, size, size).
@@ -116,7 +130,7 @@ class ImageData(Dataset):
         Args:
             indices: int64 (batch,).
         """
-        return torch.from_numpy(self._cached.array[indices.numpy()])
+        return torch.from_numpy(self._rows(indices))
 
     def pictures(self, indices: Tensor) -> Tensor:
         """Return pictures without augmentation: float32 (batch, channels, size, size) in [-1, 1].
@@ -124,20 +138,27 @@ class ImageData(Dataset):
         Args:
             indices: int64 (batch,).
         """
-        return to_float(self._cached.array[indices.numpy()])
+        return to_float(self._rows(indices))
 
-    def batch(self, indices: Tensor, draw: Draw) -> Tensor:
+    def batch(self, indices: Tensor, draw: Draw) -> Any:
         """Return pictures as :meth:`pictures` does, each flipped with probability 0.5 where ``flip`` is on.
 
         Args:
             indices: int64 (batch,).
             draw: Decides which pictures are flipped.
+
+        Returns:
+            The pictures, or a dict of all that a batch holds: "images", "label" (int64 (batch,)), ….
         """
-        pixels = self._cached.array[indices.numpy()]
+        pixels = self._rows(indices)
         if self._flip:
             mirrored = draw.uniform("flip").numpy() < 0.5
             pixels[mirrored] = pixels[mirrored, ..., ::-1]
-        return to_float(pixels)
+        return self._columns.batch(to_float(pixels), indices)
+
+    def _rows(self, indices: Tensor) -> NDArray[np.uint8]:
+        rows: NDArray[np.uint8] = self._cached.array[self._columns.kept[indices.numpy()]]
+        return rows
 
 
 def open_folder(path: str, config: ImageConfig) -> ImageSource:
@@ -230,12 +251,13 @@ def check_foreign(source: ImageSource) -> None:
 
 
 def _describe(data: ImageData, source: ImageSource, shape: tuple[int, ...]) -> str:
-    count, channels, height, width = shape
+    _, channels, height, width = shape
     classes = len(set(data.labels.tolist()))
     in_classes = f" in {classes:,} classes" if classes > 1 else ""
     size = f"{width}x{height}x{channels}"
-    pictures = counted(count, "picture")
-    return f"{pictures}{in_classes} at {size}{list_skipped(data.skipped)}{list_others(source)}"
+    pictures = counted(len(data), "picture")
+    left_out = list_skipped(data._columns.incomplete, "left out")
+    return f"{pictures}{in_classes} at {size}{list_skipped(data.skipped)}{left_out}{list_others(source)}"
 
 
 def to_float(pixels: NDArray[np.uint8]) -> Tensor:
