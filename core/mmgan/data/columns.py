@@ -131,7 +131,9 @@ def read_columns(
     missing = [[name for name in held if columns[name][row] is None] for row in range(len(items))]
     kept = np.array([row for row, names in enumerate(missing) if not names], dtype=np.int64)
     incomplete = [
-        (source.name(items[row]), f"no {' and no '.join(names)}") for row, names in enumerate(missing) if names
+        (source.name(items[row]), f"no {' and no '.join(names)}")
+        for row, names in enumerate(missing)
+        if names
     ]
     if len(kept) < 2:
         raise DataError(
@@ -162,7 +164,9 @@ _HINT = (
 
 def _names(source: Any, labels: NDArray[np.int64]) -> tuple[str, ...]:
     """Return the names of the source's classes: numbers where it has none, () where there is one class."""
-    given = [", ".join(name) if isinstance(name, tuple) else str(name) for name in getattr(source, "classes", [])]
+    given = [
+        ", ".join(name) if isinstance(name, tuple) else str(name) for name in getattr(source, "classes", [])
+    ]
     if given == [""] or (not given and not labels.any()):
         return ()
     most = int(labels.max(initial=0))
@@ -218,6 +222,4 @@ def _unknown(name: str, names: list[str], source: Any, own: str) -> DataError:
     if name == "label":
         return DataError(f"{source} has no classes to learn: all its {own} are of one kind.", hint=_HINT)
     found = f"its columns are {', '.join(sorted(names))}" if names else "it has no columns"
-    return DataError(
-        f"{source} has no {name!r}: {found}. {did_you_mean(name, names)}".rstrip(), hint=_HINT
-    )
+    return DataError(f"{source} has no {name!r}: {found}. {did_you_mean(name, names)}".rstrip(), hint=_HINT)

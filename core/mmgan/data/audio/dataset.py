@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from mmgan.data.decoding import Progress
 
 
-
-
-
 class AudioConfig(Config):
     """The settings of a task that trains on sounds."""
 

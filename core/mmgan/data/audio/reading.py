@@ -145,5 +145,3 @@ def _too_few(
         f"({len(source):,} found{list_skipped(skipped)}{list_others(source)}).",
         hint=hint,
     )
-
-
