@@ -35,6 +35,7 @@ _PUBLIC = {
     "Config": "mmgan.config",
     "ConfigError": "mmgan.errors",
     "DataError": "mmgan.errors",
+    "DataInfo": "mmgan.data.info",
     "Dataset": "mmgan.data.dataset",
     "Device": "mmgan.backend.device",
     "DivergedError": "mmgan.errors",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from mmgan.config import resolve as resolve
     from mmgan.data.dataset import Dataset as Dataset
     from mmgan.data.dataset import Draw as Draw
+    from mmgan.data.info import DataInfo as DataInfo
     from mmgan.engine import Report as Report
     from mmgan.errors import CheckpointError as CheckpointError
     from mmgan.errors import ConfigError as ConfigError

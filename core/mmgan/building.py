@@ -10,6 +10,7 @@ from mmgan.backend.choosing import device_for, precision_for
 from mmgan.backend.precision import DTYPES
 from mmgan.config import Config
 from mmgan.data import opening
+from mmgan.data.info import DataInfo, info_of
 from mmgan.data.loader import Loader
 from mmgan.players import opposing_weights, prepare, trained_weights
 from mmgan.plugins.blame import blaming
@@ -31,11 +32,12 @@ def build(run: Run, config: Config, saved: dict[str, Any] | None) -> None:
     """
     check_choices(config, run.plugins)
     run.close()
-    run.data_may_open = False  # Not before `build` is done.
+    run.is_built = False
     # Let go first, so that old and new networks are not in memory together.
     run.players, run.trained, run.opponents = {}, {}, {}
     run.helpers, run.helper_loads, run.helper_digests = {}, {}, {}
-    run._loader, run.position, run.saved = None, {}, saved or {}
+    run._dataset = run._loader = None
+    run.position, run.saved = {}, saved or {}
     run.stage, run.phase, run.stage_step, run.entered = None, "", 0, 0
 
     randomness.seed_everything(config.seed)
@@ -66,18 +68,26 @@ def build(run: Run, config: Config, saved: dict[str, Any] | None) -> None:
     if run.ranks.rank:
         # The networks began alike on all ranks; from here on each draws latents of its own.
         run.randomness = rank_state.rank_randomness(config.seed, 0, run.ranks.rank, run.device.torch)
-    run.data_may_open = True
+    run.is_built = True
+
+
+def data_info(run: Run) -> DataInfo:
+    """What is known of the data: its shape, its classes' names, and so on; in ``Task.build`` too.
+
+    A run that goes on, or is sampled from, has it from its checkpoint. A new one opens its data for it, so
+    that ``Task.data`` must then not need what ``build`` makes.
+    """
+    if run.known is None:
+        with opening.once(run, in_build=True):
+            run._dataset = _open(run)
+    assert run.known is not None
+    return run.known
 
 
 def open_loader(run: Run) -> Loader:
     """Open the data of a run's task, and return its batches from where the run stands in them."""
-    # Aside, since the data may be opened in the middle of training, after a resume.
-    with (
-        opening.once(run),
-        randomness.isolated(run.config.seed, run.device.torch),
-        blaming(type(run.task), run.config.plugin),
-    ):
-        dataset = run.task.data()
+    with opening.once(run):
+        dataset = _open(run) if run._dataset is None else run._dataset
     loader = Loader(
         dataset,
         run.config.batch_size,
@@ -91,3 +101,15 @@ def open_loader(run: Run) -> Loader:
         opening.check_same(run.config.data, dataset, run.position, run.data_moved)
         loader.load_state_dict(run.position)
     return loader
+
+
+def _open(run: Run) -> Any:
+    """Open the data, and note what is known of it."""
+    # Aside, since the data may be opened in the middle of training, after a resume.
+    with (
+        randomness.isolated(run.config.seed, run.device.torch),
+        blaming(type(run.task), run.config.plugin),
+    ):
+        dataset = run.task.data()
+    run.known = opening.compared(run.config.data, info_of(dataset), run.known, run.task.holds)
+    return dataset

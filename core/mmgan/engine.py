@@ -32,6 +32,7 @@ from torch import Tensor
 from mmgan import rolling_back
 from mmgan.backend import randomness
 from mmgan.backend.ranks import FINISH, ROLL_BACK
+from mmgan.conditions import full_rows
 from mmgan.meter import METER, Meter
 from mmgan.players import average_images, clip_weights, enter, networks, set_learning_rate, update_average
 from mmgan.plugins.blame import blaming
@@ -39,7 +40,6 @@ from mmgan.task import Phase, Stage, locate
 
 if TYPE_CHECKING:
     from mmgan.run import Run
-
 
 __all__ = ["METER", "Report", "play", "play_step", "train", "training", "update"]
 
@@ -174,7 +174,7 @@ def tell(run: Run, stage: Stage, index: int, losses: dict[str, Tensor]) -> None:
         run.check_finite()
         hook.after_log(run=run, step=step, metrics=run.meter.read(stage))
     if _due(run, config.sample_every, last):
-        hook.after_sample(run=run, step=step, samples=run.sample(run.sample_count))
+        hook.after_sample(run=run, step=step, samples=run.sample(full_rows(run, run.sample_count)))
     if _due(run, config.evaluate_every, last):
         hook.after_evaluate(run=run, step=step, scores=run.evaluate())
     if last or index + 1 == stage.steps:

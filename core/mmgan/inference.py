@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from mmgan.backend import randomness
+from mmgan.conditions import conditions, names_of
 from mmgan.errors import DataError, UsageError
 from mmgan.plugins.blame import blaming
 from mmgan.samples import Samples
@@ -29,42 +30,57 @@ T = TypeVar("T")
 _SAMPLE_SEED, _EVALUATE_SEED = 0x5A3E, 0xE7A1
 
 
-def sample(run: Run, n: int, seed: int | None = None, prompt: str = "") -> Samples:
+def sample(run: Run, n: int, seed: int | None = None, prompt: str = "", **asked: Any) -> Samples:
     """Generate ``n`` samples. The same seed gives the same latents.
 
     Args:
         run: The run.
         n: How many.
         seed: By default one that follows from the run's seed.
-        prompt: What each sample shall begin with.
+        prompt: What each sample shall begin with; or for a task that takes the condition ``text``, that.
+        asked: Conditions that the task takes, such as ``label="cat"``: a class's name or number, or a list of
+            n. Where the task takes labels and none is given, all classes get their share.
 
     Raises:
-        UsageError: There is a prompt, and the task takes none.
+        UsageError: There is a prompt or another condition that the task does not take, or no such class.
     """
-    _check_prompt(run, prompt)
-    return aside(
-        run,
-        lambda: run.task.complete(n, prompt) if prompt else run.task.sample(n),
-        _SAMPLE_SEED if seed is None else seed,
-    )
+    prompt, given = _given(run, n, prompt, asked)
+    samples = aside(run, lambda: _all(run.task, n, prompt, given), _SAMPLE_SEED if seed is None else seed)
+    return _labelled(samples, names_of(run, given))
 
 
-def sample_chunks(run: Run, n: int, seed: int | None = None, prompt: str = "") -> Iterator[Samples]:
+def sample_chunks(
+    run: Run, n: int, seed: int | None = None, prompt: str = "", **asked: Any
+) -> Iterator[Samples]:
     """Generate what :meth:`sample` does chunk by chunk, so that not all of it is in memory at once.
 
     A chunk is computed when it is asked for; in between nothing of the run is changed.
     """
-    _check_prompt(run, prompt)
+    prompt, given = _given(run, n, prompt, asked)
     side = _side(run, _SAMPLE_SEED if seed is None else seed)
-    if _has_own_chunks(type(run.task)):
-        return _one_by_one(run, iter(run.task.sample_chunks(n, prompt)), n, side)
-    return _one_by_one(run, Task.sample_chunks(run.task, n, prompt), None, side)
+    labels = names_of(run, given)
+    task: Any = run.task
+    if _has_own_chunks(type(task)):
+        return _one_by_one(run, iter(task.sample_chunks(n, prompt, **given)), n, side, labels)
+    return _one_by_one(run, (_all(task, n, prompt, given) for _ in range(1)), None, side, labels)
+
+
+def _all(task: Any, n: int, prompt: str, given: Mapping[str, Any]) -> Samples:
+    """Generate all samples at once: the chunks of a task without chunks of its own."""
+    samples: Samples = task.complete(n, prompt) if prompt else task.sample(n, **given)
+    return samples
 
 
 def _one_by_one(
-    run: Run, chunks: Iterator[Samples], n: int | None, side: randomness.Aside
+    run: Run,
+    chunks: Iterator[Samples],
+    n: int | None,
+    side: randomness.Aside,
+    labels: list[str] | None,
 ) -> Iterator[Samples]:
-    """Compute each chunk aside, and tell it which of the ``n`` samples it holds; None: it holds all."""
+    """Compute each chunk aside, and tell it which of the ``n`` samples it holds (None: all), and of which
+    classes.
+    """
     done = 0
     while True:
         with _apart(run, side):
@@ -73,20 +89,40 @@ def _one_by_one(
             return
         if n is not None:
             samples.offset, samples.total = done, n
+        if labels:
+            samples.labels = labels[done : done + len(samples)]
         done += len(samples)
         yield samples
 
 
-def _check_prompt(run: Run, prompt: str) -> None:
+def _labelled(samples: Samples, labels: list[str] | None) -> Samples:
+    if labels:
+        samples.labels = labels
+    return samples
+
+
+def _given(run: Run, n: int, prompt: str, asked: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the prompt and the conditions that the task gets."""
+    if prompt and "text" in run.task.conditions:
+        return "", conditions(run, n, {**asked, "text": prompt})
     if prompt and type(run.task).complete is Task.complete:
         raise UsageError(f"{run.config.plugin} takes no prompts.")
+    return prompt, conditions(run, n, asked)
 
 
-def interpolate(run: Run, n: int, seed: int | None = None) -> Samples:
-    """Generate ``n`` samples along a walk through latent space, where the task has one."""
+def interpolate(run: Run, n: int, seed: int | None = None, **asked: Any) -> Samples:
+    """Generate ``n`` samples along a walk through latent space, where the task has one.
+
+    A walk is of one class: where the task takes labels and none is given, of the first.
+    """
     if type(run.task).interpolate is Task.interpolate:
         raise UsageError(f"{run.config.plugin} has no walk through its latent space.")
-    return aside(run, lambda: run.task.interpolate(n), _SAMPLE_SEED if seed is None else seed)
+    if "label" in run.task.conditions:
+        asked = {**asked, "label": 0 if asked.get("label") is None else asked["label"]}
+    given = conditions(run, n, asked)
+    task: Any = run.task
+    walk: Samples = aside(run, lambda: task.interpolate(n, **given), _SAMPLE_SEED if seed is None else seed)
+    return _labelled(walk, names_of(run, given))
 
 
 def evaluate(run: Run, n: int = 0) -> dict[str, float]:

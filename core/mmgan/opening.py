@@ -7,10 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, overload
 
+from pydantic import ValidationError
+
 from mmgan import engine
 from mmgan.backend import distributed
 from mmgan.backend.ranks import Ranks
 from mmgan.config import Config, check, resolve, to_toml
+from mmgan.data.info import DataInfo
 from mmgan.errors import CheckpointError, MmganError, UsageError, line
 from mmgan.listeners import default_listeners
 from mmgan.plugins import Plugins
@@ -153,10 +156,11 @@ def load_run(
     plugins.attach(default_listeners(config, changed=bool(changes)))
     ranks = distributed.ranks()
     path, loaded = _read_checkpoint(folder / "checkpoints", which, ranks)
-    task_state = loaded[1].get("task") if isinstance(loaded[1], dict) else None
+    document = loaded[1] if isinstance(loaded[1], dict) else {}
+    task_state, known = document.get("task"), _data_info(document, path)
     try:
         with fitting.of_size(loaded[0]):
-            run = Run(task_class, config, plugins, ranks, folder, task_state, progress)
+            run = Run(task_class, config, plugins, ranks, folder, task_state, progress, known)
     except MmganError:
         raise
     # A task builds its networks by a state that may be a stranger's: anything may come of it.
@@ -168,6 +172,18 @@ def load_run(
         ) from error
     run.load(path, loaded)
     return run
+
+
+def _data_info(document: Mapping[str, Any], path: Path) -> DataInfo | None:
+    """Return what a checkpoint knows of the data; None where it is of before that was kept."""
+    try:
+        return DataInfo.model_validate(document["data_info"]) if "data_info" in document else None
+    except ValidationError as error:
+        raise CheckpointError(
+            f"The checkpoint {path.name} can't be used: its data_info is damaged "
+            f"({checkpoint.first_problem(error)}).",
+            hint="Remove the checkpoint, which was altered: `mmgan resume` takes the one before.",
+        ) from error
 
 
 def _only_new_runs(config_class: type[Config]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from mmgan.backend.precision import Precision, differentiate
 from mmgan.backend.ranks import FINISH, ROLL_BACK, Ranks
 from mmgan.config import Config
 from mmgan.data import opening
+from mmgan.data.info import DataInfo
 from mmgan.data.loader import Loader
 from mmgan.errors import PluginError, UsageError
 from mmgan.helpers import Fill, helper
@@ -53,7 +54,7 @@ class Run:
 
     #: How many samples a sample file shows.
     sample_count = 64
-    data_may_open: bool  # Not in ``Task.build``, nor once more in ``Task.data``.
+    is_built = data_opens = False  # Whether ``Task.build`` is done; whether ``Task.data`` is under way.
     # Built by `set_up`.
     config: Config
     saved: dict[str, Any]
@@ -90,8 +91,11 @@ class Run:
         folder: Path | None,
         saved: dict[str, Any] | None = None,
         progress: Callable[[int, int], None] | None = None,
+        known: DataInfo | None = None,
     ) -> None:
         self.task_class = task_class
+        #: What is known of the data; None where it was never opened. :attr:`data_info` opens it.
+        self.known = known
         self.progress = progress
         self.plugins = plugins
         self.folder = folder
@@ -111,6 +115,7 @@ class Run:
         self.data_moved = False  # Whether ``data`` names a new place of the same data, which is then checked.
         #: The lock on the folder, while this process trains in it.
         self.lock: FolderLock | None = None
+        self._dataset: Any = None
         self._loader: Loader | None = None
         self.is_playing = False
         self.saved_by = self.ranks.world
@@ -151,6 +156,8 @@ class Run:
         entries = getattr(self.plugins, table)
         entries = self.plugins.of_kind(entries, kind) if kind else entries
         return self.plugins.lookup(entries, name, table).load()
+
+    data_info = property(building.data_info)
 
     # What the engine uses.
 

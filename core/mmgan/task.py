@@ -166,6 +166,18 @@ class Task(ABC, Generic[C]):
         self.config = config
 
     @property
+    def holds(self) -> tuple[str, ...]:
+        """What a batch holds: ``("images", "label")`` makes it a dict with these names, and any column of the
+        data can be held. () or one name: the examples themselves.
+        """
+        return ()
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What ``sample`` and its like take: with ``("label",)`` they are given ``label``, int64 (n,)."""
+        return ()
+
+    @property
     def best_score(self) -> str:
         """The name of the score by which the best checkpoint is chosen; lower is better. "" for none."""
         return ""

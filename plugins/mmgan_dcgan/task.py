@@ -11,6 +11,7 @@ from torch import Tensor
 from mmgan import Player, Stage
 from mmgan.losses import Objective, ObjectiveConfig
 from mmgan.tasks.image import ImageTask, ImageTaskConfig
+from mmgan.tasks.latent import ConditionalConfig
 from mmgan_dcgan.networks import Discriminator, Generator
 
 #: Data sets of pictures no larger than 32 pixels, and the channels that they have.
@@ -19,7 +20,7 @@ SMALL = {"digits": 1, "CIFAR10": 3, "CIFAR100": 3, "SVHN": 3} | dict.fromkeys(
 )
 
 
-class DCGANConfig(ImageTaskConfig, ObjectiveConfig):
+class DCGANConfig(ImageTaskConfig, ObjectiveConfig, ConditionalConfig):
     """DCGAN's settings; the defaults are the paper's."""
 
     data: str = Field("digits", description="a folder of pictures, digits, or torchvision:NAME")
@@ -42,7 +43,11 @@ class DCGANConfig(ImageTaskConfig, ObjectiveConfig):
 
 
 class DCGAN(ImageTask[DCGANConfig]):
-    """A convolutional discriminator against a convolutional generator, one update each in turn."""
+    """A convolutional discriminator against a convolutional generator, one update each in turn.
+
+    With ``conditional=true`` G gets the class by conditional batch norm, and D by projection (Miyato and
+    Koyama 2018): a fake is of the class of the real picture that it is beside.
+    """
 
     Config = DCGANConfig
 
@@ -55,8 +60,8 @@ class DCGAN(ImageTask[DCGANConfig]):
         """Make G and D, each with Adam."""
         c = self.config
         self.objective = Objective(c, self.run)
-        self.g = Generator(c.size, c.channels, c.width, c.latent)
-        self.d = Discriminator(c.size, c.channels, c.width, norm=c.penalty == "none")
+        self.g = Generator(c.size, c.channels, c.width, c.latent, self.classes)
+        self.d = Discriminator(c.size, c.channels, c.width, norm=c.penalty == "none", classes=self.classes)
         return {
             "G": Player(
                 self.g, torch.optim.Adam(self.g.parameters(), c.lr, c.betas), ema=c.ema, channels_last=True
@@ -70,13 +75,15 @@ class DCGAN(ImageTask[DCGANConfig]):
             ),
         }
 
-    def forward(self, real: Tensor) -> Tensor:
+    def forward(self, batch: Any) -> Tensor:
         """Make the fakes of a step once: D learns from them, then G through the same graph."""
-        fake: Tensor = self.g(self.latents(len(real)))
-        return fake
+        real, label = self.parts(batch)
+        return self.conditioned(self.g, label)(self.latents(len(real)))
 
-    def loss(self, phase: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def loss(self, phase: str, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """Return D's loss on real and fake pictures, or G's by D's scores."""
+        real, label = self.parts(batch)
+        critic = self.conditioned(self.d, label)
         if phase == "D":
-            return self.objective.discriminator(self.d, real, fake)
-        return self.objective.generator(self.d, real, fake)
+            return self.objective.discriminator(critic, real, fake)
+        return self.objective.generator(critic, real, fake)

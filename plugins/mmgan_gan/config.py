@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mmgan.losses import ObjectiveConfig
 from mmgan.tasks.image import ImageTaskConfig
+from mmgan.tasks.latent import ConditionalConfig
 
 #: Data sets of points, and the defaults that go with them: those of Lin et al. 2018 (PacGAN).
 POINTS = ("ring", "grid")
@@ -23,7 +24,7 @@ POINTS_DEFAULTS: dict[str, Any] = {
 }
 
 
-class GANConfig(ImageTaskConfig, ObjectiveConfig):
+class GANConfig(ImageTaskConfig, ObjectiveConfig, ConditionalConfig):
     """The settings. With ``ring`` and ``grid`` as data, some defaults are those of PacGAN's experiments."""
 
     data: str = Field(
@@ -69,6 +70,12 @@ class GANConfig(ImageTaskConfig, ObjectiveConfig):
         if batch_size % packing:
             raise ValueError(f"It does not divide batch_size = {batch_size}")
         return packing
+
+    @model_validator(mode="after")
+    def _one_class_in_a_pack(self) -> GANConfig:
+        if self.conditional and self.packing > 1:
+            raise ValueError(f"packing = {self.packing}: where classes are learned, D judges single examples")
+        return self
 
     @model_validator(mode="after")
     def _batches_have_statistics(self) -> GANConfig:

@@ -6,10 +6,12 @@ networks", section 4.1, after Metz et al. 2017 and Srivastava et al. 2017.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from mmgan import Config, DataError, Dataset, Draw
+from mmgan import Config, DataError, DataInfo, Dataset, Draw
 from mmgan.counting import counted
 
 
@@ -33,26 +35,41 @@ class Mixture(Dataset):
             f"{self.SIZE:,} points around {counted(len(centres), 'mode')}, standard deviation {sigma}"
         )
         generator = torch.Generator().manual_seed(seed)
-        mode = torch.randint(len(centres), (self.SIZE,), generator=generator)
-        self.points = centres[mode] + sigma * torch.randn(self.SIZE, 2, generator=generator)
+        #: int64 (points,): the mode of each point.
+        self.labels = torch.randint(len(centres), (self.SIZE,), generator=generator)
+        #: float32 (points, 2).
+        self.points = centres[self.labels] + sigma * torch.randn(self.SIZE, 2, generator=generator)
+        #: Whether a batch holds labels too.
+        self.labelled = False
+        modes = len(centres)
+        self.info = DataInfo(
+            examples=self.SIZE,
+            shape=(2,),
+            classes=tuple(map(str, range(modes))),
+            counts=tuple(torch.bincount(self.labels, minlength=modes).tolist()),
+            columns=("label",),
+        )
 
     def __len__(self) -> int:
         return self.SIZE
 
-    def batch(self, indices: Tensor, draw: Draw) -> Tensor:
-        """Return points, (batch, 2)."""
-        return self.points[indices]
+    def batch(self, indices: Tensor, draw: Draw) -> Any:
+        """Return points, (batch, 2); in a dict with their modes where it holds labels."""
+        points = self.points[indices]
+        return {"points": points, "label": self.labels[indices]} if self.labelled else points
 
-    def scores(self, points: Tensor) -> dict[str, float]:
+    def scores(self, points: Tensor, label: Tensor | None = None) -> dict[str, float]:
         """Say how well generated points cover the modes. A point is good within 3 sigma of a centre.
 
         Args:
             points: (n, 2).
+            label: The mode that each was asked for, int64 (n,), where modes were learned as classes.
 
         Returns:
             ``missing``: the share of the data that no good point stands for, 1 - Σ min(s, 1/modes),
             where s is the share of the points that are good and of a mode. ``modes``: those with at least one
-            good point. ``high_quality``: the share of good points.
+            good point. ``high_quality``: the share of good points. ``of_their_class``: where modes were asked
+            for, the share of points that are nearest to theirs.
 
             A perfect sampler tends to 0.011, all modes, and 0.989 (1 - exp(-9/2)).
         """
@@ -64,11 +81,14 @@ class Mixture(Dataset):
         distance, mode = (torch.cat(found) for found in zip(*nearest, strict=True))
         modes = len(self.centres)
         share = torch.bincount(mode[distance < 3 * self.sigma], minlength=modes) / len(points)
-        return {
+        scores = {
             "missing": float(1 - share.clamp(max=1 / modes).sum()),
             "modes": float((share > 0).sum()),
             "high_quality": float(share.sum()),
         }
+        if label is not None:
+            scores["of_their_class"] = float((mode == label.cpu()).float().mean())
+        return scores
 
 
 def open_ring(argument: str, config: Config) -> Mixture:

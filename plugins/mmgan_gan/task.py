@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmgan import Dataset, Player, PointSamples, Samples, Stage, Task
+from mmgan import Dataset, Player, PointSamples, Samples, Stage
 from mmgan.losses import Objective
 from mmgan.tasks.image import ImageTask
 from mmgan_gan import networks
@@ -39,13 +40,14 @@ class GAN(ImageTask[GANConfig]):
         c = self.config
         self.objective = Objective(c, self.run)
         if c.on_points:
-            self.g = networks.point_generator(c.latent, c.width, c.batch_norm)
-            self.d = networks.point_discriminator(2 * c.packing, c.width // 2, c.dropout)
+            self.g = networks.point_generator(c.latent, c.width, c.batch_norm, self.classes)
+            self.d = networks.point_discriminator(2 * c.packing, c.width // 2, c.dropout, self.classes)
             self.run.sample_count = 1000  # a scatter plot of the usual number of samples shows little
         else:
             shape = (c.channels, c.size, c.size)
-            self.g = networks.picture_generator(c.latent, c.width, shape, c.batch_norm)
-            self.d = networks.picture_discriminator(c.packing * c.channels * c.size**2, c.width, c.dropout)
+            pixels = c.packing * c.channels * c.size**2
+            self.g = networks.picture_generator(c.latent, c.width, shape, c.batch_norm, self.classes)
+            self.d = networks.picture_discriminator(pixels, c.width, c.dropout, self.classes)
         return {
             "G": Player(self.g, self.optimizer(self.g), ema=c.ema),
             "D": Player(
@@ -62,17 +64,19 @@ class GAN(ImageTask[GANConfig]):
             return torch.optim.RMSprop(module.parameters(), self.config.lr)
         return torch.optim.Adam(module.parameters(), self.config.lr, self.config.betas)
 
-    def forward(self, real: Tensor) -> Tensor:
+    def forward(self, batch: Any) -> Tensor:
         """Make the fakes of a step once: D learns from them, then G through the same graph."""
-        fake: Tensor = self.g(self.latents(len(real)))
-        return fake
+        real, label = self.parts(batch)
+        return self.conditioned(self.g, label)(self.latents(len(real)))
 
-    def loss(self, phase: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def loss(self, phase: str, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """Return D's loss on packs of real and fake examples, or G's by D's scores."""
+        real, label = self.parts(batch)
         real, fake = self.pack(real), self.pack(fake)
+        critic = self.conditioned(self.d, label)
         if phase == "D":
-            return self.objective.discriminator(self.d, real, fake)
-        return self.objective.generator(self.d, real, fake)
+            return self.objective.discriminator(critic, real, fake)
+        return self.objective.generator(critic, real, fake)
 
     def pack(self, examples: Tensor) -> Tensor:
         """Lay ``packing`` examples side by side, so that D can see that they are all alike (Lin et al. 2018).
@@ -87,35 +91,51 @@ class GAN(ImageTask[GANConfig]):
 
     # Where points differ from pictures.
 
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """Pictures or points, and where classes are learned their labels; a point's class is its mode."""
+        return ("points" if self.config.on_points else "images", *super().holds[1:])
+
     def data(self) -> Dataset:
         """Open the pictures, (batch, channels, size, size) in [-1, 1], or the points, (batch, 2)."""
-        return self.mixture() if self.config.on_points else super().data()
+        if not self.config.on_points:
+            return super().data()  # type: ignore[no-any-return]
+        points = self.mixture()
+        points.labelled = self.config.conditional
+        return points
 
     def mixture(self) -> Mixture:
         """Open the points."""
         points: Mixture = self.run.open_data("points")
         return points
 
-    def sample(self, n: int) -> Samples:  # type: ignore[override]
+    def sample(self, n: int, label: Tensor | None = None) -> Samples:
         """Generate ``n`` pictures, or ``n`` points to be shown over as many of the data."""
         if not self.config.on_points:
-            return super().sample(n)
-        return PointSamples(self.generate(self.latents(n)), self.mixture().points[:n])
+            return super().sample(n, label)
+        return PointSamples(self.generate(self.latents(n), label), self.mixture().points[:n])
 
-    def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
+    def sample_chunks(self, n: int, prompt: str = "", label: Tensor | None = None) -> Iterator[Samples]:
         """Generate pictures in chunks; points take little memory, and are drawn together."""
-        return Task.sample_chunks(self, n) if self.config.on_points else super().sample_chunks(n)
+        if self.config.on_points:
+            yield self.sample(n, label)
+        else:
+            yield from super().sample_chunks(n, label=label)
 
-    def interpolate(self, n: int) -> Samples:  # type: ignore[override]
+    def interpolate(self, n: int, label: Tensor | None = None) -> Samples:
         """Walk through latent space; for points once around an ellipse, each of whose latents is N(0, I)."""
         if not self.config.on_points:
-            return super().interpolate(n)
+            return super().interpolate(n, label)
         start, side = self.latents(2)
         angle = torch.linspace(0, 2 * torch.pi, n, device=start.device)[:, None]
-        return PointSamples(self.generate(angle.cos() * start + angle.sin() * side))
+        return PointSamples(self.generate(angle.cos() * start + angle.sin() * side, label))
 
     def evaluate(self, n: int) -> dict[str, float]:
         """Score pictures as :meth:`ImageTask.evaluate` does, or ``n`` points (0: 2,500) by their modes."""
         if not self.config.on_points:
             return super().evaluate(n)
-        return self.mixture().scores(self.generate(self.latents(n or 2_500)))
+        latents, mixture = self.latents(n or 2_500), self.mixture()
+        if not self.conditions:
+            return mixture.scores(self.generate(latents))
+        label = mixture.labels[: len(latents)].to(latents.device)
+        return mixture.scores(self.generate(latents, label), label)

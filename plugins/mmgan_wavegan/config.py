@@ -8,13 +8,14 @@ from pydantic import Field, field_validator, model_validator
 
 from mmgan.losses import LossName, ObjectiveConfig, PenaltyName
 from mmgan.tasks.audio import AudioTaskConfig
+from mmgan.tasks.latent import ConditionalConfig
 
 #: A network that learns the synthesised drums in minutes, where the paper's takes a GPU and days. So small
 #: a one bears six times the paper's learning rate.
 DRUMS_DEFAULTS: dict[str, Any] = {"dim": 16, "batch_size": 32, "lr": 6e-4}
 
 
-class WaveGANConfig(AudioTaskConfig, ObjectiveConfig):
+class WaveGANConfig(AudioTaskConfig, ObjectiveConfig, ConditionalConfig):
     """The settings; the defaults are the paper's, but for the synthesised drums a small network's."""
 
     data: str = Field("drums", description="a folder of sounds, or drums (synthesised); drums:5000 for more")

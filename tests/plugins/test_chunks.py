@@ -10,8 +10,8 @@ import torch
 import mmgan
 from mmgan.config import check
 from mmgan.plugins import Plugins
-from mmgan.tasks import audio as audio_task
-from mmgan.tasks import image as image_task
+from mmgan.tasks.audio import AudioTask
+from mmgan.tasks.image import ImageTask
 from mmgan_seqgan import rollouts
 from mmgan_translation import game
 
@@ -23,8 +23,8 @@ TEXTS = {"embedding": 8, "hidden": 8, "length": 9, "negatives": 8, "vocabulary":
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, size in (
-        (image_task, "CHUNK", 4),
-        (audio_task, "CHUNK", 3),
+        (ImageTask, "chunk", 4),
+        (AudioTask, "chunk", 3),
         (game, "CHUNK", 4),
         (rollouts, "DRAWN", 4),
         (rollouts, "WRITTEN", 8),

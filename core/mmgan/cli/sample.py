@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=UserPath(), metavar="FOLDER", help="A new folder; by default DIR/generated/001.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="S", help="Another seed: other samples.")
 @click.option("--prompt", default="", metavar="TEXT", help="Begin each text with this.")
+@click.option("--label", metavar="NAME", help="Of this class only, by its name or number.")
 @click.option("--interpolate", is_flag=True, help="Walk through latent space instead.")
 @sampling_option
 @checkpoint_option
@@ -41,6 +42,7 @@ def command(
     out: Path | None,
     seed: int | None,
     prompt: str,
+    label: str | None,
     interpolate: bool,
     settings: tuple[str, ...],
     checkpoint: str,
@@ -51,6 +53,9 @@ def command(
 
     On stdout: the files, one a line, as they are written. Where samples are texts and no --out is given: the
     texts themselves, one a line, and no files. The same seed gives the same samples.
+
+    A run that has learned classes gives samples of all of them, or of the one that --label names; the class
+    ends the name of each file, and has a row of its own in the grid.
     """
     from mmgan.opening import load_run
 
@@ -62,7 +67,10 @@ def command(
     if device:
         changes["device"] = device
     run = load_run(folder, session.plugins, checkpoint, changes)
-    chunks = iter([run.interpolate(count, seed)]) if interpolate else run.sample_chunks(count, seed, prompt)
+    if interpolate:
+        chunks = iter([run.interpolate(count, seed, label=label)])
+    else:
+        chunks = run.sample_chunks(count, seed, prompt, label=label)
     # Before there is a folder, so that what can't be generated leaves none behind.
     first = next(chunks)
     chunks = itertools.chain([first], chunks)

@@ -171,7 +171,8 @@ def _names(source: Any, labels: NDArray[np.int64]) -> tuple[str, ...]:
         return ()
     most = int(labels.max(initial=0))
     names = given if len(given) > most else [str(number) for number in range(most + 1)]
-    return tuple(name or BESIDE for name in names)
+    # ImageNet's classes have several names each.
+    return tuple(", ".join(name) if isinstance(name, tuple) else str(name) or BESIDE for name in names)
 
 
 def _present(

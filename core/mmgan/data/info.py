@@ -36,11 +36,11 @@ class DataInfo(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 
     examples: Count
-    shape: tuple[Count, ...] = Field((), max_length=8, strict=False)
-    classes: tuple[Name, ...] = Field((), max_length=MOST_CLASSES, strict=False)
-    counts: tuple[Count, ...] = Field((), max_length=MOST_CLASSES, strict=False)
-    columns: tuple[Name, ...] = Field((), max_length=1_000, strict=False)
-    vocabulary: tuple[Name, ...] = Field((), max_length=MOST_WORDS, strict=False)
+    shape: tuple[Count, ...] = Field(default=(), max_length=8, strict=False)
+    classes: tuple[Name, ...] = Field(default=(), max_length=MOST_CLASSES, strict=False)
+    counts: tuple[Count, ...] = Field(default=(), max_length=MOST_CLASSES, strict=False)
+    columns: tuple[Name, ...] = Field(default=(), max_length=1_000, strict=False)
+    vocabulary: tuple[Name, ...] = Field(default=(), max_length=MOST_WORDS, strict=False)
 
 
 def info_of(dataset: Any) -> DataInfo:
@@ -55,7 +55,7 @@ def words(text: str) -> list[str]:
 
 
 def vocabulary(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return the words of the texts, the most frequent first; those that are equally frequent by the alphabet."""
+    """Return the words of the texts, the most frequent first, and equally frequent ones by the alphabet."""
     counts = Counter(word for text in texts for word in words(text) if len(word) <= 1_000)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return tuple(word for word, _ in ordered[:MOST_WORDS])

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgan.counting import counted
+from mmgan.counting import counted, some
 from mmgan.errors import DataError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
     from mmgan.config import Config
+    from mmgan.data.info import DataInfo
     from mmgan.plugins import Plugins
     from mmgan.run import Run
 
@@ -79,23 +80,45 @@ def open_source(config: Config, plugins: Plugins, kinds: Sequence[str], folder: 
 
 
 @contextmanager
-def once(run: Run) -> Iterator[None]:
-    """Let a task open its data inside this, after ``build``, and not once more meanwhile.
+def once(run: Run, in_build: bool = False) -> Iterator[None]:
+    """Let a task open its data inside this, and not once more meanwhile.
+
+    Args:
+        run: The run.
+        in_build: Whether this may be before ``build`` is done.
 
     Raises:
-        PluginError: ``run.dataset`` or ``run.loader`` is asked for too early.
+        PluginError: The data is asked for too early.
     """
-    if not run.data_may_open:
+    if run.data_opens or not (run.is_built or in_build):
         raise PluginError(
-            f"The task {run.config.plugin!r} asks for run.dataset in `build` or in `data`: there is none "
-            "before both are done, since it is what `data` returns.",
-            hint="self.run.open_data(…) opens what --data names, in build too.",
+            f"The task {run.config.plugin!r} asks for {'its data' if in_build else 'run.dataset'} in "
+            f"`{'data' if run.data_opens else 'build'}`: there is none yet, since it is what `data` returns.",
+            hint="run.data_info, in `build`, knows its shape and classes; self.run.open_data(…) opens what "
+            "--data names.",
         )
-    run.data_may_open = False
+    run.data_opens = True
     try:
         yield
     finally:
-        run.data_may_open = True
+        run.data_opens = False
+
+
+def compared(data: str, now: DataInfo, before: DataInfo | None, holds: Sequence[str]) -> DataInfo:
+    """Return what is known of data that was opened, beside what was known of it before.
+
+    Raises:
+        DataError: A batch holds labels, and the classes are others: a label would mean another class.
+    """
+    if before is None or "label" not in holds or now.classes == before.classes:
+        return now
+    gone = [name for name in before.classes if name not in now.classes]
+    new = [name for name in now.classes if name not in before.classes]
+    told = [f"{some(names)} {what}" for names, what in ((gone, "gone"), (new, "new")) if names]
+    raise DataError(
+        f"{data!r} has other classes than the run was trained on: {' and '.join(told) or 'in other order'}.",
+        hint="A class is known by its folder's or label's name: these must be the same.",
+    )
 
 
 def check_same(data: str, dataset: Any, position: dict[str, Any], must_be: bool) -> None:

@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 
 from mmgan.data.audio.library import torchaudio
 from mmgan.errors import DivergedError, UsageError
+from mmgan.metrics.classes import Classes, add_classes
 from mmgan.metrics.distances import METRICS, Metric
 from mmgan.metrics.reservoir import Reservoir
 from mmgan.metrics.scores import Scores
@@ -40,6 +41,7 @@ def audio_scores(
     real: Iterable[Tensor],
     rate: int,
     metrics: Mapping[str, Metric] | None = None,
+    classes: Classes | None = None,
 ) -> Scores:
     """Measure generated sounds beside real ones.
 
@@ -53,6 +55,7 @@ def audio_scores(
             time of each log-mel band. The default is :data:`mmgan.metrics.distances.METRICS`. They become
             ``{name}_logmel``: ``frechet_logmel`` is a Fréchet distance on these statistics, and **not** the
             Fréchet audio distance, which needs a trained network.
+        classes: Those of the sounds, for a score of each class too: "kernel_logmel/snare".
 
     Returns:
         Beside those (0 is best, if nothing else is said; those for which there are too few sounds are
@@ -72,7 +75,8 @@ def audio_scores(
         UsageError: There is no sound in a set.
         DivergedError: A sound holds NaN or infinity.
     """
-    fake, true = _gather(generated, rate), _gather(real, rate)
+    fake = _gather(generated, rate, classes.generated if classes else None)
+    true = _gather(real, rate, classes.real if classes else None)
     if not (len(fake.spectrograms) and len(true.spectrograms)):
         raise UsageError(
             f"Sounds can't be compared: there are {len(fake.spectrograms)} generated and "
@@ -85,8 +89,12 @@ def audio_scores(
     scores["centroid_distance_hz"] = _wasserstein(fake.centroids, true.centroids)
     scores["attack_distance_ms"] = 1000 * _wasserstein(fake.attacks, true.attacks)
     scores["decay_distance_ms"] = 1000 * _wasserstein(fake.decays, true.decays)
-    for name, metric in (METRICS if metrics is None else metrics).items():
+    metrics = METRICS if metrics is None else metrics
+    for name, metric in metrics.items():
         scores.add(f"{name}_logmel", partial(metric, fake.statistics, true.statistics))
+    if classes:
+        ours, theirs = (fake.statistics, fake.labels), (true.statistics, true.labels)
+        add_classes(scores, metrics, "logmel", classes.names, ours, theirs)
     return scores
 
 
@@ -121,6 +129,7 @@ class _Sounds:
         centroids: (n,), Hz.
         attacks: (n,), s.
         decays: (n,), s.
+        labels: (n,), the class of each; 0 where there are no classes.
     """
 
     spectrograms: Tensor
@@ -128,13 +137,15 @@ class _Sounds:
     centroids: Tensor
     attacks: Tensor
     decays: Tensor
+    labels: Tensor
 
 
 @torch.inference_mode()
-def _gather(batches: Iterable[Tensor], rate: int) -> _Sounds:
+def _gather(batches: Iterable[Tensor], rate: int, labels: Tensor | None) -> _Sounds:
     """Describe all sounds, or a fair sample of :data:`MAX_SOUNDS`."""
     log_mel = LogMel(rate)
     reservoir: Reservoir | None = None
+    seen = 0
     for batch in batches:
         sounds = batch.float().cpu().mean(1)
         if not sounds.isfinite().all():
@@ -144,13 +155,15 @@ def _gather(batches: Iterable[Tensor], rate: int) -> _Sounds:
             )
         mel = log_mel(sounds)
         heard = centroids(sounds, rate)[:, None], *envelopes(sounds, rate)
-        rows = torch.cat([mel.flatten(1), mel.mean(2), mel.std(2), *heard], dim=1)
+        own = torch.zeros(len(sounds)) if labels is None else labels[seen : seen + len(sounds)].float().cpu()
+        rows = torch.cat([mel.flatten(1), mel.mean(2), mel.std(2), *heard, own[:, None]], dim=1)
+        seen += len(sounds)
         if reservoir is None:
             reservoir = Reservoir(MAX_SOUNDS, rows.shape[1])
         reservoir.add(rows)
-    rows = torch.empty(0, DIMENSIONS + 3) if reservoir is None else reservoir.rows
-    size = rows.shape[1] - DIMENSIONS - 3
-    spectrograms, statistics, rest = torch.split(rows, [size, DIMENSIONS, 3], dim=1)
+    rows = torch.empty(0, DIMENSIONS + 4) if reservoir is None else reservoir.rows
+    size = rows.shape[1] - DIMENSIONS - 4
+    spectrograms, statistics, rest = torch.split(rows, [size, DIMENSIONS, 4], dim=1)
     return _Sounds(spectrograms, statistics, *rest.unbind(1))
 
 

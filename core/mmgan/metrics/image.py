@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgan.errors import DivergedError
+from mmgan.metrics.classes import Classes, add_classes
 from mmgan.metrics.distances import METRICS, Metric
 from mmgan.metrics.features import Features
 from mmgan.metrics.reservoir import Reservoir
@@ -24,6 +25,7 @@ def image_scores(
     features: Features,
     device: torch.device | str = "cpu",
     metrics: Mapping[str, Metric] | None = None,
+    classes: Classes | None = None,
 ) -> Scores:
     """Measure generated pictures beside real ones.
 
@@ -36,6 +38,7 @@ def image_scores(
         device: Where the features are computed. The metrics themselves are computed on the CPU, in float64.
         metrics: Names and functions of two feature tensors; the default is
             :data:`mmgan.metrics.distances.METRICS`.
+        classes: Those of the pictures, for a score of each class too: "kernel_random/cat".
 
     Returns:
         The scores, as ``{metric}_{features.name}``: "frechet_random", "recall_random", and so on. Those for
@@ -46,17 +49,26 @@ def image_scores(
         DivergedError: A picture holds NaN or infinity.
     """
     features = features.to(device).eval()
-    fake, true = _gather(generated, features, device), _gather(real, features, device)
+    metrics = METRICS if metrics is None else metrics
+    fake, fake_labels = _gather(generated, features, device, classes.generated if classes else None)
+    true, true_labels = _gather(real, features, device, classes.real if classes else None)
     scores = Scores()
-    for name, metric in (METRICS if metrics is None else metrics).items():
+    for name, metric in metrics.items():
         scores.add(f"{name}_{features.name}", partial(metric, fake, true))
+    if classes:
+        add_classes(scores, metrics, features.name, classes.names, (fake, fake_labels), (true, true_labels))
     return scores
 
 
 @torch.inference_mode()
-def _gather(batches: Iterable[Tensor], features: Features, device: torch.device | str) -> Tensor:
-    """Return the features of all pictures, or of a fair sample of :data:`MAX_SAMPLES`: (N, D) on the CPU."""
-    reservoir = Reservoir(MAX_SAMPLES, features.dimensions)
+def _gather(
+    batches: Iterable[Tensor], features: Features, device: torch.device | str, labels: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the features (N, D) and labels (N,) of all pictures, or of a fair sample of
+    :data:`MAX_SAMPLES`, on the CPU. Where there are no labels they are 0.
+    """
+    reservoir = Reservoir(MAX_SAMPLES, features.dimensions + 1)
+    seen = 0
     for images in batches:
         found = features(images.to(device))
         if not found.isfinite().all():
@@ -65,5 +77,7 @@ def _gather(batches: Iterable[Tensor], features: Features, device: torch.device 
                 "the pictures hold NaN or infinity.",
                 hint="go back to an earlier checkpoint",
             )
-        reservoir.add(found)
-    return reservoir.rows
+        own = torch.zeros(len(found)) if labels is None else labels[seen : seen + len(found)]
+        reservoir.add(torch.cat([found.float().cpu(), own.float().cpu()[:, None]], dim=1))
+        seen += len(found)
+    return reservoir.rows[:, :-1].contiguous(), reservoir.rows[:, -1]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from mmgan.data.tree import printable
 from mmgan.samples.base import Samples
 from mmgan.samples.drawing import new_figure, to_image
 from mmgan.storage.files import fresh
@@ -27,6 +28,8 @@ MOST_SOUNDS, MOST_VALUES = 256, 2**23
 GAP = 0.25
 #: Sounds of either kind that a picture shows.
 SHOWN = 8
+#: Classes that have a row in a picture.
+CLASSES = 12
 #: Softer than this below a picture's loudest point nothing is shown, in dB.
 FLOOR = -80.0
 #: Samples in a window of a spectrogram, and from one to the next.
@@ -45,15 +48,16 @@ class AudioSamples(Samples):
     suffix = ".wav"
 
     def __init__(self, waveforms: Tensor, rate: int, real: Tensor | None = None) -> None:
-        for sounds in (waveforms, *([] if real is None else [real])):
-            if sounds.ndim != 3 or sounds.shape[1] not in (1, 2):
-                raise ValueError(f"sounds must be (n, 1 or 2, frames), not {tuple(sounds.shape)}")
-        self.waveforms = _clipped(waveforms)
+        self.waveforms = _checked(waveforms)
         self.rate = rate
-        self.real = None if real is None else _clipped(real)
+        self.real = None if real is None else _checked(real)
 
     def __len__(self) -> int:
         return len(self.waveforms)
+
+    def show_beside(self, real: Tensor) -> None:
+        """Show these sounds of the data beside them, (m, 1 or 2, frames)."""
+        self.real = _checked(real)
 
     @property
     def shown(self) -> int:
@@ -72,6 +76,7 @@ class AudioSamples(Samples):
             return self
         both = copy.copy(self)
         both.waveforms = torch.cat([self.waveforms, more.waveforms[:room]])
+        both.labels = self.labels_with(more, room)
         return both
 
     def to_int16(self) -> NDArray[np.int16]:
@@ -121,28 +126,39 @@ class AudioSamples(Samples):
         """Draw waveforms and log-mel spectrograms, those of the data beside the generated ones.
 
         Loudness is in dB below the loudest point of the picture. At most eight sounds of either kind are
-        shown, at equal distances in their order, so that a walk is seen from its start to its end.
+        shown, at equal distances in their order, so that a walk is seen from its start to its end. Sounds of
+        several classes have a row for each class, of at most twelve.
         """
-        kinds = [("generated", self.waveforms[: self.shown])] + (
-            [] if self.real is None else [("data", self.real)]
-        )
-        shown = {name: _spread(sounds).mean(1).numpy() for name, sounds in kinds[::-1] if len(sounds)}
-        spectrograms = {name: [_log_mel(y, self.rate) for y in sounds] for name, sounds in shown.items()}
-        loudest = max(float(s.max()) for mels in spectrograms.values() for s in mels)
-        columns = max(map(len, shown.values()))
+        kinds = [] if self.real is None or not len(self.real) else [("data", self.real)]
+        shown = [(name, _spread(sounds).mean(1).numpy()) for name, sounds in kinds + self._by_class()]
+        spectrograms = [[_log_mel(y, self.rate) for y in sounds] for _, sounds in shown]
+        loudest = max(float(s.max()) for mels in spectrograms for s in mels)
+        columns = max(len(sounds) for _, sounds in shown)
         figure = new_figure(1.2 + 1.6 * columns, 3.1 * len(shown))
         # A row of waveforms over a row of spectrograms, for each kind.
         grid = figure.add_gridspec(2 * len(shown), columns, height_ratios=(1, 2) * len(shown))
-        for row, (name, sounds) in enumerate(shown.items()):
+        for row, (name, sounds) in enumerate(shown):
             for number, sound in enumerate(sounds):
                 wave = figure.add_subplot(grid[2 * row, number])
                 mel = figure.add_subplot(grid[2 * row + 1, number])
-                decibels = spectrograms[name][number] - loudest
+                decibels = spectrograms[row][number] - loudest
                 drawn = _draw(wave, mel, sound, decibels, self.rate, first=number == 0)
                 if number == 0:
-                    wave.set_title(name, loc="left", fontweight="bold")
+                    # As plain text, since a class may be called "$".
+                    wave.set_title(name, loc="left", fontweight="bold", parse_math=False)
         figure.colorbar(drawn, ax=figure.axes, format="%+.0f dB", aspect=40, fraction=0.02)
         return to_image(figure)
+
+    def _by_class(self) -> list[tuple[str, Tensor]]:
+        """Return the generated sounds that a picture shows, class by class where they are of several."""
+        sounds = self.waveforms[: self.shown]
+        labels = (self.labels or [])[: self.shown]
+        if len(set(labels)) < 2:
+            return [("generated", sounds)]
+        names = list(dict.fromkeys(labels))
+        places = torch.linspace(0, len(names) - 1, min(CLASSES, len(names))).round().long().tolist()
+        of = {name: torch.tensor([label == name for label in labels]) for name in (names[p] for p in places)}
+        return [(printable(name), sounds[mine]) for name, mine in of.items()]
 
     def _write(self, path: Path, sound: NDArray[np.int16]) -> None:
         import soundfile  # type: ignore[import-untyped]
@@ -150,7 +166,10 @@ class AudioSamples(Samples):
         soundfile.write(path, sound, self.rate, subtype="PCM_16", format="WAV")
 
 
-def _clipped(sounds: Tensor) -> Tensor:
+def _checked(sounds: Tensor) -> Tensor:
+    """Return sounds on the CPU, clipped to [-1, 1]."""
+    if sounds.ndim != 3 or sounds.shape[1] not in (1, 2):
+        raise ValueError(f"sounds must be (n, 1 or 2, frames), not {tuple(sounds.shape)}")
     return sounds.detach().float().cpu().clamp(-1, 1)
 
 

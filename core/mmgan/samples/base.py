@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -19,6 +20,8 @@ class Samples(ABC):
     #: In a chunk of more samples: the number of the first one here, and how many were asked for in all.
     offset: int = 0
     total: int | None = None
+    #: The class of each sample by name, where classes were learned; it ends the name of a sample's file.
+    labels: list[str] | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -60,9 +63,16 @@ class Samples(ABC):
         return self
 
     def numbers(self) -> list[str]:
-        """Return the samples' numbers for file names: four digits, or as many as the last number has."""
+        """Return the samples' numbers for file names: four digits, or as many as the last number has; with
+        their classes, ``0000-cat``, where they have some.
+        """
         digits = max(4, len(str((self.total or len(self)) - 1)))
-        return [f"{self.offset + place:0{digits}d}" for place in range(len(self))]
+        endings = [f"-{_plain(label)}" for label in self.labels] if self.labels else [""] * len(self)
+        return [f"{self.offset + place:0{digits}d}{ending}" for place, ending in enumerate(endings)]
+
+    def labels_with(self, more: Samples, room: int) -> list[str] | None:
+        """Return these samples' classes and those of the first ``room`` of ``more``."""
+        return self.labels + more.labels[:room] if self.labels and more.labels else None
 
     @abstractmethod
     def to_tensorboard(self, writer: SummaryWriter, tag: str, step: int) -> None:
@@ -92,3 +102,8 @@ class Samples(ABC):
     def lines(self) -> list[str] | None:
         """Return the lines to print instead of writing files, or None where samples are not text."""
         return None
+
+
+def _plain(label: str) -> str:
+    """Return a class's name as a part of a file's name."""
+    return re.sub(r"[^\w.+-]+", "_", label)[:40]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Most pictures in a grid, and most pixels of them: a larger one helps nobody, and takes much memory.
 MOST_PICTURES, MOST_PIXELS = 1_024, 2**25
+#: Most pictures in a row of a class's own.
+MOST_COLUMNS = 32
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -65,6 +68,7 @@ class ImageSamples(Samples):
         both = copy.copy(self)
         both.images = torch.cat([_bytes(self.images), _bytes(more.images[:room])])
         both.columns = self._asked_columns or both._square()
+        both.labels = self.labels_with(more, room)
         return both
 
     def _square(self) -> int:
@@ -76,8 +80,16 @@ class ImageSamples(Samples):
         return _bytes(self.images).permute(0, 2, 3, 1).numpy()
 
     def grid(self) -> Image.Image:
-        """Return the first :attr:`shown` pictures as one: row by row, two white pixels between them."""
-        return _grid(self.to_uint8()[: self.shown], self.columns)
+        """Return the first :attr:`shown` pictures as one: row by row, two white pixels between them. Where
+        they are of several classes, each class begins a row of its own.
+        """
+        pixels = self.to_uint8()[: self.shown]
+        classes = [len(list(same)) for _, same in groupby(self.labels[: self.shown])] if self.labels else []
+        if len(classes) < 2:
+            return _grid(pixels, self.columns)
+        columns = min(max(classes), MOST_COLUMNS)
+        rows = [row for part in np.split(pixels, np.cumsum(classes)[:-1]) for row in _rows(part, columns)]
+        return _grid(np.concatenate(rows), columns)
 
     def save(self, path: Path) -> None:
         """Write the grid to ``path`` as PNG."""
@@ -114,6 +126,12 @@ def _bytes(images: Tensor) -> Tensor:
 
 def _picture(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def _rows(pixels: Pixels, columns: int) -> list[Pixels]:
+    """Cut pictures into rows, the last one filled up with white."""
+    white = np.full((-len(pixels) % columns, *pixels.shape[1:]), 255, dtype=np.uint8)
+    return np.split(filled := np.concatenate([pixels, white]), len(filled) // columns)
 
 
 def _grid(pixels: Pixels, columns: int, gap: int = 2) -> Image.Image:

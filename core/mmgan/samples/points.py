@@ -42,7 +42,12 @@ class PointSamples(Samples):
         axes = figure.add_subplot()
         if self.real is not None:
             axes.scatter(self.real[:, 0], self.real[:, 1], s=4, c="#9aa0a6", label="data")
-        axes.scatter(self.points[:, 0], self.points[:, 1], s=4, c="#d93025", alpha=0.5, label="generated")
+        names = list(dict.fromkeys(self.labels or []))
+        # In their classes' colours, where there are several.
+        colours = (
+            [f"C{names.index(label) % 10}" for label in self.labels or []] if len(names) > 1 else "#d93025"
+        )
+        axes.scatter(self.points[:, 0], self.points[:, 1], s=4, c=colours, alpha=0.5, label="generated")
         axes.set_aspect("equal", adjustable="datalim")
         axes.legend(loc="upper right", markerscale=3)
         return to_image(figure)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from torch import Tensor
 
 from mmgan.config import LARGEST
+from mmgan.data.info import DataInfo
 
 #: Bytes that a small file (a config, a manifest, a score) can honestly have.
 SMALL = 1 << 20
@@ -154,6 +155,7 @@ class State(Record):
     Attributes:
         settings: Those that decide what is learned, as the run had them; empty in checkpoints of before.
         data: Empty where the data was never opened.
+        data_info: What is known of the data; None in checkpoints of before.
         ranks: What ranks other than 0 have of their own, where several processes train.
         roll_backs: All that there were so far; their number seeds the data's order.
         helpers: A digest of the weights of each helper.
@@ -164,6 +166,7 @@ class State(Record):
     players: dict[str, PlayerState]
     scalers: dict[str, ScalerState | dict[str, None]]
     data: DataPosition | dict[str, None]
+    data_info: DataInfo | None = None
     task: dict[str, Any]
     rng: Randomness
     settings: dict[str, JsonValue] = {}

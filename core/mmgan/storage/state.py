@@ -79,6 +79,7 @@ def state_dict(run: Run) -> dict[str, Any]:
         },
         "scalers": run.precision.state_dict(),
         "data": run.loader.state_dict() if run.data_is_open else run.position,
+        **({"data_info": run.known.model_dump(mode="json")} if run.known else {}),
         "task": run.task.state_dict(),
         "roll_backs": [done.model_dump() for done in run.roll_backs],
         **({"helpers": dict(run.helper_digests)} if run.helpers else {}),

@@ -12,13 +12,13 @@ import torch
 
 from mmgan.backend import randomness
 from mmgan.config import resolve
+from mmgan.counting import some
 from mmgan.errors import PluginError, UsageError, did_you_mean
 from mmgan.plugins import Entry, Plugins
 from mmgan.plugins.manager import BUILTIN
 from mmgan.task import Task
 from mmgan.testing import bringing, data, listening, playing, processes, resuming, sampling, toml
 from mmgan.testing.bench import SMALL, Bench
-from mmgan.testing.compare import some
 from mmgan.testing.rules import ConformanceError, Result, Rule
 from mmgan.testing.sandbox import Sandbox
 from mmgan.testing.watch import parameters, watch

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -82,9 +81,3 @@ def tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
             yield from tensors(item, f"{path}.{number}".lstrip("."))
-
-
-def some(names: Collection[str], most: int = 3) -> str:
-    """Write a few names, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(itertools.islice(names, most)) + (f" and {more} more" if more > 0 else "")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mmgan import engine
+from mmgan.counting import some
 from mmgan.errors import MmganError
 from mmgan.opening import load_run
 from mmgan.storage import checkpoint
-from mmgan.testing.compare import differences, some
+from mmgan.testing.compare import differences
 from mmgan.testing.rules import Skip, rule, told
 from mmgan.testing.sandbox import HALF, Failing, Meant, Sandbox, Spy
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
+from mmgan.counting import some
 from mmgan.testing.bench import Bench, play, spans
-from mmgan.testing.compare import some
 from mmgan.testing.rules import Skip, rule, told
 
 #: The rules that say themselves why a step could not be played.

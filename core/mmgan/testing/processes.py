@@ -12,12 +12,13 @@ from pathlib import Path
 
 from mmgan import engine
 from mmgan.config import check
+from mmgan.counting import some
 from mmgan.opening import new_run
 from mmgan.plugins import Plugins
 from mmgan.run import Run
 from mmgan.storage.rank_state import digest
 from mmgan.testing.bench import Bench, spans
-from mmgan.testing.compare import differences, some
+from mmgan.testing.compare import differences
 from mmgan.testing.rules import Skip, rule
 from mmgan.testing.watch import parameters
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mmgan.counting import some
 from mmgan.run import Run
 from mmgan.testing.bench import Bench, Span, play, spans
-from mmgan.testing.compare import differences, some, state
+from mmgan.testing.compare import differences, state
 from mmgan.testing.memory import History
 from mmgan.testing.rules import rule
 

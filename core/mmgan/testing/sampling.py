@@ -12,12 +12,12 @@ from unittest.mock import MagicMock
 import torch
 
 from mmgan.backend import randomness
-from mmgan.counting import counted
+from mmgan.counting import counted, some
 from mmgan.errors import DataError, UsageError
 from mmgan.samples import Samples
 from mmgan.task import Task
 from mmgan.testing.bench import Bench
-from mmgan.testing.compare import copied, differences, some, state, tensors
+from mmgan.testing.compare import copied, differences, state, tensors
 from mmgan.testing.rules import Skip, rule
 from mmgan.testing.watch import modes
 

@@ -6,8 +6,8 @@ import tomllib
 from collections.abc import Iterator
 
 from mmgan.config import check, resolve, to_toml
+from mmgan.counting import some
 from mmgan.testing.bench import Bench
-from mmgan.testing.compare import some
 from mmgan.testing.rules import rule
 
 

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from mmgan.counting import some
 from mmgan.engine import METER
 from mmgan.errors import DivergedError, MmganError, PluginError
 from mmgan.meter import unmeasured
 from mmgan.run import Run
 from mmgan.task import Phase, stage_at
 from mmgan.testing.bench import Bench, play, spans
-from mmgan.testing.compare import copied, differences, some
+from mmgan.testing.compare import copied, differences
 
 
 def watch(bench: Bench) -> None:

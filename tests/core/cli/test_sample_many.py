@@ -15,8 +15,8 @@ import soundfile
 from PIL import Image
 
 from mmgan.samples import audio, images
-from mmgan.tasks import audio as audio_task
-from mmgan.tasks import image as image_task
+from mmgan.tasks.audio import AudioTask
+from mmgan.tasks.image import ImageTask
 
 #: Sample few, then many, and print by how many bytes the most memory grew meanwhile.
 GROWTH = """
@@ -39,7 +39,7 @@ def test_files_are_written_and_listed_chunk_by_chunk(
 ) -> None:
     run = bulk("picture", size=8)
     whole = cli("sample", run, "-n", "10", "--out", "whole")
-    monkeypatch.setattr(image_task, "CHUNK", 4)
+    monkeypatch.setattr(ImageTask, "chunk", 4)
     parts = cli("sample", run, "-n", "10", "--out", "parts")
     expected = [f"parts/{number:04d}.png" for number in range(10)] + ["parts/samples.png"]
     assert parts.out.splitlines() == expected
@@ -53,7 +53,7 @@ def test_of_many_pictures_the_first_are_shown_together(
     bulk: Any, cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = bulk("picture", size=8)
-    monkeypatch.setattr(image_task, "CHUNK", 4)
+    monkeypatch.setattr(ImageTask, "chunk", 4)
     monkeypatch.setattr(images, "MOST_PICTURES", 9)
     result = cli("sample", run, "-n", "11", "--out", "many")
     assert result.err == "samples.png shows the first 9\n11 samples of picture at step 1, in many\n"
@@ -69,7 +69,7 @@ def test_of_many_sounds_the_first_are_heard_and_seen_together(
     bulk: Any, cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = bulk("sound", length=1_000)
-    monkeypatch.setattr(audio_task, "CHUNK", 2)
+    monkeypatch.setattr(AudioTask, "chunk", 2)
     monkeypatch.setattr(audio, "MOST_SOUNDS", 3)
     result = cli("sample", run, "-n", "5", "--out", "many")
     names = [Path(line).name for line in result.out.splitlines()]

@@ -28,14 +28,25 @@ class InData(Toy):
         return self.run.dataset
 
 
-@pytest.mark.parametrize("task", [InBuild, InNextBatch, InData])
-def test_data_that_is_not_there_yet_is_not_opened(task: Any) -> None:
-    with pytest.raises(
-        PluginError, match="The task 'toy' asks for run.dataset in `build` or in `data`"
-    ) as caught:
+class InfoInData(Toy):
+    def data(self) -> Any:
+        return self.run.data_info
+
+
+@pytest.mark.parametrize(
+    ("task", "asked", "where"),
+    [
+        (InBuild, "run.dataset", "build"),
+        (InNextBatch, "run.dataset", "build"),
+        (InData, "run.dataset", "data"),
+        (InfoInData, "its data", "data"),
+    ],
+)
+def test_data_that_is_not_there_yet_is_not_opened(task: Any, asked: str, where: str) -> None:
+    with pytest.raises(PluginError, match=f"The task 'toy' asks for {asked} in `{where}`") as caught:
         toy_run(task=task)
     assert "self.run.open_data" in caught.value.hint
-    assert "self.run.open_data" in caught.value.hint
+    assert "run.data_info, in `build`" in caught.value.hint
 
 
 def test_data_that_can_not_be_opened_may_be_asked_for_again() -> None:

@@ -9,7 +9,6 @@ from torch import nn
 
 import mmgan
 from mmgan import Player
-from mmgan.tasks import image
 from mmgan.tasks.image import ImageTask
 
 
@@ -38,7 +37,7 @@ def grey() -> mmgan.Run:
 
 
 def test_chunks_are_the_samples_of_one_go(monkeypatch: Any) -> None:
-    monkeypatch.setattr(image, "CHUNK", 3)
+    monkeypatch.setattr(ImageTask, "chunk", 3)
     run = grey()
     together = run.sample(8, seed=2).images
     chunks = list(run.sample_chunks(8, seed=2))

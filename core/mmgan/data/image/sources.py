@@ -26,7 +26,11 @@ _NOT_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 
 
 class ImageSource(Protocol):
-    """Pictures with labels. ``str(source)`` is what a person calls it."""
+    """Pictures with labels. ``str(source)`` is what a person calls it.
+
+    It may also have ``classes``, the names of the classes, of which a label is a position; and ``table``, a
+    :class:`mmgan.data.table.Table` of captions and other columns.
+    """
 
     #: How many files were passed over because their names are not those of pictures.
     others: int
@@ -135,6 +139,12 @@ class TorchvisionImages:
                 hint="Take another, such as torchvision:MNIST.",
             )
 
+    @property
+    def classes(self) -> list[str | tuple[str, ...]]:
+        """The names of the classes; empty where the data set has none."""
+        given = getattr(self._dataset, "classes", None)
+        return list(given) if isinstance(given, list | tuple) else []
+
     def __str__(self) -> str:
         return f"torchvision's {self._name}"
 
@@ -167,6 +177,7 @@ class Digits:
 
     fingerprint = "digits"
     others = 0
+    classes = tuple("0123456789")
 
     def __str__(self) -> str:
         return "scikit-learn's digits"

@@ -1,0 +1,58 @@
+"""Scores of each class for itself, where a generator has learned classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from mmgan.data.tree import printable
+from mmgan.metrics.distances import Metric
+from mmgan.metrics.scores import Scores
+
+#: With more classes than these the list of scores would help nobody.
+MOST = 100
+#: The metric that is computed for a class: it is unbiased, and so of use with the few examples of one class.
+METRIC = "kernel"
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of generated and of real examples, in the order in which the examples come.
+
+    Args:
+        names: Of the classes.
+        generated: int64 (n,), the labels that were asked for.
+        real: int64 (m,).
+    """
+
+    names: Sequence[str]
+    generated: Tensor
+    real: Tensor
+
+
+def add_classes(
+    scores: Scores,
+    metrics: Mapping[str, Metric],
+    ending: str,
+    names: Sequence[str],
+    generated: tuple[Tensor, Tensor],
+    real: tuple[Tensor, Tensor],
+) -> None:
+    """Add a score of each class, such as ``kernel_random/cat``, where there are at most 100 classes.
+
+    Args:
+        scores: To add to.
+        metrics: Without one called "kernel", nothing is added.
+        ending: What the names of scores end with before the class.
+        names: Of the classes.
+        generated: Features (n, d) and labels (n,).
+        real: Features (m, d) and labels (m,).
+    """
+    if METRIC not in metrics or len(names) > MOST:
+        return
+    for label, name in enumerate(names):
+        mine, theirs = (features[labels == label] for features, labels in (generated, real))
+        scores.add(f"{METRIC}_{ending}/{printable(name)}", partial(metrics[METRIC], mine, theirs))
