@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
 import os
@@ -13,6 +12,9 @@ from pathlib import Path
 from typing import IO
 
 from mmgan.data import fingerprints
+from mmgan.data.files import open_data as open_data
+from mmgan.data.metadata import METADATA
+from mmgan.data.table import Table, read_table
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +25,6 @@ _ORDINARY = {
 }
 #: How much a message has at most: names, names for one reason, reasons, endings, characters of a name.
 _NAMES, _SHOWN, _REASONS, _ENDINGS, _LENGTH = 5, 2, 4, 5, 100
-#: Windows has none.
-_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class FileTree:
@@ -44,13 +44,14 @@ class FileTree:
 
     def __init__(self, path: Path, suffixes: Collection[str]) -> None:
         self.path = path
-        #: How many files were passed over because of their suffixes.
+        #: How many files were passed over because of their suffixes; captions and metadata do not count.
         self.others = 0
         #: The same by suffix, in small letters; ``""`` for those without, and for pipes and the like.
         self.endings: Counter[str] = Counter()
         #: Those of them whose suffix is in :attr:`noted`.
         self.not_read: list[Path] = []
         self._paths: list[Path] = []
+        self._texts: list[Path] = []
         if path.is_dir():
             self._root = path
             self._walk(suffixes)
@@ -96,6 +97,18 @@ class FileTree:
         return fingerprints.of_files((self.name(index), path) for index, path in enumerate(self._paths))
 
     @functools.cached_property
+    def table(self) -> Table:
+        """Labels, captions and other columns of the files; see :func:`mmgan.data.table.read_table`.
+
+        Empty for a single file.
+
+        Raises:
+            DataError: A metadata file can't be used.
+        """
+        alone = self._root != self.path
+        return Table() if alone else read_table(self._root, [self.name(index) for index in range(len(self))])
+
+    @functools.cached_property
     def content_fingerprint(self) -> str:
         """Identifies the files by content, wherever they lie; see :func:`mmgan.data.fingerprints.of_content`.
 
@@ -131,37 +144,23 @@ class FileTree:
                     inner.append(path)
             folders += reversed(inner)
         self._paths.sort(key=lambda path: path.parts)
+        stems = {path.with_suffix("") for path in self._paths} if self._texts else set()
+        unused = [text for text in self._texts if text.with_suffix("") not in stems]
+        self.others += len(unused)
+        self.endings.update(text.suffix.lower() for text in unused)
 
     def _add(self, path: Path, suffixes: Collection[str]) -> None:
         suffix = path.suffix.lower()
         special = _is_special(path)
         if suffix in suffixes and not special:
             self._paths.append(path)
-        else:
+        elif suffix == ".txt" and not special:  # a caption, if it is beside a file of its name
+            self._texts.append(path)
+        elif path.name not in METADATA:
             self.others += 1
             self.endings["" if special else suffix] += 1
             if suffix in self.noted and not special:
                 self.not_read.append(path)
-
-
-def open_data(path: Path) -> IO[bytes]:
-    """Open a file of data to read its bytes. No pipe is waited for; links are followed.
-
-    Raises:
-        OSError: It is gone, may not be read, or is a folder, a pipe, a socket or a device.
-        ValueError: It is empty.
-    """
-    descriptor = os.open(path, os.O_RDONLY | _NO_WAITING)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not an ordinary file but a folder, a pipe or a device", str(path))
-        if status.st_size == 0:
-            raise ValueError("empty file")
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return open(path, "rb", opener=lambda *_: descriptor)
 
 
 def list_skipped(skipped: list[tuple[str, str]], what: str = "skipped") -> str:
