@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmgan.data.info import MOST_CLASSES, DataInfo, vocabulary
+from mmgan.data.table import Table, class_names
 from mmgan.data.tree import list_skipped
 from mmgan.errors import DataError, PluginError, did_you_mean
 
@@ -31,6 +32,7 @@ class Columns:
         names: The columns that there are, held or not.
         values: Those that are held: int64, float32 or bool tensors (examples,), or lists of texts.
         incomplete: The name of each item that is left out since a value is missing, and which.
+        problems: Where the table has what can't be used, and why.
     """
 
     own: str
@@ -40,6 +42,12 @@ class Columns:
     names: tuple[str, ...]
     values: Mapping[str, Tensor | list[str]]
     incomplete: list[tuple[str, str]]
+    problems: Sequence[tuple[str, str]] = ()
+
+    @property
+    def told(self) -> str:
+        """What the description of the data says of them."""
+        return list_skipped(self.incomplete, "left out") + list_skipped(list(self.problems), "ignored")
 
     def batch(self, examples: Tensor, indices: Tensor) -> Any:
         """Return a batch: the examples alone, or where columns are held a dict of them all by their names.
@@ -70,6 +78,7 @@ class Columns:
                 for name, values in self.values.items()
             },
             self.incomplete,
+            self.problems,
         )
 
     def info(self, shape: tuple[int, ...]) -> DataInfo:
@@ -117,9 +126,11 @@ def read_columns(
         return Columns(own, np.arange(len(labels)), torch.from_numpy(numbers), classes, (), {}, [])
 
     # Read only where they are wanted, since each caption may be a file of its own.
-    table: Mapping[str, Sequence[Any]] = source.table.columns if hasattr(source, "table") else {}
+    table: Table = source.table if hasattr(source, "table") else Table()
     items = _readable(source, skipped, len(labels))
-    columns: dict[str, list[Any]] = {name: [values[i] for i in items] for name, values in table.items()}
+    columns: dict[str, list[Any]] = {
+        name: [values[i] for i in items] for name, values in table.columns.items()
+    }
     if "label" in columns:
         classes, columns["label"] = _named(columns["label"])
     elif classes:
@@ -141,19 +152,29 @@ def read_columns(
             f"{list_skipped(incomplete, 'left out')}.",
             hint=_HINT,
         )
-    if "label" in columns:
-        classes, numbers = _present(classes, [columns["label"][row] for row in kept.tolist()])
-        if "label" in held and len(classes) > MOST_CLASSES:
-            raise DataError(
-                f"{source} has {len(classes):,} classes, and at most {MOST_CLASSES:,} can be learned.",
-                hint="A column `label` names classes; captions and file names belong in other columns.",
-            )
-    values = {
-        name: torch.from_numpy(numbers) if name == "label" else _column([columns[name][row] for row in kept])
-        for name in held
-    }
-    labelled = torch.from_numpy(numbers) if "label" in columns else torch.zeros(len(kept), dtype=torch.int64)
-    return Columns(own, kept, labelled, classes[:MOST_CLASSES], tuple(sorted(columns)), values, incomplete)
+    labels = [columns["label"][row] for row in kept] if "label" in columns else []
+    if labels and None not in labels:
+        classes, numbers = _present(classes, labels)
+    else:
+        classes, numbers = (), np.zeros(len(kept), dtype=np.int64)
+    if "label" in held and len(classes) > MOST_CLASSES:
+        raise DataError(
+            f"{source} has {len(classes):,} classes, and at most {MOST_CLASSES:,} can be learned.",
+            hint="A column `label` names classes; captions and file names belong in other columns.",
+        )
+    values = {name: _column([columns[name][row] for row in kept]) for name in held if name != "label"}
+    if "label" in held:
+        values["label"] = torch.from_numpy(numbers)
+    return Columns(
+        own,
+        kept,
+        torch.from_numpy(numbers),
+        classes[:MOST_CLASSES],
+        tuple(sorted(columns)),
+        values,
+        incomplete,
+        table.problems,
+    )
 
 
 _HINT = (
@@ -186,10 +207,7 @@ def _present(
 def _named(values: list[Any]) -> tuple[tuple[str, ...], list[int | None]]:
     """Return the classes that a column of labels names, in order, and each label's place in them."""
     names = [None if value is None else str(value) for value in values]
-    distinct = {name for name in names if name is not None}
-    # Numbers in their own order, so that 10 does not come before 2.
-    numeric = all(name.isdecimal() and len(name) < 20 for name in distinct)
-    classes = tuple(sorted(distinct, key=(lambda name: (int(name), name)) if numeric else None))
+    classes = tuple(class_names(values))
     places = {name: place for place, name in enumerate(classes)}
     return classes, [None if name is None else places[name] for name in names]
 

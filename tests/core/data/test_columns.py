@@ -16,6 +16,7 @@ from mmgan.data.columns import read_columns
 from mmgan.data.dataset import Draw
 from mmgan.data.image.dataset import ImageConfig, ImageData, open_digits, open_folder
 from mmgan.data.info import DataInfo, vocabulary
+from mmgan.data.table import Table
 from mmgan.errors import DataError, PluginError
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -104,14 +105,13 @@ def test_what_is_not_there_and_what_must_be(tmp_path: Path) -> None:
         opened(tmp_path, "label")
 
 
-class Table:
-    """A source of four sounds or pictures with a table."""
+class Four:
+    """A source of four examples with a table."""
 
     classes: tuple[str, ...] = ()
 
     def __init__(self, **columns: list[Any]) -> None:
-        self.table = self
-        self.columns = columns
+        self.table = Table(columns)
 
     def __len__(self) -> int:
         return 4
@@ -124,7 +124,7 @@ class Table:
 
 
 def test_columns_of_every_type() -> None:
-    table = Table(text=["a", "b", "a b", ""], n=[1, 2, 3, 4], x=[1, 2.5, 0, -1], b=[True, False, True, True])
+    table = Four(text=["a", "b", "a b", ""], n=[1, 2, 3, 4], x=[1, 2.5, 0, -1], b=[True, False, True, True])
     columns = read_columns("images", ("images", "text", "n", "x", "b"), table, [0] * 4, [])
     batch = columns.batch(torch.zeros(2, 3), torch.tensor([2, 0]))
     assert batch["text"] == ["a b", "a"]
@@ -137,7 +137,7 @@ def test_columns_of_every_type() -> None:
 
 
 def test_examples_without_a_value_are_left_out_and_named() -> None:
-    table = Table(text=["one", None, "three", "four"], label=[7, 7, 10, 10])
+    table = Four(text=["one", None, "three", "four"], label=[7, 7, 10, 10])
     columns = read_columns("images", ("images", "text", "label"), table, [0] * 3, [("2.png", "torn")])
     assert columns.kept.tolist() == [0, 2]
     assert columns.values["text"] == ["one", "four"]
@@ -146,7 +146,7 @@ def test_examples_without_a_value_are_left_out_and_named() -> None:
     assert columns.classes == ("7", "10")
     assert columns.incomplete == [("1.png", "no text")]
     with pytest.raises(DataError, match="the table has 1 examples with text.*1.png"):
-        read_columns("images", ("images", "text"), Table(text=["one", None, None, None]), [0] * 4, [])
+        read_columns("images", ("images", "text"), Four(text=["one", None, None, None]), [0] * 4, [])
 
 
 def test_crops_of_a_recording_have_its_label(tmp_path: Path) -> None:
@@ -165,3 +165,36 @@ def test_crops_of_a_recording_have_its_label(tmp_path: Path) -> None:
 
 def test_words_by_frequency() -> None:
     assert vocabulary(["A red cube.", "a blue cube", "a CUBE"]) == ("a", "cube", ".", "blue", "red")
+
+
+def test_a_folder_with_metadata_and_captions(tmp_path: Path) -> None:
+    for number, colour in enumerate(("red", "green", "blue", "red")):
+        paint(tmp_path, f"{number}.png", colour)
+    (tmp_path / "metadata.jsonl").write_text(
+        '{"file_name": "0.png", "label": "warm", "age": 3}\n'
+        '{"file_name": "1.png", "label": "cold", "age": 4}\n'
+        '{"file_name": "2.png", "label": "cold", "age": 5}\n'
+        '{"file_name": "9.png", "label": "cold"}\n'
+    )
+    for number in range(4):
+        (tmp_path / f"{number}.txt").write_text(f"Picture {number}")
+    data = opened(tmp_path, "images", "label", "text", "age")
+    batch = first(data, 3)
+    assert batch["label"].tolist() == [1, 0, 0]
+    assert batch["text"] == ["Picture 0", "Picture 1", "Picture 2"]
+    assert batch["age"].tolist() == [3, 4, 5]
+    assert data.info.classes == ("cold", "warm")
+    assert data.info.vocabulary == ("picture", "0", "1", "2")
+    assert "1 left out: 3.png (no label and no age)" in data.description
+    assert "1 ignored: metadata.jsonl:4 (names '9.png', which is not among the files)" in data.description
+    assert "other file" not in data.description
+
+    # Other labels are other data, though the pictures are the same; and nothing is decoded again for them.
+    before = data.fingerprint
+    (tmp_path / "metadata.jsonl").write_text(
+        '{"file_name": "0.png", "label": "a"}\n{"file_name": "1.png", "label": "b"}'
+    )
+    again = opened(tmp_path, "images", "label")
+    assert again.labels.tolist() == [0, 1]
+    assert again.fingerprint != before
+    assert len(opened(tmp_path)) == 4

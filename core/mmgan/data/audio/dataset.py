@@ -186,5 +186,5 @@ def _describe(data: AudioData, source: SoundSource, config: AudioConfig, frames:
         f"{config.length / config.sample_rate:.3g} s each, {config.sample_rate:,} Hz, "
         f"{'mono' if config.channels == 1 else 'stereo'}"
         f"{list_skipped(data.cut_short, 'cut short')}{list_skipped(data.skipped)}"
-        f"{list_skipped(data._columns.incomplete, 'left out')}{list_others(source)}"
+        f"{data._columns.told}{list_others(source)}"
     )

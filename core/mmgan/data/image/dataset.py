@@ -256,8 +256,8 @@ def _describe(data: ImageData, source: ImageSource, shape: tuple[int, ...]) -> s
     in_classes = f" in {classes:,} classes" if classes > 1 else ""
     size = f"{width}x{height}x{channels}"
     pictures = counted(len(data), "picture")
-    left_out = list_skipped(data._columns.incomplete, "left out")
-    return f"{pictures}{in_classes} at {size}{list_skipped(data.skipped)}{left_out}{list_others(source)}"
+    told = f"{list_skipped(data.skipped)}{data._columns.told}{list_others(source)}"
+    return f"{pictures}{in_classes} at {size}{told}"
 
 
 def to_float(pixels: NDArray[np.uint8]) -> Tensor:
