@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from PIL import Image
+from painting import classes, paint
 
 from mmgan.data.audio.dataset import AudioConfig, AudioData
 from mmgan.data.columns import read_columns
@@ -18,22 +18,6 @@ from mmgan.data.image.dataset import ImageConfig, ImageData, open_digits, open_f
 from mmgan.data.info import DataInfo, vocabulary
 from mmgan.data.table import Table
 from mmgan.errors import DataError, PluginError
-
-COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
-
-
-def paint(folder: Path, name: str, colour: str) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8), COLOURS[colour]).save(path)
-    return path
-
-
-def classes(folder: Path) -> Path:
-    for colour in COLOURS:
-        for number in range(2):
-            paint(folder, f"{colour}/{number}.png", colour)
-    return folder
 
 
 def opened(folder: Path, *holds: str, **settings: Any) -> ImageData:
