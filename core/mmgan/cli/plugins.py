@@ -68,6 +68,7 @@ def command(context: click.Context, as_json: bool) -> None:
 @click.option(
     "--prompt", default="", metavar="TEXT", help="What samples can begin with, where a task takes it."
 )
+@click.option("--label", default="", metavar="NAME", help="A class to sample, where a task takes it.")
 @click.option(
     "--ranks",
     type=click.IntRange(1, 64),
@@ -84,6 +85,7 @@ def check(
     settings: tuple[str, ...],
     unused: tuple[str, ...],
     prompt: str,
+    label: str,
     ranks: int,
     as_json: bool,
 ) -> None:
@@ -109,9 +111,10 @@ def check(
     is_task = name in plugins.tasks or not others
     if is_task:
         _check_has_tasks_of_its_name(name, plugins)
-    elif settings or unused or prompt:
+    elif settings or unused or prompt or label:
         raise UsageError(
-            f"{name!r} is a plugin without a task of that name: --set, --unused and --prompt are for tasks."
+            f"{name!r} is a plugin without a task of that name: --set, --unused, --prompt and "
+            "--label are for tasks."
         )
     rules = [*(RULES if is_task else ()), *(PLUGIN_RULES if others else ())]
 
@@ -124,7 +127,14 @@ def check(
         if is_task:
             given = parse_assignments(settings)
             results += report(
-                name, given, plugins=plugins, unused=unused, prompt=prompt, ranks=ranks, progress=tell
+                name,
+                given,
+                plugins=plugins,
+                unused=unused,
+                prompt=prompt,
+                label=label,
+                ranks=ranks,
+                progress=tell,
             )
         if others:
             results += report_plugin(name, plugins=plugins, progress=tell)

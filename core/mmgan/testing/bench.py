@@ -31,6 +31,7 @@ class Bench:
         folder: An empty folder to write into.
         unused: Patterns of parameters that rightly never get a gradient.
         prompt: What a sample may begin with, "" if nothing is known.
+        label: A class to sample, "" for any.
         ranks: How many processes shall train it together; 1 if none shall be started.
     """
 
@@ -40,6 +41,7 @@ class Bench:
     folder: Path
     unused: tuple[str, ...] = ()
     prompt: str = ""
+    label: str = ""
     ranks: int = 1
 
     def __post_init__(self) -> None:

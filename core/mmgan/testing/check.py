@@ -35,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     sampling.samples,
     sampling.interpolate,
     sampling.complete,
+    sampling.of_a_class,
     sampling.evaluate,
     sampling.undisturbed,
     toml.config,
@@ -57,6 +58,7 @@ def check_task(
     plugins: Sequence[Any] = (),
     unused: Sequence[str] = (),
     prompt: str = "",
+    label: str = "",
     ranks: int = 1,
     **settings: Any,
 ) -> None:
@@ -73,6 +75,7 @@ def check_task(
             gradient.
         prompt: What a sample may begin with, for a task with ``complete``. Where samples are texts, the
             first word of one is taken.
+        label: A class to sample, for a task that takes labels; by default the last one.
         ranks: 2 lets two processes train the task together too, which takes seconds to start. For an
             installed task only.
         settings: Settings of the task: small networks make a quick check.
@@ -85,7 +88,7 @@ def check_task(
     if not isinstance(task, str):
         found.tasks[task.__name__] = Entry(task, task.__module__)
         task = task.__name__
-    results = report(task, settings, plugins=found, unused=unused, prompt=prompt, ranks=ranks)
+    results = report(task, settings, plugins=found, unused=unused, prompt=prompt, label=label, ranks=ranks)
     if any(result.failures for result in results):
         raise ConformanceError(task, results)
 
@@ -97,6 +100,7 @@ def report(
     plugins: Plugins | None = None,
     unused: Sequence[str] = (),
     prompt: str = "",
+    label: str = "",
     ranks: int = 1,
     progress: Callable[[Rule], None] = lambda rule: None,
 ) -> list[Result]:
@@ -106,7 +110,7 @@ def report(
         name: The task's.
         settings: Of the task; text is read as the setting's type, as on the command line.
         plugins: Where it is registered; by default those that are installed.
-        unused, prompt, ranks: As for :func:`check_task`.
+        unused, prompt, label, ranks: As for :func:`check_task`.
         progress: Told each rule before it is tried.
 
     Raises:
@@ -119,7 +123,7 @@ def report(
         randomness.isolated(config.seed, torch.device("cpu")),
         tempfile.TemporaryDirectory(prefix="mmgan-check-") as folder,
     ):
-        bench = Bench(name, plugins, config, Path(folder), tuple(unused), prompt, ranks)
+        bench = Bench(name, plugins, config, Path(folder), tuple(unused), prompt, label, ranks)
         results: list[Result] = []
         for rule in RULES:
             progress(rule)

@@ -92,6 +92,33 @@ def complete(bench: Bench) -> Iterator[str]:
 
 
 @rule(
+    "conditions",
+    why="`mmgan sample --label` gives samples of one class, and files and grids are named by the classes.",
+    mend="Take `label`, int64 (n,), in `sample`, and in `sample_chunks` and `interpolate` if there are any; "
+    "let a batch hold it: holds = (…, 'label').",
+)
+def of_a_class(bench: Bench) -> Iterator[str]:
+    """A task with conditions is sampled by them: of the class asked for, all at once and in chunks."""
+    run = bench.run
+    if not (takes := run.task.conditions):
+        raise Skip("the task has no conditions")
+    if "label" not in takes:
+        raise Skip(f"its conditions are {some(takes)}; label can be tried")
+    classes = run.data_info.classes
+    if not classes:
+        yield f"Its conditions are {some(takes)}, but its data has no classes: `info` of a data set has them."
+        return
+    label = bench.label or classes[-1]
+    made = aside(bench, "sample", lambda: run.sample(COUNT, seed=1, label=label))
+    yield from faults("label", made, bench.folder)
+    chunks = aside(bench, "sample_chunks", lambda: list(run.sample_chunks(COUNT, seed=1, label=label)))
+    if sum(map(len, chunks)) != COUNT:
+        yield f"sample_chunks({COUNT}, label=…) gives {counted(sum(map(len, chunks)), 'sample')}."
+    if type(run.task).interpolate is not Task.interpolate:
+        aside(bench, "interpolate", lambda: run.interpolate(COUNT, label=label))
+
+
+@rule(
     "evaluate",
     why="Scores are logged and drawn, and the best checkpoint is kept by one of them.",
     mend="Return a dict of names and finite numbers, in which best_score is a name.",

@@ -470,7 +470,7 @@ def test_the_message_says_what_why_and_how_to_mend() -> None:
     assert failure.why
     assert failure.mend
     assert str(error).splitlines() == [
-        f"Meddling breaks 1 of {len(RULES)} rules ({len(RULES) - 4} passed, 3 skipped).",
+        f"Meddling breaks 1 of {len(RULES)} rules ({len(RULES) - 5} passed, 4 skipped).",
         "",
         "own-weights: Phase 'G' of stage 'train' changed D.0.weight.",
         f"  why:  {failure.why}",
