@@ -69,13 +69,13 @@ class LatentTask(Task[C]):
         Raises:
             ConfigError: The data has fewer than two.
         """
-        if not self._is_conditional:
+        if "label" not in self.holds:
             return 0
         classes = len(self.run.data_info.classes)
         if classes < 2:
             raise ConfigError(
-                f"conditional = true: the data {self.config.data!r} has {classes or 'no'} class"
-                f"{'' if classes else 'es'}, and at least 2 are needed.",
+                f"{self.config.plugin} shall learn classes, and the data {self.config.data!r} has "
+                f"{'one' if classes else 'none'}; at least 2 are needed.",
                 hint="A class is a subfolder, or a value in the column `label` of a metadata.csv.",
             )
         return classes
