@@ -59,6 +59,7 @@ GAMES: dict[str, dict[str, Any]] = {
     [
         ("dcgan", "fp32", 0, 17), ("dcgan", "fp32", 2, 17),
         ("dcgan", "bf16", 0, 17), ("dcgan", "bf16", 2, 17),
+        ("gan labels", "fp32", 0, 17), ("dcgan labels", "fp32", 2, 17), ("wavegan labels", "bf16", 0, 17),
         ("gan", "fp32", 0, 17), ("gan", "bf16", 2, 17),
         ("wavegan", "fp32", 0, 17), ("wavegan", "fp32", 2, 17), ("wavegan", "bf16", 2, 17),
         ("pix2pix", "fp32", 2, 25), ("pix2pix", "bf16", 0, 17),
@@ -70,10 +71,11 @@ GAMES: dict[str, dict[str, Any]] = {
 def test_resume_in_a_new_process_is_exact(
     tmp_path: Path, plugin: str, precision: str, workers: int, stop: int
 ) -> None:
+    plugin, _, labels = plugin.partition(" ")
     settings = {
         "plugin": plugin, "steps": 40, "batch_size": 8, "device": "cpu", "precision": precision,
         "workers": workers, "tensorboard": False, "sample_every": 20,
-    } | GAMES[plugin]  # fmt: skip
+    } | GAMES[plugin] | ({"conditional": True} if labels else {})  # fmt: skip
     resume_is_exact(tmp_path, settings, stop)
 
 
