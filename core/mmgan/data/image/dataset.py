@@ -100,6 +100,7 @@ class ImageData(Dataset):
             lambda entry: _fits(entry, config),
         )
         self._flip = config.flip
+        self._size = config.size
         #: int64 (pictures,): the class of each one, from 0.
         self.labels = torch.tensor(self._cached.metadata["labels"], dtype=torch.int64)
         #: The name of each picture that was skipped, and why.
@@ -118,13 +119,27 @@ class ImageData(Dataset):
         """
         return torch.from_numpy(self._cached.array[indices.numpy()])
 
+    def resize(self, size: int) -> None:
+        """Give pictures with this side in pixels: averages over blocks of the stored ones.
+
+        Raises:
+            DataError: It does not divide their size.
+        """
+        stored = self._cached.array.shape[-1]
+        if size < 1 or stored % size:
+            raise DataError(
+                f"Pictures of {stored} pixels a side can't be averaged to {size}.",
+                hint=f"Sizes that divide {stored} can be had.",
+            )
+        self._size = size
+
     def pictures(self, indices: Tensor) -> Tensor:
         """Return pictures without augmentation: float32 (batch, channels, size, size) in [-1, 1].
 
         Args:
             indices: int64 (batch,).
         """
-        return to_float(self._cached.array[indices.numpy()])
+        return to_float(shrunk(self._cached.array[indices.numpy()], self._size))
 
     def batch(self, indices: Tensor, draw: Draw) -> Tensor:
         """Return pictures as :meth:`pictures` does, each flipped with probability 0.5 where ``flip`` is on.
@@ -137,7 +152,7 @@ class ImageData(Dataset):
         if self._flip:
             mirrored = draw.uniform("flip").numpy() < 0.5
             pixels[mirrored] = pixels[mirrored, ..., ::-1]
-        return to_float(pixels)
+        return to_float(shrunk(pixels, self._size))
 
 
 def open_folder(path: str, config: ImageConfig) -> ImageSource:
@@ -238,8 +253,23 @@ def _describe(data: ImageData, source: ImageSource, shape: tuple[int, ...]) -> s
     return f"{pictures}{in_classes} at {size}{list_skipped(data.skipped)}{list_others(source)}"
 
 
-def to_float(pixels: NDArray[np.uint8]) -> Tensor:
-    """Scale bytes to float32 in [-1, 1], of the same shape.
+def shrunk(pixels: NDArray[np.uint8], size: int) -> NDArray[Any]:
+    """Average square blocks of pictures: float32 (…, size, size); the bytes themselves where that is their size.
+
+    Args:
+        pixels: (…, side, side); ``size`` divides the side.
+        size: Pixels a side.
+    """
+    side = pixels.shape[-1]
+    if side == size:
+        return pixels
+    blocks = pixels.reshape(*pixels.shape[:-2], size, side // size, size, side // size)
+    average: NDArray[np.float32] = blocks.mean((-3, -1), dtype=np.float32)
+    return average
+
+
+def to_float(pixels: NDArray[Any]) -> Tensor:
+    """Scale 0 to 255, bytes or averages of them, to float32 in [-1, 1], of the same shape.
 
     NumPy's one thread takes 0.1 ms, and needn't wait for a core that others use.
     """
