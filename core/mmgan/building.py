@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgan import helpers, inference
+from mmgan import helpers, inference, stages
 from mmgan.backend import nonfinite, randomness
 from mmgan.backend.choosing import device_for, precision_for
 from mmgan.backend.precision import DTYPES
@@ -38,7 +38,7 @@ def build(run: Run, config: Config, saved: dict[str, Any] | None) -> None:
     run.helpers, run.helper_loads, run.helper_digests = {}, {}, {}
     run._dataset = run._loader = None
     run.position, run.saved = {}, saved or {}
-    run.stage, run.phase, run.stage_step, run.entered = None, "", 0, 0
+    run.stage, run.phase, run.stage_step, run.entered, run.stages = None, "", 0, 0, ()
 
     randomness.seed_everything(config.seed)
     run.device = run.ranks.device_for_rank(device_for(config, run.plugins, run.hook))
@@ -100,6 +100,8 @@ def open_loader(run: Run) -> Loader:
     if run.position:
         opening.check_same(run.config.data, dataset, run.position, run.data_moved)
         loader.load_state_dict(run.position)
+    with blaming(type(run.task), run.config.plugin):
+        stages.fit(run, loader)
     return loader
 
 

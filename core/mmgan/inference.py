@@ -16,6 +16,7 @@ import torch
 
 from mmgan.backend import randomness
 from mmgan.conditions import conditions, names_of
+from mmgan.data.dataset import Draw
 from mmgan.errors import DataError, UsageError
 from mmgan.plugins.blame import blaming
 from mmgan.samples import Samples
@@ -147,6 +148,31 @@ def evaluate(run: Run, n: int = 0) -> dict[str, float]:
     for name, reason in missing.items():
         warnings.warn(f"{name} is left out: {reason}", stacklevel=2)
     return scores
+
+
+def examples(run: Run, n: int, seed: int = 0) -> Any:
+    """Return ``n`` real examples as a batch like those of training, on the device.
+
+    They are chosen at random, each once, and augmented by this seed as in a first epoch: the same ones each
+    time, on every rank. Training goes on as if nothing had been asked.
+
+    Args:
+        run: The run.
+        n: How many, at least 1; all there are, where the data has fewer.
+        seed: At least 0, and below 2**63.
+
+    Raises:
+        UsageError: ``n`` or ``seed`` is not such a number.
+    """
+    if n < 1 or not 0 <= seed < 2**63:
+        raise UsageError(
+            f"run.examples({n}, seed={seed}): n must be at least 1, seed at least 0, below 2**63."
+        )
+    dataset = run.dataset
+    indices = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:n]
+    draw = Draw(seed, torch.zeros_like(indices), indices)
+    # Aside, since a data set may draw from the process's generators, though it shouldn't.
+    return run.device.move(aside(run, lambda: dataset.batch(indices, draw), seed))
 
 
 def need_metrics(run: Run) -> None:

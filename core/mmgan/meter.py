@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmgan.errors import PluginError
+
 if TYPE_CHECKING:
     from mmgan.run import Run
     from mmgan.task import Stage
@@ -30,6 +32,13 @@ def unmeasured(part: str, phase: str) -> AbstractContextManager[None]:
     return _NOTHING
 
 
+def log(run: Run, name: str, value: Tensor | float) -> None:
+    """Log a number or a scalar that is not a loss: ``after_log`` has its mean, over the ranks too."""
+    if name in METER:
+        raise PluginError(f"run.log can't take the name {name!r}: it is the engine's own.")
+    run.meter.log(name, value)
+
+
 class Meter:
     """Measures speed, and averages losses and logged values without waiting for the device."""
 
@@ -38,7 +47,7 @@ class Meter:
         self.pending: list[Mapping[str, Tensor]] = []
         self.logged: defaultdict[str, list[Tensor | float]] = defaultdict(list)
         self.mark = run.seconds
-        run.waited, run.batches = 0.0, 0
+        run.waited, run.taken = 0.0, 0
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -75,9 +84,9 @@ class Meter:
             "stage": stage.name,
             "seconds": self.run.seconds,
             "steps_per_s": steps / elapsed,
-            "samples_per_s": self.run.batches * self.run.config.batch_size * self.run.ranks.world / elapsed,
+            "samples_per_s": self.run.taken * self.run.ranks.world / elapsed,
             "data_wait": self.run.waited / elapsed,
         }
         self.pending, self.mark = [], self.run.seconds
-        self.run.waited, self.run.batches = 0.0, 0
+        self.run.waited, self.run.taken = 0.0, 0
         return metrics

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from mmgan import stages
 from mmgan.storage import changing
 
 if TYPE_CHECKING:
@@ -30,12 +31,17 @@ def prepare(run: Run, name: str, player: Player) -> None:
 
 
 def enter(run: Run, number: int) -> None:
-    """Call the task's ``begin_stage`` for each stage up to this number, once; on every rank."""
+    """Call the task's ``begin_stage`` for each stage up to this number, once; on every rank.
+
+    The data, where it is open, is fitted to the stage before.
+    """
     while run.entered <= number:
         if run.entered:
             run.task.end_stage(run.stages[run.entered - 1])
-        run.task.begin_stage(run.stages[run.entered])
         run.entered += 1
+        if run.data_is_open:
+            stages.fit(run, run.loader)
+        run.task.begin_stage(run.stages[run.entered - 1])
 
 
 def rebuild(run: Run, name: str, player: Player) -> None:
@@ -112,7 +118,7 @@ def average_images(run: Run, player: Player) -> None:
     The decay is 0.5 ** (images of the step / half-life). At the beginning the half-life is ``ema_ramp_up`` of
     the images seen before, so that the average is not its initialisation.
     """
-    images = run.config.batch_size * run.config.accumulate * run.ranks.world
+    images = run.batch_size * run.config.accumulate * run.ranks.world
     half_life = player.ema_half_life
     if player.ema_ramp_up is not None:
         half_life = min(half_life, player.ema_ramp_up * player.images)

@@ -67,8 +67,9 @@ def best(run: Run) -> Path | None:
     return checkpoint.path_of(run.checkpoints, step) if step in checkpoint.steps(run.checkpoints) else None
 
 
-def order_seed(seed: int, count: int) -> int:
-    """Return the seed of the data's order after a number of roll-backs: the run's own before the first."""
+def order_seed(run: Run) -> int:
+    """The seed of the data's order and augmentation: the run's own, and another after each roll-back."""
+    seed, count = run.config.seed, len(run.roll_backs)
     if not count:
         return seed
     digest = hashlib.blake2b(f"roll-back/{seed}/{count}".encode(), digest_size=8).digest()

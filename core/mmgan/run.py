@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from mmgan import building, inference, rolling_back
+from mmgan import building, inference, meter, rolling_back
 from mmgan.backend import nonfinite
 from mmgan.backend.device import Device
 from mmgan.backend.precision import Precision, differentiate
@@ -18,11 +18,12 @@ from mmgan.config import Config
 from mmgan.data import opening
 from mmgan.data.info import DataInfo
 from mmgan.data.loader import Loader
-from mmgan.errors import PluginError, UsageError
+from mmgan.errors import UsageError
 from mmgan.helpers import Fill, helper
-from mmgan.meter import METER, Around, Meter, unmeasured
+from mmgan.meter import Around, Meter, unmeasured
 from mmgan.players import Weights, rebuild
 from mmgan.plugins import Plugins
+from mmgan.stages import batch_size as stage_batch_size
 from mmgan.storage import changing, state
 from mmgan.storage.folder import read_settings
 from mmgan.storage.lock import FolderLock
@@ -101,7 +102,7 @@ class Run:
         self.folder = folder
         self.ranks = ranks
         self.hook = self.ranks.hooks(plugins.hook)
-        self.step = self.batches = self.stop_signal = 0
+        self.step = self.taken = self.stop_signal = 0
         self.seconds = self.waited = 0.0
         self.finish_reason = ""
         #: A roll-back that will be done after the present step, and all that were.
@@ -191,16 +192,12 @@ class Run:
             start = time.perf_counter()
             batch = next(self.loader)
             self.waited += time.perf_counter() - start
-            self.batches += 1
+            self.taken += self.batch_size
             return self.device.move(batch)
 
-    def log(self, name: str, value: Tensor | float) -> None:
-        """Log a number or a scalar that is not a loss: ``after_log`` has its mean, over the ranks too."""
-        if name in METER:
-            raise PluginError(f"run.log can't take the name {name!r}: it is the engine's own.")
-        self.meter.log(name, value)
-
+    log = meter.log
     helper = helper
+    batch_size = property(stage_batch_size)
 
     def rebuild(self, name: str, player: Player) -> None:
         """Replace a player, in ``Task.begin_stage``: a network has grown.
@@ -222,10 +219,7 @@ class Run:
         """What this rank asks of all before the next step: a signal's number, ROLL_BACK, FINISH, or 0."""
         return max(self.stop_signal, ROLL_BACK if self.roll_back_request else 0)
 
-    @property
-    def order_seed(self) -> int:
-        """The seed of the data's order and augmentation."""
-        return rolling_back.order_seed(self.config.seed, len(self.roll_backs))
+    order_seed = property(rolling_back.order_seed)
 
     # What is asked of it beside training: computed aside, so that training is not disturbed.
 
@@ -233,6 +227,7 @@ class Run:
     sample_chunks = inference.sample_chunks
     interpolate = inference.interpolate
     evaluate = inference.evaluate
+    examples = inference.examples
     aside = inference.aside
 
     # Saving and loading.

@@ -16,8 +16,13 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
-from mmgan.config import Config
+from mmgan.config import GREATEST, Config
 from mmgan.errors import ConfigError, PluginError
+from mmgan.stages import ALTERNATING as ALTERNATING
+from mmgan.stages import Phase as Phase
+from mmgan.stages import Stage as Stage
+from mmgan.stages import locate as locate
+from mmgan.stages import stage_at as stage_at
 
 if TYPE_CHECKING:
     from mmgan.data.dataset import Dataset
@@ -74,69 +79,6 @@ class Player:
     def sampler(self) -> nn.Module:
         """The module to sample from: the moving average where there is one, else the module itself."""
         return self.module if self.average is None else self.average
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One update of one player.
-
-    Args:
-        name: The phase's name, which ``Task.loss`` gets, and which messages and profiles show.
-        player: The name of the player whose weights the phase updates.
-        every: Only in every n-th step of the stage (a lazy penalty).
-        repeat: How often in a step, each time after the first with a fresh batch (WGAN's critic steps).
-        loss: The phase's own loss, called with (batch, shared) instead of :meth:`Task.loss`.
-        gain: A factor on the sum of the loss's terms before the backward pass: ``every`` makes a
-            lazy penalty as strong as one in every step (Karras et al. 2020). Terms are logged without it.
-    """
-
-    name: str
-    player: str
-    every: int = 1
-    repeat: int = 1
-    loss: Callable[[Any, Any], Mapping[str, Tensor]] | None = None
-    gain: float = 1.0
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A named stretch of training with phases of its own; ``steps=None`` means until the run's end.
-
-    Args:
-        name: What messages and metrics call the stage.
-        phases: The phases of one step, in order.
-        steps: How many steps it lasts.
-    """
-
-    name: str
-    phases: tuple[Phase, ...]
-    steps: int | None = None
-
-
-#: What most tasks play: the discriminator first, then the generator.
-ALTERNATING = (Stage("train", (Phase("D", "D"), Phase("G", "G"))),)
-
-
-def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, int]:
-    """Return the stage that a step of the run belongs to, and the step's index in the stage.
-
-    Raises:
-        ConfigError: The stages are over before this step: the last one should have ``steps=None``.
-    """
-    number, index = locate(stages, step)
-    return stages[number], index
-
-
-def locate(stages: tuple[Stage, ...], step: int) -> tuple[int, int]:
-    """Return the number of the stage that a step belongs to, from 0 on, and the step's index in it; raises as
-    :func:`stage_at`.
-    """
-    start = 0
-    for number, stage in enumerate(stages):
-        if stage.steps is None or step < start + stage.steps:
-            return number, step - start
-        start += stage.steps
-    raise ConfigError(f"steps = {step + 1} is more than the stages have: {start}.", hint=f"--steps {start}")
 
 
 #: A task's settings. A task that does not say which has settings of any kind, as far as a type checker knows.
@@ -290,10 +232,12 @@ def check_stages(task: Task[Any], stages: tuple[Stage, ...], players: Mapping[st
     """Find what would only show in the middle of training.
 
     Raises:
-        PluginError: A phase has an unknown player, no loss, or is never played.
-        ConfigError: The stages are over before the run is.
+        PluginError: A phase has an unknown player, no loss, or is never played; a batch size or a picture
+            size is not a number that can be.
+        ConfigError: The stages are over before the run is; a picture size does not divide ``config.size``.
     """
     for stage in stages:
+        _check_sizes(task, stage)
         for phase in stage.phases:
             where = f"Phase {phase.name!r} of stage {stage.name!r} of {task.config.plugin}"
             if phase.player not in players:
@@ -310,3 +254,22 @@ def check_stages(task: Task[Any], stages: tuple[Stage, ...], players: Mapping[st
             if not math.isfinite(phase.gain):
                 raise PluginError(f"{where}: gain = {phase.gain} is not finite.")
     stage_at(stages, task.config.steps - 1)
+
+
+def _check_sizes(task: Task[Any], stage: Stage) -> None:
+    """Check a stage's own batch size and picture size."""
+    where = f"Stage {stage.name!r} of {task.config.plugin}"
+    most, largest = GREATEST["batch_size"], getattr(task.config, "size", None)
+    if stage.batch_size is not None and not (type(stage.batch_size) is int and 1 <= stage.batch_size <= most):
+        raise PluginError(f"{where}: batch_size = {stage.batch_size!r} is not a number from 1 to {most:,}.")
+    if stage.size is None:
+        return
+    if type(stage.size) is not int or stage.size < 1:
+        raise PluginError(f"{where}: size = {stage.size!r} is not a number of pixels, 1 or more.")
+    if type(largest) is not int:
+        raise PluginError(f"{where}: size = {stage.size}, and the task's settings have no number `size`.")
+    if largest % stage.size:
+        raise ConfigError(
+            f"{where} has pictures of {stage.size} pixels a side, which does not divide size = {largest}.",
+            hint=f"--set size={max(1, largest // stage.size) * stage.size}",
+        )

@@ -64,6 +64,10 @@ def kinds(run: Run, stage: Stage) -> list[Kind]:
         tuple(phase for phase in stage.phases if index % phase.every == 0) for index in range(length)
     )
     return [
-        Kind(Stage(stage.name, tuple(replace(phase, every=1) for phase in due)), count, count / length)
+        Kind(
+            replace(stage, phases=tuple(replace(phase, every=1) for phase in due), steps=None),
+            count,
+            count / length,
+        )
         for due, count in counts.items()
     ]

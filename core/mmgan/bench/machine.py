@@ -43,7 +43,7 @@ def environment(run: Run) -> dict[str, Any]:
         "precision": run.precision.name,
         "memory_format": {key: memory_format(player.module) for key, player in run.players.items()},
         "compile": run.config.compile,
-        "batch_size": run.config.batch_size,
+        "batch_size": run.batch_size,
     }
 
 

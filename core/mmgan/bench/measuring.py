@@ -112,7 +112,7 @@ def measure(
             one.flops = operations.get_total_flops()
         finish(run, run.stop_signal)
     tell("the fastest matrix product")
-    speed = _speed(found, run.config.batch_size)
+    speed = _speed(found, run.batch_size)
     flops = _mean(found, [one.flops for one in found])
     per_s = flops / speed["seconds_per_step"]["median"]
     ceiling = machine.ceiling(run.device.torch, run.precision.dtype)

@@ -118,7 +118,7 @@ def introduce(run: Run, folder: Path) -> None:
         say(f"{name}: {sum(p.numel() for p in player.module.parameters()):,} parameters")
     say(f"data: {run.loader.dataset.description}")
     if run.ranks.world > 1:
-        say(f"processes: {run.ranks.world}, each with batches of {run.config.batch_size}")
+        say(f"processes: {run.ranks.world}, each with batches of {run.batch_size}")
     say(f"folder: {folder}")
 
 

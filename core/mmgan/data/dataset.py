@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmgan.errors import PluginError
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -97,3 +99,18 @@ class Dataset(ABC):
             indices: int64 (batch,), each in [0, len(self)); the same index may occur twice.
             draw: The only randomness that augmentation may use.
         """
+
+    def resize(self, size: int) -> None:
+        """Give pictures of another size from the next batch on, for stages with a ``size`` (optional).
+
+        Args:
+            size: Side of the pictures in pixels, a divisor of the size of those that are stored; that size
+                itself gives them as they are.
+
+        Raises:
+            PluginError: This data set can't, which is the default.
+        """
+        raise PluginError(
+            f"{type(self).__name__} can't change the size of its pictures, and a stage has a `size`.",
+            hint="Give the data set a method resize(size), or the stage no size.",
+        )

@@ -1,7 +1,8 @@
 """An endless stream of batches from a data set, which can be resumed anywhere.
 
 Batch ``k`` is a function of (data set, batch size, seed, ``k``) and of nothing else. So the loader's whole
-state is one integer, and neither worker processes nor a resumed run can change what a batch holds.
+state is one integer, and neither worker processes nor a resumed run can change what a batch holds. Where the
+batch size changes on the way, the state is two: the batches taken, and the example that the next begins with.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Loader(Iterator[Any]):
         #: How many batches were taken so far.
         self.position = 0
         self._batches = _Batches(dataset, batch_size, seed, rank, world)
+        #: Examples of all ranks in a batch of the size that was asked for first.
+        self._usual = batch_size * world
         self._workers = workers
         self._pin_memory = pin_memory
         self._iterator: Iterator[Any] | None = None
@@ -103,10 +106,24 @@ class Loader(Iterator[Any]):
         self.close()
         self._batches.reseed(seed)
 
+    def resize(self, batch_size: int) -> None:
+        """Take another number of examples for each batch, on each rank, from the next one on.
+
+        It begins with the example after the last one of the batch before: none is repeated or dropped.
+        """
+        if batch_size != self._batches.batch_size:
+            self.close()
+            self._batches.begin(self.position, self._batches.start(self.position), batch_size)
+
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is needed to go on from here."""
-        state = {"position": self.position, "examples": len(self.dataset)}
-        fingerprint = getattr(self.dataset, "fingerprint", "")
+        """Return all that is needed to go on from here.
+
+        ``start``, the number of examples taken, is there where ``position`` batches of the size that the
+        loader was made with are another number.
+        """
+        state: dict[str, Any] = {"position": self.position, "examples": len(self.dataset)}
+        fingerprint, start = getattr(self.dataset, "fingerprint", ""), self._batches.start(self.position)
+        state |= {"start": start} if start != self.position * self._usual else {}
         return state | ({"fingerprint": fingerprint} if fingerprint else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -115,10 +132,12 @@ class Loader(Iterator[Any]):
         Raises:
             CheckpointError: It is not such a state: a number is missing, negative or too large to be counted.
         """
-        position = _count(state, "position", _LARGEST // self._batches.examples)
+        position = _count(state, "position", _LARGEST // max(self._usual, self._batches.examples))
+        start = _count({"start": position * self._usual, **state}, "start", _LARGEST)
         before = _count({"examples": len(self.dataset), **state}, "examples", _LARGEST)
         self.close()
         self.position = position
+        self._batches.begin(position, start, self._batches.batch_size)
         if before != len(self.dataset):
             warnings.warn(
                 f"The data had {counted(before, 'example')} when the run was saved, and now has "
@@ -139,17 +158,28 @@ class _Batches(torch_data.Dataset[Any]):
         self._seed = seed
         self._rank = rank
         self._world = world
-        #: How many examples the ranks take together for a batch.
-        self.examples = batch_size * world
+        self.begin(0, 0, batch_size)
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
+
+    def begin(self, number: int, start: int, batch_size: int) -> None:
+        """Let batch ``number`` begin with example ``start``, and have it and all after it this size."""
+        self.batch_size = batch_size
+        #: How many examples the ranks take together for a batch.
+        self.examples = batch_size * self._world
+        self._first = number, start
+
+    def start(self, number: int) -> int:
+        """Return how many examples come before a batch."""
+        first, start = self._first
+        return start + (number - first) * self.examples
 
     def reseed(self, seed: int) -> None:
         self._seed, self._epoch = seed, -1
 
     def __getitem__(self, number: int) -> Any:
         size = len(self._dataset)
-        start = number * self.examples
+        start = self.start(number)
         stop = start + self.examples
         pieces = []
         position = start

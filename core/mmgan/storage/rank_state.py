@@ -82,7 +82,7 @@ def own_part(state: dict[str, Any], ranks: Ranks, seed: int, device: torch.devic
         return {**state, "rng": own["rng"], "task": {**state["task"], **own["task"]}}
     # The data goes on where it was: a batch of all ranks has another size now.
     data = dict(state["data"])
-    if data:
+    if data and "start" not in data:
         data["position"] = data["position"] * before // ranks.world
     own_rng = rank_randomness(seed, state["step"], ranks.rank, device) if ranks.rank else state["rng"]
     return {**state, "data": data, "rng": own_rng}

@@ -122,9 +122,15 @@ class ScalerState(Record):
 
 
 class DataPosition(Record):
-    """The position in the data, and its identity."""
+    """The position in the data, and its identity.
+
+    Attributes:
+        position: How many batches were taken.
+        start: How many examples were, where stages have batch sizes of their own.
+    """
 
     position: Count
+    start: Count = 0
     examples: Count = 0
     fingerprint: str = ""
 

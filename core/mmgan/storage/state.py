@@ -16,8 +16,8 @@ from mmgan.config import GREATEST, check, to_json
 from mmgan.errors import CheckpointError, ConfigError, MmganError, UsageError, line, shown
 from mmgan.players import enter
 from mmgan.settings import merged, nested
+from mmgan.stages import locate
 from mmgan.storage import changing, checkpoint, fitting, rank_state, records
-from mmgan.task import locate
 
 if TYPE_CHECKING:
     from mmgan.run import Run
@@ -169,9 +169,11 @@ def _load_players(run: Run, weights: Mapping[str, Mapping[str, Tensor]], saved: 
 
 
 def _rescaled(run: Run, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the data's position in batches of the present size."""
+    """Return the data's position in batches of the present size, where it is not said in examples."""
     before, now = run.changed.get("batch_size", (1, 1))
-    return {**data, "position": data["position"] * before // now} if data else data
+    if not data or "start" in data:
+        return data
+    return {**data, "position": data["position"] * before // now}
 
 
 def _unfit(run: Run, path: Path, weights: Mapping[str, Mapping[str, Tensor]], error: Exception) -> MmganError:

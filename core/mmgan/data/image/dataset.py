@@ -109,6 +109,7 @@ class ImageData(Dataset):
             lambda entry: _fits(entry, config),
         )
         self._flip = config.flip
+        self._size = config.size
         #: The name of each picture that was skipped, and why.
         self.skipped = [(str(name), str(reason)) for name, reason in self._cached.metadata["skipped"]]
         self._columns = read_columns("images", holds, source, self._cached.metadata["labels"], self.skipped)
@@ -132,13 +133,27 @@ class ImageData(Dataset):
         """
         return torch.from_numpy(self._rows(indices))
 
+    def resize(self, size: int) -> None:
+        """Give pictures with this side in pixels: averages over blocks of the stored ones.
+
+        Raises:
+            DataError: It does not divide their size.
+        """
+        stored = self._cached.array.shape[-1]
+        if size < 1 or stored % size:
+            raise DataError(
+                f"Pictures of {stored} pixels a side can't be averaged to {size}.",
+                hint=f"Sizes that divide {stored} can be had.",
+            )
+        self._size = size
+
     def pictures(self, indices: Tensor) -> Tensor:
         """Return pictures without augmentation: float32 (batch, channels, size, size) in [-1, 1].
 
         Args:
             indices: int64 (batch,).
         """
-        return to_float(self._rows(indices))
+        return to_float(shrunk(self._rows(indices), self._size))
 
     def batch(self, indices: Tensor, draw: Draw) -> Any:
         """Return pictures as :meth:`pictures` does, each flipped with probability 0.5 where ``flip`` is on.
@@ -154,7 +169,7 @@ class ImageData(Dataset):
         if self._flip:
             mirrored = draw.uniform("flip").numpy() < 0.5
             pixels[mirrored] = pixels[mirrored, ..., ::-1]
-        return self._columns.batch(to_float(pixels), indices)
+        return self._columns.batch(to_float(shrunk(pixels, self._size)), indices)
 
     def _rows(self, indices: Tensor) -> NDArray[np.uint8]:
         rows: NDArray[np.uint8] = self._cached.array[self._columns.kept[indices.numpy()]]
@@ -260,8 +275,23 @@ def _describe(data: ImageData, source: ImageSource, shape: tuple[int, ...]) -> s
     return f"{pictures}{in_classes} at {size}{told}"
 
 
-def to_float(pixels: NDArray[np.uint8]) -> Tensor:
-    """Scale bytes to float32 in [-1, 1], of the same shape.
+def shrunk(pixels: NDArray[np.uint8], size: int) -> NDArray[Any]:
+    """Average square blocks of pictures: float32 (…, size, size); the bytes themselves at their own size.
+
+    Args:
+        pixels: (…, side, side); ``size`` divides the side.
+        size: Pixels a side.
+    """
+    side = pixels.shape[-1]
+    if side == size:
+        return pixels
+    blocks = pixels.reshape(*pixels.shape[:-2], size, side // size, size, side // size)
+    average: NDArray[np.float32] = blocks.mean((-3, -1), dtype=np.float32)
+    return average
+
+
+def to_float(pixels: NDArray[Any]) -> Tensor:
+    """Scale 0 to 255, bytes or averages of them, to float32 in [-1, 1], of the same shape.
 
     NumPy's one thread takes 0.1 ms, and needn't wait for a core that others use.
     """
