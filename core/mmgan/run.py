@@ -95,8 +95,7 @@ class Run:
         known: DataInfo | None = None,
     ) -> None:
         self.task_class = task_class
-        #: What is known of the data; None where it was never opened. :attr:`data_info` opens it.
-        self.known = known
+        self.known = known  # What is known of the data, if anything: `data_info` opens it.
         self.progress = progress
         self.plugins = plugins
         self.folder = folder

@@ -88,7 +88,7 @@ class AudioTask(LatentTask[C]):
         n = n or min(len(dataset), 2_000)
         which = chosen(len(dataset), n)
         return audio_scores(
-            self.alike(n, dataset.labels[which] if self.conditions else None),
+            self.alike(n, dataset.labels[which] if "label" in self.conditions else None),
             (dataset.sounds(part) for part in torch.split(which, self.chunk)),
             self.config.sample_rate,
             self.run.metrics("sounds"),

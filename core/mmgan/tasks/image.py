@@ -84,7 +84,7 @@ class ImageTask(LatentTask[C]):
         n = n or min(len(dataset), 10_000)
         which = chosen(len(dataset), n)
         return image_scores(
-            self.alike(n, dataset.labels[which] if self.conditions else None),
+            self.alike(n, dataset.labels[which] if "label" in self.conditions else None),
             (dataset.pictures(part) for part in torch.split(which, self.chunk)),
             self.features(),
             self.run.device.torch,

@@ -158,7 +158,7 @@ class LatentTask(Task[C]):
 
     def score_classes(self, n: int, label: Tensor) -> Classes | None:
         """Return the classes of ``n`` examples that :meth:`alike` makes, and of the real ones."""
-        if not self.conditions:
+        if "label" not in self.conditions:
             return None
         return Classes(self.run.data_info.classes, label[torch.arange(n) % len(label)], label)
 
