@@ -2,7 +2,8 @@
 
 Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
 Networks", in the form of PyTorch's example: all convolutions 4x4 and without bias, the generator without
-pooling or fully connected layers, one more stride-2 layer for each doubling of the size.
+pooling or fully connected layers, one more stride-2 layer for each doubling of the size. Where classes are
+learned, as in Miyato and Koyama 2018, "cGANs with Projection Discriminator".
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from itertools import pairwise
 from math import log2
 
 from torch import Tensor, nn
+
+from mmgan.nn import ConditionalBatchNorm, Projection
 
 
 class Generator(nn.Module):
@@ -21,22 +24,25 @@ class Generator(nn.Module):
         channels: 1 or 3.
         width: Feature maps of the layer before the pictures; doubles with each layer further from them.
         latent: Length of the latents.
+        classes: How many classes; 0: none are learned. Batch norm has a gain and a bias for each.
     """
 
-    def __init__(self, size: int, channels: int, width: int, latent: int) -> None:
+    def __init__(self, size: int, channels: int, width: int, latent: int, classes: int = 0) -> None:
         super().__init__()
         widths = layer_widths(size, width)[::-1]
-        layers: list[nn.Module] = [*_up(latent, widths[0], stride=1, padding=0)]
+        layers: list[nn.Module] = [*_up(latent, widths[0], classes, stride=1, padding=0)]
         for wide, narrow in pairwise(widths):
-            layers += _up(wide, narrow, stride=2, padding=1)
+            layers += _up(wide, narrow, classes, stride=2, padding=1)
         layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         self.apply(initialise)
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Map (batch, latent) to (batch, channels, size, size) in [-1, 1]."""
-        images: Tensor = self.layers(latents[:, :, None, None])
-        return images
+    def forward(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
+        """Map (batch, latent), and ``label``, int64 (batch,), to (batch, channels, size, size) in [-1, 1]."""
+        x = latents[:, :, None, None]
+        for layer in self.layers:
+            x = layer(x, label) if isinstance(layer, ConditionalBatchNorm) else layer(x)
+        return x
 
 
 class Discriminator(nn.Module):
@@ -48,9 +54,10 @@ class Discriminator(nn.Module):
         width: Feature maps of the first layer; doubles with each layer.
         norm: Batch norm in all layers but the first and the last. A gradient penalty is of each picture for
             itself and forbids it (Gulrajani et al. 2017, section 4).
+        classes: How many classes; 0: none are learned. The class is projected on the last features.
     """
 
-    def __init__(self, size: int, channels: int, width: int, norm: bool = True) -> None:
+    def __init__(self, size: int, channels: int, width: int, norm: bool = True, classes: int = 0) -> None:
         super().__init__()
         widths = layer_widths(size, width)
         # The first layer has no batch norm, so that D sees the data's own mean and scale.
@@ -67,10 +74,20 @@ class Discriminator(nn.Module):
         layers += [nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False), nn.Flatten(0)]
         self.layers = nn.Sequential(*layers)
         self.apply(initialise)
+        self.projection = None
+        if classes:
+            self.projection = Projection(widths[-1], classes)
+            nn.init.normal_(self.projection.embedding.weight, 0.0, 0.02)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (batch, channels, size, size) to logits (batch,)."""
-        logits: Tensor = self.layers(images)
+    def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
+        """Map (batch, channels, size, size), and ``label``, int64 (batch,), to logits (batch,)."""
+        *inner, score, flatten = self.layers
+        features = images
+        for layer in inner:
+            features = layer(features)
+        logits: Tensor = flatten(score(features))
+        if self.projection is not None and label is not None:
+            logits = logits + self.projection(features.sum((2, 3)), label)
         return logits
 
 
@@ -83,14 +100,14 @@ def initialise(module: nn.Module) -> None:
     """Draw convolutions from N(0, 0.02²), and batch norm's gain from N(1, 0.02²) with bias 0."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d):
+    elif isinstance(module, nn.BatchNorm2d) and module.affine:
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)
 
 
-def _up(wide: int, narrow: int, stride: int, padding: int) -> tuple[nn.Module, ...]:
+def _up(wide: int, narrow: int, classes: int, stride: int, padding: int) -> tuple[nn.Module, ...]:
     return (
         nn.ConvTranspose2d(wide, narrow, 4, stride, padding, bias=False),
-        nn.BatchNorm2d(narrow),
+        ConditionalBatchNorm(narrow, classes) if classes else nn.BatchNorm2d(narrow),
         nn.ReLU(inplace=True),
     )

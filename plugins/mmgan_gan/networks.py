@@ -5,10 +5,56 @@ from __future__ import annotations
 from itertools import pairwise
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
+from mmgan.nn import Projection
 
-def picture_generator(latent: int, width: int, shape: tuple[int, ...], batch_norm: bool) -> nn.Sequential:
+
+class Labelled(nn.Module):
+    """A generator that takes a class: its embedding lies beside the latents.
+
+    Args:
+        layers: Map (batch, 2 latent) to examples.
+        latent: Length of the latents, and of the embedding.
+        classes: How many classes.
+    """
+
+    def __init__(self, layers: nn.Sequential, latent: int, classes: int) -> None:
+        super().__init__()
+        # Drawn from N(0, 1), as the latents are.
+        self.embedding, self.layers = nn.Embedding(classes, latent), layers
+
+    def forward(self, latents: Tensor, label: Tensor) -> Tensor:
+        """Map (batch, latent) and ``label``, int64 (batch,), to examples."""
+        examples: Tensor = self.layers(torch.cat([latents, self.embedding(label)], dim=1))
+        return examples
+
+
+class Projected(nn.Module):
+    """A discriminator that takes a class, by projection (Miyato and Koyama 2018).
+
+    Args:
+        layers: Map examples to logits (batch, 1); the last one is linear.
+        width: Inputs of the last one.
+        classes: How many classes.
+    """
+
+    def __init__(self, layers: nn.Sequential, width: int, classes: int) -> None:
+        super().__init__()
+        self.features, self.score = layers[:-1], layers[-1]
+        self.projection = Projection(width, classes)
+
+    def forward(self, examples: Tensor, label: Tensor) -> Tensor:
+        """Map examples (batch, …) and ``label``, int64 (batch,), to logits (batch, 1)."""
+        features = self.features(examples)
+        logits: Tensor = self.score(features) + self.projection(features, label)[:, None]
+        return logits
+
+
+def picture_generator(
+    latent: int, width: int, shape: tuple[int, ...], batch_norm: bool, classes: int = 0
+) -> nn.Module:
     """Build latents → width → 2 width → 4 width → pictures in [-1, 1].
 
     Args:
@@ -16,26 +62,29 @@ def picture_generator(latent: int, width: int, shape: tuple[int, ...], batch_nor
         width: Units of the first layer.
         shape: Of a picture: (channels, height, width).
         batch_norm: Batch norm after each layer but the last.
+        classes: How many classes; 0: none are learned.
 
     Returns:
         A network that maps (batch, latent) to (batch, channels, height, width).
     """
-    widths = (latent, width, 2 * width, 4 * width)
+    widths = (2 * latent if classes else latent, width, 2 * width, 4 * width)
     layers = [
         layer
         for inputs, outputs in pairwise(widths)
         for layer in (*_linear(inputs, outputs, batch_norm), nn.LeakyReLU(0.2, inplace=True))
     ]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], prod(shape)), nn.Tanh(), nn.Unflatten(1, shape))
+    network = nn.Sequential(*layers, nn.Linear(widths[-1], prod(shape)), nn.Tanh(), nn.Unflatten(1, shape))
+    return Labelled(network, latent, classes) if classes else network
 
 
-def picture_discriminator(inputs: int, width: int, dropout: float) -> nn.Sequential:
+def picture_discriminator(inputs: int, width: int, dropout: float, classes: int = 0) -> nn.Module:
     """Build pixels → 4 width → 2 width → width → 1.
 
     Args:
         inputs: Pixels of a picture, or of a pack of pictures, all channels counted.
         width: Units of the last hidden layer.
         dropout: Share of the hidden units that is dropped in training.
+        classes: How many classes; 0: none are learned.
 
     Returns:
         A network that maps (batch, inputs) to logits (batch, 1).
@@ -46,35 +95,40 @@ def picture_discriminator(inputs: int, width: int, dropout: float) -> nn.Sequent
         for inputs, outputs in pairwise(widths)
         for layer in (nn.Linear(inputs, outputs), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout))
     ]
-    return nn.Sequential(*layers, nn.Linear(width, 1))
+    network = nn.Sequential(*layers, nn.Linear(width, 1))
+    return Projected(network, width, classes) if classes else network
 
 
-def point_generator(latent: int, width: int, batch_norm: bool) -> nn.Sequential:
+def point_generator(latent: int, width: int, batch_norm: bool, classes: int = 0) -> nn.Module:
     """Build four hidden layers of ``width`` with ReLU: latents (batch, latent) → points (batch, 2).
 
     Args:
         latent: Length of the latents.
         width: Units of each hidden layer.
         batch_norm: Batch norm after each layer but the last.
+        classes: How many classes; 0: none are learned.
     """
     layers = [
         layer
-        for inputs in (latent, width, width, width)
+        for inputs in (2 * latent if classes else latent, width, width, width)
         for layer in (*_linear(inputs, width, batch_norm), nn.ReLU(inplace=True))
     ]
-    return nn.Sequential(*layers, nn.Linear(width, 2))
+    network = nn.Sequential(*layers, nn.Linear(width, 2))
+    return Labelled(network, latent, classes) if classes else network
 
 
-def point_discriminator(inputs: int, width: int, dropout: float) -> nn.Sequential:
+def point_discriminator(inputs: int, width: int, dropout: float, classes: int = 0) -> nn.Module:
     """Build three maxout layers of ``width`` units: points (batch, inputs) → logits (batch, 1).
 
     Args:
         inputs: Coordinates of a point, or of a pack of points: 2 for each.
         width: Units of each hidden layer.
         dropout: Share of the hidden units that is dropped in training.
+        classes: How many classes; 0: none are learned.
     """
     layers = [layer for i in (inputs, width, width) for layer in (Maxout(i, width), nn.Dropout(dropout))]
-    return nn.Sequential(*layers, nn.Linear(width, 1))
+    network = nn.Sequential(*layers, nn.Linear(width, 1))
+    return Projected(network, width, classes) if classes else network
 
 
 class Maxout(nn.Module):

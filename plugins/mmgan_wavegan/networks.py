@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from mmgan.nn import Projection
 from mmgan_wavegan.layers import Convolution, PostFilter, ResizeConvolution, TransposedConvolution
 from mmgan_wavegan.phase_shuffle import phase_shuffle
 
@@ -36,6 +37,7 @@ class Generator(nn.Module):
         upsampling: ``zeros`` (transposed convolutions), ``nearest`` or ``linear`` (interpolation, then a
             convolution).
         post_filter: Length of a learned filter over the output, 0 for none.
+        classes: How many classes; 0: none are learned. The class's embedding lies beside the latents.
     """
 
     def __init__(
@@ -47,11 +49,15 @@ class Generator(nn.Module):
         kernel: int = 25,
         upsampling: str = "zeros",
         post_filter: int = 0,
+        classes: int = 0,
     ) -> None:
         super().__init__()
         widths = (channels, *layer_widths(length, dim))[::-1]
         self.width = widths[0]
-        self.dense = dense(latent, SHORTEST * self.width)
+        self.embedding = nn.Embedding(classes, latent) if classes else None
+        if self.embedding is not None:
+            nn.init.uniform_(self.embedding.weight, -1, 1)  # as the latents are drawn
+        self.dense = dense(2 * latent if classes else latent, SHORTEST * self.width)
         up = _upsampler(upsampling)
         self.layers = nn.ModuleList(
             up(wide, narrow, kernel, stride)
@@ -60,8 +66,12 @@ class Generator(nn.Module):
         )
         self.post_filter = PostFilter(channels, post_filter) if post_filter else nn.Identity()
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Map (batch, latent) to (batch, channels, length); in [-1, 1] before a post-filter."""
+    def forward(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
+        """Map (batch, latent), and ``label``, int64 (batch,), to (batch, channels, length); in [-1, 1] before
+        a post-filter.
+        """
+        if self.embedding is not None:
+            latents = torch.cat([latents, self.embedding(label)], dim=1)
         x = torch.relu(self.dense(latents)).view(-1, SHORTEST, self.width).transpose(1, 2)
         *inner, last = self.layers
         for layer in inner:
@@ -80,6 +90,8 @@ class Critic(nn.Module):
         kernel: Length of the filters, odd.
         shuffle: Greatest shift of phase shuffle, 0 for none.
         shuffle_each: ``batch`` or ``sample``: what has a shift of its own.
+        classes: How many classes; 0: none are learned. The class is projected on the mean of the last layer's
+            outputs over time.
     """
 
     def __init__(
@@ -90,6 +102,7 @@ class Critic(nn.Module):
         kernel: int = 25,
         shuffle: int = 2,
         shuffle_each: str = "batch",
+        classes: int = 0,
     ) -> None:
         super().__init__()
         self.shuffle, self.shuffle_each = shuffle, shuffle_each
@@ -100,13 +113,15 @@ class Critic(nn.Module):
         )
         self.activation = nn.LeakyReLU(0.2, inplace=True)
         self.dense = dense(SHORTEST * widths[-1], 1)
+        self.projection = Projection(widths[-1], classes) if classes else None
 
-    def forward(self, sounds: Tensor, sets: int = 1) -> Tensor:
+    def forward(self, sounds: Tensor, sets: int = 1, label: Tensor | None = None) -> Tensor:
         """Map (batch, channels, length) to scores (batch,).
 
         Args:
             sounds: One or more sets of sounds, of equal size.
             sets: How many; each draws its own shifts, as if it came alone.
+            label: The class of each sound, int64 (batch,), where classes are learned.
         """
         draws = len(sounds) if self.shuffle_each == "sample" else sets
         x = sounds
@@ -114,8 +129,10 @@ class Critic(nn.Module):
             x = self.activation(layer(x))
             if number < SHUFFLED:
                 x = phase_shuffle(x, self.shuffle, draws)
-        scores: Tensor = self.dense(x.transpose(1, 2).flatten(1))
-        return scores[:, 0]
+        scores: Tensor = self.dense(x.transpose(1, 2).flatten(1))[:, 0]
+        if self.projection is not None and label is not None:
+            scores = scores + self.projection(x.mean(2), label)
+        return scores
 
 
 def layer_widths(length: int, dim: int) -> tuple[int, ...]:

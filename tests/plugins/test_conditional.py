@@ -15,7 +15,7 @@ from PIL import Image
 import mmgan
 from mmgan.cli import main
 
-QUICK = ("--set", "tensorboard=false", "--device", "cpu", "--precision", "fp32", "--quiet")
+QUICK = ("--set", "tensorboard=false", "--device", "cpu", "--precision", "fp32")
 
 
 @pytest.fixture(autouse=True)

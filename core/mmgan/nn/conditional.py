@@ -1,0 +1,60 @@
+"""How a class reaches a network: conditional batch norm into a generator, projection into a discriminator.
+
+Miyato and Koyama 2018, "cGANs with Projection Discriminator".
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm with a gain and a bias for each class (Dumoulin et al. 2017; de Vries et al. 2017).
+
+    All classes begin with a gain of 1 and a bias of 0: at first it is plain batch norm.
+
+    Args:
+        features: Channels.
+        classes: How many classes.
+        dimensions: 1 for (batch, features) and (batch, features, length), 2 for pictures.
+    """
+
+    def __init__(self, features: int, classes: int, dimensions: int = 2) -> None:
+        super().__init__()
+        norms = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
+        if dimensions not in norms:
+            raise ValueError(f"ConditionalBatchNorm: dimensions = {dimensions}, and 1 and 2 are allowed")
+        self.norm = norms[dimensions](features, affine=False)
+        self.gain, self.bias = nn.Embedding(classes, features), nn.Embedding(classes, features)
+        nn.init.ones_(self.gain.weight)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        """Normalise (batch, features, …) by the batch, then scale and shift by ``label``, int64 (batch,)."""
+        shape = (*x.shape[:2], *[1] * (x.ndim - 2))
+        gain, bias = self.gain(label).view(shape), self.bias(label).view(shape)
+        return torch.addcmul(bias, gain, self.norm(x))
+
+
+class Projection(nn.Module):
+    """What a discriminator's score gains by the class: the inner product of its embedding and the features.
+
+    Miyato and Koyama 2018, equation 3: the score is psi(phi(x)) + v_y · phi(x), where phi are the features
+    before the last layer, psi. Embeddings are drawn from N(0, 1 / features), so that the product of features
+    of the order of 1 is of the order of 1, too.
+
+    Args:
+        features: Length of phi(x).
+        classes: How many classes.
+    """
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(classes, features)
+        nn.init.normal_(self.embedding.weight, 0.0, features**-0.5)
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        """Map features (batch, features) and ``label``, int64 (batch,), to (batch,)."""
+        product: Tensor = (self.embedding(label) * features).sum(1)
+        return product
