@@ -82,6 +82,10 @@ class Judge:
         """Return the Fréchet distance of pictures (N, 1, 32, 32) in [-1, 1] to the test pictures."""
         return frechet_distance(self._look(pictures)[0], self.real)
 
+    def read(self, pictures: Tensor) -> Tensor:
+        """Return the digit that each picture (N, 1, 32, 32) in [-1, 1] shows: int64 (N,)."""
+        return self._look(pictures)[1].argmax(1)
+
     @torch.inference_mode()
     def _look(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (N, 128) and logits (N, 10)."""
