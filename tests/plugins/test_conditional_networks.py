@@ -1,0 +1,100 @@
+"""The conditional networks of gan, dcgan and wavegan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from mmgan_dcgan import networks as dcgan
+from mmgan_gan import networks as gan
+from mmgan_wavegan import networks as wavegan
+
+CLASSES, LATENT = 7, 5
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def made(kind: str, classes: int) -> tuple[nn.Module, nn.Module, torch.Tensor]:
+    """Return G, D, and real examples."""
+    torch.manual_seed(0)
+    if kind == "dcgan":
+        return (
+            dcgan.Generator(32, 1, 4, LATENT, classes),
+            dcgan.Discriminator(32, 1, 4, classes=classes),
+            torch.randn(6, 1, 32, 32),
+        )
+    if kind == "gan":
+        return (
+            gan.picture_generator(LATENT, 4, (1, 8, 8), True, classes),
+            gan.picture_discriminator(64, 4, 0.0, classes),
+            torch.randn(6, 64),
+        )
+    if kind == "points":
+        return (
+            gan.point_generator(LATENT, 6, True, classes),
+            gan.point_discriminator(2, 6, 0.0, classes),
+            torch.randn(6, 2),
+        )
+    return (
+        wavegan.Generator(16_384, 1, 2, LATENT, classes=classes),
+        wavegan.Critic(16_384, 1, 2, shuffle=0, classes=classes),
+        torch.randn(6, 1, 16_384),
+    )
+
+
+KINDS = ("dcgan", "gan", "points", "wavegan")
+
+
+@pytest.mark.parametrize(
+    ("kind", "more_of_g", "more_of_d"),
+    [
+        # Instead of a gain and a bias for each of 16 + 8 + 4 channels, one of each for each class.
+        ("dcgan", 2 * (16 + 8 + 4) * (CLASSES - 1), 16 * CLASSES),
+        # The embedding, and its weights in the first layer.
+        ("gan", LATENT * CLASSES + LATENT * 4, 4 * CLASSES),
+        ("points", LATENT * CLASSES + LATENT * 6, 6 * CLASSES),
+        ("wavegan", LATENT * CLASSES + LATENT * 16 * 32, 32 * CLASSES),
+    ],
+)
+def test_parameter_counts(kind: str, more_of_g: int, more_of_d: int) -> None:
+    plain_g, plain_d, _ = made(kind, 0)
+    g, d, _ = made(kind, CLASSES)
+    assert count(g) - count(plain_g) == more_of_g
+    assert count(d) - count(plain_d) == more_of_d
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_label_decides(kind: str) -> None:
+    g, d, real = made(kind, CLASSES)
+    for name, parameter in g.named_parameters():
+        if name.endswith(("gain.weight", "bias.weight")):
+            nn.init.normal_(parameter)  # At first all classes have the same.
+    latents = torch.randn(1, LATENT).expand(6, -1)
+    g.eval()
+    d.eval()
+    label = torch.tensor([0, 1, 2, 0, 1, 2])
+    fake, scores = g(latents, label=label), d(real, label=label)
+    torch.testing.assert_close(fake[:3], fake[3:])
+    assert not torch.allclose(fake[0], fake[1])
+    # What the class adds to a score is v_y · phi(x): other for each class, and the same wherever it is.
+    others: Any = d(real, label=(label + 1) % 3)
+    assert (scores != others).all()
+    torch.testing.assert_close(d(real[:1], label=label[:1])[0], scores[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gradient_penalty_reaches_the_projection(kind: str) -> None:
+    _, d, real = made(kind, CLASSES)
+    d.eval()
+    real.requires_grad_()
+    (gradient,) = torch.autograd.grad(d(real, label=torch.arange(6)).sum(), real, create_graph=True)
+    gradient.square().sum().backward()  # type: ignore[no-untyped-call]
+    embedding = next(p for name, p in d.named_parameters() if "projection" in name)
+    assert embedding.grad is not None
+    assert (embedding.grad[:6].abs().sum(1) > 0).all()
+    assert embedding.grad[6:].eq(0).all()
