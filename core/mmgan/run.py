@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from mmgan import building, inference, meter, rolling_back, stages
+from mmgan import building, inference, meter, rolling_back
 from mmgan.backend import nonfinite
 from mmgan.backend.device import Device
 from mmgan.backend.precision import Precision, differentiate
@@ -22,6 +22,7 @@ from mmgan.helpers import Fill, helper
 from mmgan.meter import Around, Meter, unmeasured
 from mmgan.players import Weights, rebuild
 from mmgan.plugins import Plugins
+from mmgan.stages import batch_size_of
 from mmgan.storage import changing, state
 from mmgan.storage.folder import read_settings
 from mmgan.storage.lock import FolderLock
@@ -189,7 +190,7 @@ class Run:
 
     log = meter.log
     helper = helper
-    batch_size = property(stages.batch_size)
+    batch_size = property(batch_size_of)
 
     def rebuild(self, name: str, player: Player) -> None:
         """Replace a player, in ``Task.begin_stage``: a network has grown.
