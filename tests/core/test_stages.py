@@ -26,7 +26,10 @@ from mmgan import (
     hookimpl,
     train,
 )
+from mmgan.backend.ranks import Ranks
+from mmgan.bench.kinds import kinds
 from mmgan.data.image.dataset import ImageConfig, ImageData
+from mmgan.storage import rank_state
 
 # A machine with one core is told that two workers are many.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -138,6 +141,18 @@ def test_a_resume_inside_and_across_stages_is_exact(tmp_path: Path, stop: int, w
         same_bytes(tmp_path / "straight", tmp_path / "stopped", 12)
 
 
+@pytest.mark.process
+def test_worker_processes_change_the_size_of_pictures_alone_too() -> None:
+    class Sharper(Pictures):
+        stages = (Stage("coarse", PHASES, 3, size=2), Stage("fine", PHASES, 3, size=4), Stage("full", PHASES))
+
+    runs = [toy_run(task=Sharper, steps=8, workers=workers) for workers in (0, 2)]
+    for run in runs:
+        train(run)
+        assert run.task.seen == [(8, 2)] * 3 + [(8, 4)] * 3 + [(8, 8)] * 2
+    assert_same(*runs)
+
+
 class Back:
     """Rolls back once, from a step to another."""
 
@@ -184,6 +199,7 @@ def test_another_batch_size_goes_on_at_the_same_example(tmp_path: Path, stop: in
     resumed = again(tmp_path / "run", task=Pictures, steps=stop + 1, batch_size=16)
     train(resumed)
     assert resumed.loader.state_dict()["start"] == start + 16
+    assert resumed.loader.position == stop + 1, "batches, as they were taken"
 
 
 def test_a_run_whose_stages_have_no_sizes_has_the_state_of_before(tmp_path: Path) -> None:
@@ -193,6 +209,20 @@ def test_a_run_whose_stages_have_no_sizes_has_the_state_of_before(tmp_path: Path
     run = toy_run("toy", tmp_path / "run", task=Plain, steps=9)
     train(run)
     assert run.loader.state_dict() == {"position": 9, "examples": len(run.dataset)}
+
+
+def test_bench_measures_a_stage_with_its_sizes() -> None:
+    run = toy_run(task=Pictures)
+    assert [(kind.stage.batch_size, kind.stage.size) for kind in kinds(run, run.stages[2])] == [(5, 2)]
+
+
+def test_a_place_in_examples_is_the_same_for_any_number_of_ranks(tmp_path: Path) -> None:
+    run = toy_run("toy", tmp_path / "run", task=Pictures, steps=6, **EVERY)
+    train(run)
+    state = {**run.state_dict(), "ranks": [{"rng": run.randomness, "task": {}}]}
+    for place, position in (({"position": 6, "start": 64}, 6), ({"position": 6}, 12)):
+        one = rank_state.own_part({**state, "data": place}, Ranks(), 0, torch.device("cpu"))
+        assert one["data"] == {**place, "position": position}
 
 
 # What can't be.
