@@ -23,7 +23,7 @@ from mmgan.helpers import Fill, helper
 from mmgan.meter import Around, Meter, unmeasured
 from mmgan.players import Weights, rebuild
 from mmgan.plugins import Plugins
-from mmgan.stages import batch_size as stage_batch_size
+from mmgan.stages import batch_size_of
 from mmgan.storage import changing, state
 from mmgan.storage.folder import read_settings
 from mmgan.storage.lock import FolderLock
@@ -196,7 +196,7 @@ class Run:
 
     log = meter.log
     helper = helper
-    batch_size = property(stage_batch_size)
+    batch_size = property(batch_size_of)
 
     def rebuild(self, name: str, player: Player) -> None:
         """Replace a player, in ``Task.begin_stage``: a network has grown.

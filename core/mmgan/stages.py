@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
 
@@ -83,7 +83,7 @@ def locate(stages: tuple[Stage, ...], step: int) -> tuple[int, int]:
     raise ConfigError(f"steps = {step + 1} is more than the stages have: {start}.", hint=f"--steps {start}")
 
 
-def batch_size(run: Run) -> int:
+def batch_size_of(run: Run) -> int:
     """Examples in a batch of the present stage, on each process: the stage's own number or the config's."""
     stage = _present(run)
     own = stage.batch_size if stage else None
@@ -96,12 +96,11 @@ def fit(run: Run, loader: Loader) -> None:
     Raises:
         PluginError: The pictures' size is to change, and the data set can't do it.
     """
-    loader.resize(batch_size(run))
+    loader.resize(batch_size_of(run))
     if any(stage.size is not None for stage in run.stages):
-        stage = _present(run)
+        stage, config = _present(run), cast(Any, run.config)
         # Worker processes have copies of the data set.
         loader.close()
-        config: Any = run.config
         loader.dataset.resize((stage and stage.size) or config.size)
 
 

@@ -232,8 +232,8 @@ def check_stages(task: Task[Any], stages: tuple[Stage, ...], players: Mapping[st
     """Find what would only show in the middle of training.
 
     Raises:
-        PluginError: A phase has an unknown player, no loss, or is never played; a batch size or a picture
-            size is not a number that can be.
+        PluginError: A phase has an unknown player, no loss, or is never played; a batch size or picture size
+            is not a number that can be.
         ConfigError: The stages are over before the run is; a picture size does not divide ``config.size``.
     """
     for stage in stages:

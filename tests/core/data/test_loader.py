@@ -216,3 +216,71 @@ def test_the_furthest_position_still_counts():
     assert len(next(loader)[0]) == 4
     with pytest.raises(CheckpointError, match="position"):
         loader.load_state_dict({"position": furthest + 1})
+
+
+# Another batch size on the way.
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("workers", [0, 2])
+def test_another_batch_size_repeats_and_drops_nothing(workers):
+    whole = stream(take(Loader(Numbers(10), 1, seed=5), 60))
+    noise = torch.cat([batch[1] for batch in take(Loader(Numbers(10), 1, seed=5), 60)])
+    loader = Loader(Numbers(10), 4, seed=5, workers=workers)
+    batches = take(loader, 3)
+    loader.resize(7)
+    batches += take(loader, 4)
+    loader.resize(1)
+    batches += take(loader, 2)
+    loader.resize(4)
+    batches += take(loader, 2)
+    loader.close()
+    assert [len(batch[0]) for batch in batches] == [4] * 3 + [7] * 4 + [1] * 2 + [4] * 2
+    assert torch.equal(stream(batches), whole[:50])
+    assert torch.equal(torch.cat([batch[1] for batch in batches]), noise[:50])
+    assert all(sorted(epoch.tolist()) == list(range(10)) for epoch in stream(batches).reshape(5, 10))
+    assert loader.state_dict() == {"position": 11, "start": 50, "examples": 10}
+
+
+def test_ranks_share_batches_of_another_size():
+    def some(loader, size):
+        first = take(loader, 2)
+        loader.resize(size)
+        return first + take(loader, 3)
+
+    whole = some(Loader(Numbers(10), 4, seed=5), 6)
+    ranks = [some(Loader(Numbers(10), 2, seed=5, rank=rank, world=2), 3) for rank in range(2)]
+    for number, (indices, _, _) in enumerate(whole):
+        assert torch.equal(torch.stack([batches[number][0] for batches in ranks], 1).flatten(), indices)
+
+
+def test_a_state_of_two_sizes_is_resumed_before_and_after_the_next_size():
+    loader = Loader(Numbers(10), 4, seed=5)
+    take(loader, 3)
+    loader.resize(7)
+    take(loader, 2)
+    state = loader.state_dict()
+    rest = take(loader, 3)
+    for early in (True, False):
+        other = Loader(Numbers(10), 4, seed=5)
+        if early:
+            other.resize(7)
+        other.load_state_dict(state)
+        if not early:
+            other.resize(7)
+        assert other.state_dict() == state
+        assert_same(take(other, 3), rest)
+
+
+def test_a_state_of_the_first_size_has_no_start():
+    loader = Loader(Numbers(10), 4, seed=5)
+    loader.resize(2)
+    loader.resize(4)
+    take(loader, 5)
+    assert loader.state_dict() == {"position": 5, "examples": 10}
+
+
+@pytest.mark.parametrize("start", [-1, 2**62, 10**400, 1.5, "1", True, None])
+def test_a_start_that_can_not_be_is_an_error(start):
+    with pytest.raises(CheckpointError, match="start ="):
+        Loader(Numbers(10), 4, seed=5).load_state_dict({"position": 3, "start": start})

@@ -276,7 +276,7 @@ def _describe(data: ImageData, source: ImageSource, shape: tuple[int, ...]) -> s
 
 
 def shrunk(pixels: NDArray[np.uint8], size: int) -> NDArray[Any]:
-    """Average square blocks of pictures: float32 (…, size, size); the bytes themselves at their own size.
+    """Average square blocks of pictures: float32 (…, size, size), or the bytes as they are.
 
     Args:
         pixels: (…, side, side); ``size`` divides the side.
