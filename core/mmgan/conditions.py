@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from mmgan.counting import some
 from mmgan.errors import UsageError, did_you_mean
@@ -25,7 +26,8 @@ def conditions(run: Run, n: int, asked: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``label``: int64 (n,) on the device, where the task takes labels; those that nobody asked for are of
-        all classes, one class after the other. Any other condition: a list of ``n`` values.
+        all classes, one class after the other. ``truncation``: float32 (n,), in (0, 1]. Of another condition
+        a list of ``n`` values.
 
     Raises:
         UsageError: The task does not take a condition, or there is no such class, or not n values in a list.
@@ -44,7 +46,18 @@ def conditions(run: Run, n: int, asked: Mapping[str, Any]) -> dict[str, Any]:
     if "label" in takes:
         labels = [label_of(run, one) for one in found["label"]] if "label" in found else spread(run, n)
         found["label"] = torch.tensor(labels, dtype=torch.int64, device=run.device.torch)
+    if "truncation" in found:
+        found["truncation"] = _truncation(run, found["truncation"])
     return found
+
+
+def _truncation(run: Run, values: Sequence[Any]) -> Tensor:
+    if not all(isinstance(value, int | float) and 0 < value <= 1 for value in values):
+        raise UsageError(
+            f"truncation = {values[0] if len(set(values)) == 1 else values} is not allowed.",
+            hint="It is more than 0 and at most 1, which truncates nothing.",
+        )
+    return torch.tensor(values, dtype=torch.float32, device=run.device.torch)
 
 
 def label_of(run: Run, label: str | int) -> int:

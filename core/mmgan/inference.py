@@ -46,7 +46,7 @@ def sample(run: Run, n: int, seed: int | None = None, prompt: str = "", **asked:
         UsageError: There is a prompt or another condition that the task does not take, or no such class.
     """
     prompt, given = _given(run, n, prompt, asked)
-    samples = aside(run, lambda: _all(run.task, n, prompt, given), _SAMPLE_SEED if seed is None else seed)
+    samples = aside(run, lambda: _all(run.task, n, prompt, given), seed)
     return _labelled(samples, names_of(run, given))
 
 
@@ -58,7 +58,7 @@ def sample_chunks(
     A chunk is computed when it is asked for; in between nothing of the run is changed.
     """
     prompt, given = _given(run, n, prompt, asked)
-    side = _side(run, _SAMPLE_SEED if seed is None else seed)
+    side = _side(run, seed)
     labels = names_of(run, given)
     task: Any = run.task
     if _has_own_chunks(type(task)):
@@ -76,7 +76,7 @@ def _one_by_one(
     run: Run,
     chunks: Iterator[Samples],
     n: int | None,
-    side: randomness.Aside,
+    side: randomness.Aside | randomness.Own,
     labels: list[str] | None,
 ) -> Iterator[Samples]:
     """Compute each chunk aside, and tell it which of the ``n`` samples it holds (None: all), and of which
@@ -122,7 +122,7 @@ def interpolate(run: Run, n: int, seed: int | None = None, **asked: Any) -> Samp
         asked = {**asked, "label": 0 if asked.get("label") is None else asked["label"]}
     given = conditions(run, n, asked)
     task: Any = run.task
-    walk: Samples = aside(run, lambda: task.interpolate(n, **given), _SAMPLE_SEED if seed is None else seed)
+    walk: Samples = aside(run, lambda: task.interpolate(n, **given), seed)
     return _labelled(walk, names_of(run, given))
 
 
@@ -184,36 +184,37 @@ def need_metrics(run: Run) -> None:
         )
 
 
-def aside(run: Run, work: Callable[[], T], seed: int) -> T:
+def aside(run: Run, work: Callable[[], T], seed: int | None) -> T:
     """Call ``work`` once, in float32, in eval mode, without gradients, and return what it returns.
 
     Args:
         run: The run.
         work: Samples or evaluates.
-        seed: The same seed gives the same randomness, which is not that of training.
+        seed: The same seed gives the same randomness, which is not that of training. None: that of samples.
     """
     with _apart(run, _side(run, seed)):
         return work()
 
 
-def _side(run: Run, seed: int) -> randomness.Aside:
+def _side(run: Run, seed: int | None) -> randomness.Aside | randomness.Own:
     # Hashed, so that no seed asked for repeats the randomness of training.
-    text = f"{seed}/{run.config.seed}".encode()
+    text = f"{_SAMPLE_SEED if seed is None else seed}/{run.config.seed}".encode()
     own = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
-    return randomness.Aside(own, run.device.torch)
+    kind = randomness.Own if run.reentrant else randomness.Aside
+    return kind(own, run.device.torch)
 
 
 @contextmanager
-def _apart(run: Run, side: randomness.Aside) -> Iterator[None]:
-    modes = [(m, m.training) for p in run.players.values() for m in p.module.modules()]
+def _apart(run: Run, side: randomness.Aside | randomness.Own) -> Iterator[None]:
+    modules = [m for p in run.players.values() for m in p.module.modules() if m.training]
     try:
-        for module, _ in modes:
+        for module in modules:
             module.training = False
-        with side.drawn(), torch.no_grad(), blaming(type(run.task), run.config.plugin):
+        with run.turn, side.drawn(), torch.no_grad(), blaming(type(run.task), run.config.plugin):
             yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for module in modules:
+            module.training = True
 
 
 def _has_own_chunks(task_class: type[Task]) -> bool:

@@ -134,6 +134,8 @@ def load_run(
     which: str = "last",
     changes: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    listening: bool = True,
 ) -> Run:
     """Open a run's folder at a checkpoint. A torn or altered checkpoint is passed over with a message.
 
@@ -143,6 +145,8 @@ def load_run(
         which: ``last``, ``best``, or a step.
         changes: Settings to go on with, as ``--set`` gives them; kept in the folder once it trains.
         progress: Told (done, total) while the data is being prepared.
+        listening: Whether it gets the listeners that keep its results: a run that is only sampled from needs
+            none.
 
     Raises:
         CheckpointError: This is not a run's folder, or it holds no whole checkpoint.
@@ -152,8 +156,9 @@ def load_run(
     config_class = plugins.config_class(task_class)
     values = without_strangers(config_class, values) | _only_new_runs(config_class)
     config = check(config_class, merged(values, changes or {}))
-    plugins.detach()
-    plugins.attach(default_listeners(config, changed=bool(changes)))
+    if listening:
+        plugins.detach()
+        plugins.attach(default_listeners(config, changed=bool(changes)))
     ranks = distributed.ranks()
     path, loaded = _read_checkpoint(folder / "checkpoints", which, ranks)
     document = loaded[1] if isinstance(loaded[1], dict) else {}

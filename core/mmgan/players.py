@@ -45,7 +45,11 @@ def enter(run: Run, number: int) -> None:
 
 
 def rebuild(run: Run, name: str, player: Player) -> None:
-    """Replace a player; see :meth:`mmgan.Run.rebuild`."""
+    """Replace a player, in ``Task.begin_stage``: a network has grown.
+
+    The new one is prepared as all are, and has rank 0's weights on every rank. Its moving average goes on
+    where names and shapes of weights are the same; its optimizer begins anew.
+    """
     before = run.players[name]
     prepare(run, name, player)
     player.updates, player.images = before.updates, before.images

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from mmgan import building, inference, meter, rolling_back
 from mmgan.backend import nonfinite
 from mmgan.backend.device import Device
 from mmgan.backend.precision import Precision, differentiate
+from mmgan.backend.randomness import own_generator
 from mmgan.backend.ranks import FINISH, ROLL_BACK, Ranks
 from mmgan.config import Config
 from mmgan.data import opening
@@ -53,6 +55,9 @@ class Run:
             reads them here in ``build``; afterwards it is empty.
     """
 
+    # Of a run that is only sampled from, by :mod:`mmgan.generator`: may several threads at once; who may now.
+    reentrant = False
+    turn: AbstractContextManager[Any] = nullcontext()
     #: How many samples a sample file shows.
     sample_count = 64
     is_built = data_opens = False  # Whether ``Task.build`` is done; whether ``Task.data`` is under way.
@@ -158,6 +163,7 @@ class Run:
         return self.plugins.lookup(entries, name, table).load()
 
     data_info = property(building.data_info)
+    generator = property(lambda self: own_generator())
 
     # What the engine uses.
 
@@ -196,15 +202,8 @@ class Run:
 
     log = meter.log
     helper = helper
+    rebuild = rebuild
     batch_size = property(batch_size_of)
-
-    def rebuild(self, name: str, player: Player) -> None:
-        """Replace a player, in ``Task.begin_stage``: a network has grown.
-
-        The new one is prepared as all are, and has rank 0's weights on every rank. Its moving average goes on
-        where names and shapes of weights are the same; its optimizer begins anew.
-        """
-        rebuild(self, name, player)
 
     def finish(self, reason: str) -> None:
         """End training after the present step, on all ranks, as finished; ``status.json`` says why."""

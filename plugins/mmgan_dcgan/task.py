@@ -50,6 +50,8 @@ class DCGAN(ImageTask[DCGANConfig]):
     """
 
     Config = DCGANConfig
+    sampled_players = ("G",)
+    reentrant = True
 
     @property
     def stages(self) -> tuple[Stage, ...]:

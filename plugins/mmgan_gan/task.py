@@ -24,6 +24,8 @@ class GAN(ImageTask[GANConfig]):
     """
 
     Config = GANConfig
+    sampled_players = ("G",)
+    reentrant = True
 
     @property
     def best_score(self) -> str:
@@ -109,26 +111,29 @@ class GAN(ImageTask[GANConfig]):
         points: Mixture = self.run.open_data("points")
         return points
 
-    def sample(self, n: int, label: Tensor | None = None) -> Samples:
-        """Generate ``n`` pictures, or ``n`` points to be shown over as many of the data."""
+    def present(self, examples: Tensor) -> Samples:
+        """Return pictures, or points (n, 2) to be shown over as many of the data, as samples."""
         if not self.config.on_points:
-            return super().sample(n, label)
-        return PointSamples(self.generate(self.latents(n), label), self.mixture().points[:n])
+            return super().present(examples)
+        return PointSamples(examples, self.mixture().points[: len(examples)])
 
-    def sample_chunks(self, n: int, prompt: str = "", label: Tensor | None = None) -> Iterator[Samples]:
+    def sample_chunks(
+        self, n: int, prompt: str = "", label: Tensor | None = None, truncation: Tensor | None = None
+    ) -> Iterator[Samples]:
         """Generate pictures in chunks; points take little memory, and are drawn together."""
         if self.config.on_points:
-            yield self.sample(n, label)
+            yield self.sample(n, label, truncation)
         else:
-            yield from super().sample_chunks(n, label=label)
+            yield from super().sample_chunks(n, prompt, label, truncation)
 
-    def interpolate(self, n: int, label: Tensor | None = None) -> Samples:
+    def interpolate(self, n: int, label: Tensor | None = None, truncation: Tensor | None = None) -> Samples:
         """Walk through latent space; for points once around an ellipse, each of whose latents is N(0, I)."""
         if not self.config.on_points:
-            return super().interpolate(n, label)
+            return super().interpolate(n, label, truncation)
         start, side = self.latents(2)
         angle = torch.linspace(0, 2 * torch.pi, n, device=start.device)[:, None]
-        return PointSamples(self.generate(angle.cos() * start + angle.sin() * side, label))
+        latents = self.truncate(angle.cos() * start + angle.sin() * side, truncation)
+        return PointSamples(self.generate(latents) if label is None else self.generate(latents, label))
 
     def evaluate(self, n: int) -> dict[str, float]:
         """Score pictures as :meth:`ImageTask.evaluate` does, or ``n`` points (0: 2,500) by their modes."""

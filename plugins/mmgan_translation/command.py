@@ -82,15 +82,15 @@ def translate(
     if device:
         changes["device"] = device
 
-    from mmgan import load_run
+    import mmgan
     from mmgan.data.tree import list_skipped
     from mmgan_translation.inputs import Item, Masks, find
     from mmgan_translation.translate import PictureTranslator, translate_all
 
     items = find(inputs)
     masks = Masks(mask) if mask else None
-    run = load_run(folder, session.plugins, checkpoint, changes)
-    translator = PictureTranslator(run, direction, masks, tile, seed)
+    generator = mmgan.load(folder, checkpoint, plugins=session.plugins, settings=changes)
+    translator = PictureTranslator(generator, direction, masks, tile, seed)
     skipped: list[tuple[str, str]] = []
 
     def skip(item: Item, reason: str) -> None:
@@ -104,9 +104,10 @@ def translate(
             f"No picture could be translated{list_skipped(skipped)}.",
             hint="INPUT takes pictures that Pillow reads, such as .png or .jpg, and folders of them.",
         )
+    name, where = generator.config.plugin, f"in {out}{list_skipped(skipped)}"
     say(
-        f"{len(files):,} of {counted(len(items), 'picture')} translated by {run.config.plugin} "
-        f"at step {run.step}, {translator.direction}, in {out}{list_skipped(skipped)}"
+        f"{len(files):,} of {counted(len(items), 'picture')} translated by {name} at step {generator.step}, "
+        f"{translator.direction}, {where}"
     )
     emit("\n".join(map(str, files)))
 

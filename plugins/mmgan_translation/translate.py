@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from mmgan import Run, UsageError
+from mmgan import Generator, UsageError
 from mmgan.data.image.dataset import reason, strict_pillow
 from mmgan.data.image.squares import whole_picture
 from mmgan_translation import tiles
@@ -43,7 +43,7 @@ class PictureTranslator:
     """Translates one picture after the other with what a run has learned.
 
     Args:
-        run: Its task is a :class:`Translator`.
+        generator: Its task is a :class:`Translator`.
         direction: One of the task's directions.
         masks: The holes, where the run was trained to fill some.
         tile: The longest side that the network is given at once, in pixels, rounded up to what it takes; by
@@ -56,16 +56,16 @@ class PictureTranslator:
 
     def __init__(
         self,
-        run: Run,
+        generator: Generator,
         direction: str | None = None,
         masks: Masks | None = None,
         tile: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.run, self._seed, self._masks = run, seed, masks
-        self._config = cast(Any, run.config)
-        self._task = cast(Translator, run.task)
-        this = f"This run of {run.config.plugin}"
+        self.generator, self._seed, self._masks = generator, seed, masks
+        self._config = cast(Any, generator.config)
+        self._task = cast(Translator, generator.task)
+        this = f"This run of {generator.config.plugin}"
         only = self._task.directions[0]
         self.direction = direction or only
         if self.direction not in self._task.directions:
@@ -108,7 +108,7 @@ class PictureTranslator:
 
     def translate(self, pixels: tiles.Pixels) -> Image.Image:
         """Translate what :meth:`read` gave; the result has its size, or ``scale`` times that."""
-        result = self.run.aside(
+        result = self.generator.aside(
             lambda: tiles.apply(self._translate, pixels, self._multiple, self._tile, self._scale), self._seed
         )
         return Image.fromarray(np.ascontiguousarray(result[..., 0] if result.shape[2] == 1 else result))

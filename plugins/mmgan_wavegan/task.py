@@ -22,6 +22,8 @@ class WaveGAN(AudioTask[WaveGANConfig]):
     """
 
     Config = WaveGANConfig
+    sampled_players = ("G",)
+    reentrant = True
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -49,11 +51,12 @@ class WaveGAN(AudioTask[WaveGANConfig]):
 
     def latents(self, n: int) -> Tensor:
         """Draw z ~ U(-1, 1): (n, latent)."""
-        return torch.rand(n, self.config.latent, device=self.run.device.torch) * 2 - 1
+        device, generator = self.run.device.torch, self.run.generator
+        return torch.rand(n, self.config.latent, device=device, generator=generator) * 2 - 1
 
-    def interpolate(self, n: int, label: Tensor | None = None) -> Samples:
+    def interpolate(self, n: int, label: Tensor | None = None, truncation: Tensor | None = None) -> Samples:
         """Generate ``n`` sounds along a closed walk of straight lines, which stay in the latents' cube."""
-        return self.walk(n, torch.lerp, label)
+        return self.walk(n, torch.lerp, label, truncation)
 
     def loss(self, phase: str, batch: Any, shared: None) -> dict[str, Tensor]:
         """Let the critic score real and generated sounds, or G be judged by it.

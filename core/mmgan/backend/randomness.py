@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,38 @@ class Aside:
         finally:
             self._state = get_state(self._device)
             set_state(outside, self._device)
+
+
+#: What sampling draws from in this thread or task; None is torch's default generator.
+_OWN: ContextVar[torch.Generator | None] = ContextVar("own", default=None)
+
+
+def own_generator() -> torch.Generator | None:
+    """Return the generator to draw from: that of :class:`Own`, or None for torch's default one."""
+    return _OWN.get()
+
+
+class Own:
+    """Randomness of side work that draws from :func:`own_generator` alone, so that threads don't interfere.
+
+    It draws what :class:`Aside` does.
+
+    Args:
+        seed: Where it begins.
+        device: Where the work is done.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._generator = torch.Generator(device).manual_seed(seed)
+
+    @contextlib.contextmanager
+    def drawn(self) -> Iterator[None]:
+        """Draw from it inside this; the next time it goes on from where it was left."""
+        before = _OWN.set(self._generator)
+        try:
+            yield
+        finally:
+            _OWN.reset(before)
 
 
 def isolated(seed: int, device: torch.device) -> contextlib.AbstractContextManager[None]:

@@ -54,13 +54,15 @@ class AudioTask(LatentTask[C]):
             check_best(self, len(data), DIMENSIONS, "sound")
         return data
 
-    def sample(self, n: int, label: Tensor | None = None) -> Samples:
+    def sample(self, n: int, label: Tensor | None = None, truncation: Tensor | None = None) -> Samples:
         """Generate ``n`` sounds, to be shown beside some of the data where that is open."""
-        return self._beside_the_data(super().sample(n, label))
+        return self._beside_the_data(super().sample(n, label, truncation))
 
-    def sample_chunks(self, n: int, prompt: str = "", label: Tensor | None = None) -> Iterator[Samples]:
+    def sample_chunks(
+        self, n: int, prompt: str = "", label: Tensor | None = None, truncation: Tensor | None = None
+    ) -> Iterator[Samples]:
         """Generate ``n`` sounds, 32 at a time, to be shown beside some of the data where that is open."""
-        return map(self._beside_the_data, super().sample_chunks(n, prompt, label))
+        return map(self._beside_the_data, super().sample_chunks(n, prompt, label, truncation))
 
     def _beside_the_data(self, samples: Samples) -> Samples:
         if self.run.data_is_open and isinstance(samples, AudioSamples):
@@ -68,7 +70,7 @@ class AudioTask(LatentTask[C]):
             samples.show_beside(dataset.sounds(chosen(len(dataset), SHOWN)))
         return samples
 
-    def present(self, examples: Tensor) -> AudioSamples:
+    def present(self, examples: Tensor) -> Samples:
         """Return sounds (n, channels, length) as loud as the data's: one-shots at full scale if these are.
 
         How loud a sound was is not in such data: full scale is a convention, which samples keep.

@@ -18,7 +18,7 @@ from mmgan.metrics.features import Features
 from mmgan.metrics.image import image_scores
 from mmgan.metrics.scores import check_best
 from mmgan.plugins.choices import Registered
-from mmgan.samples import ImageSamples
+from mmgan.samples import ImageSamples, Samples
 from mmgan.tasks.latent import LatentConfig, LatentTask, chosen
 
 
@@ -63,7 +63,7 @@ class ImageTask(LatentTask[C]):
             check_best(self, len(data), self.features().dimensions, "picture")
         return data
 
-    def present(self, examples: Tensor) -> ImageSamples:
+    def present(self, examples: Tensor) -> Samples:
         """Return pictures (n, channels, size, size) in [-1, 1] as samples."""
         return ImageSamples(examples)
 

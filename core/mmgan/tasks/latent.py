@@ -55,8 +55,8 @@ class LatentTask(Task[C]):
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """A label, where classes are learned."""
-        return ("label",) if self._is_conditional else ()
+        """A label, where classes are learned, and truncation."""
+        return ("label", "truncation") if self._is_conditional else ("truncation",)
 
     @property
     def _is_conditional(self) -> bool:
@@ -90,7 +90,17 @@ class LatentTask(Task[C]):
 
     def latents(self, n: int) -> Tensor:
         """Draw z ~ N(0, I): (n, latent)."""
-        return torch.randn(n, self.config.latent, device=self.run.device.torch)
+        return torch.randn(n, self.config.latent, device=self.run.device.torch, generator=self.run.generator)
+
+    def truncate(self, latents: Tensor, truncation: Tensor | None) -> Tensor:
+        """Draw latents towards their mean, for samples that are more typical and less varied.
+
+        Args:
+            latents: (n, latent).
+            truncation: For each, in (0, 1], (n,): 1 or None leaves it. BigGAN's psi (Brock et al. 2019), but
+                for the tails, which are not drawn anew.
+        """
+        return latents if truncation is None else latents * truncation[:, None]
 
     def generate(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
         """Turn latents into examples, by the averaged G if any.
@@ -106,30 +116,45 @@ class LatentTask(Task[C]):
     def present(self, examples: Tensor) -> Samples:
         """Make of generated examples what a person sees or hears."""
 
-    def sample(self, n: int, label: Tensor | None = None) -> Samples:
-        """Generate ``n`` samples, of the classes ``label``, int64 (n,), where classes are learned."""
-        return self._presented(self.latents(n), label)
+    def sample(self, n: int, label: Tensor | None = None, truncation: Tensor | None = None) -> Samples:
+        """Generate ``n`` samples.
 
-    def sample_chunks(self, n: int, prompt: str = "", label: Tensor | None = None) -> Iterator[Samples]:
+        Args:
+            n: How many.
+            label: The class of each, int64 (n,), where classes are learned.
+            truncation: See :meth:`truncate`.
+        """
+        return self._presented(self.truncate(self.latents(n), truncation), label)
+
+    def sample_chunks(
+        self, n: int, prompt: str = "", label: Tensor | None = None, truncation: Tensor | None = None
+    ) -> Iterator[Samples]:
         """Generate ``n`` samples, some at a time; see :meth:`sample`."""
-        for part, of in self._chunks(self.latents(n), label):
+        for part, of in self._chunks(self.truncate(self.latents(n), truncation), label):
             yield self._presented(part, of)
 
-    def interpolate(self, n: int, label: Tensor | None = None) -> Samples:
-        """Generate ``n`` samples along a closed walk over the sphere that Gaussian latents lie near."""
-        return self.walk(n, slerp, label)
+    def interpolate(self, n: int, label: Tensor | None = None, truncation: Tensor | None = None) -> Samples:
+        """Generate ``n`` samples along a closed walk over the sphere that Gaussian latents lie near; see
+        :meth:`sample`.
+        """
+        return self.walk(n, slerp, label, truncation)
 
     def walk(
-        self, n: int, between: Callable[[Tensor, Tensor, Tensor], Tensor], label: Tensor | None = None
+        self,
+        n: int,
+        between: Callable[[Tensor, Tensor, Tensor], Tensor],
+        label: Tensor | None = None,
+        truncation: Tensor | None = None,
     ) -> Samples:
         """Generate ``n`` samples along a closed walk, eight from corner to corner.
 
         Args:
             n: How many.
             between: Interpolates two sets of latents: :func:`mmgan.tasks.walks.slerp`, or ``torch.lerp``.
-            label: The class of each, where classes are learned.
+            label, truncation: As for :meth:`sample`.
         """
-        return self._presented(closed_walk(self.latents(max(2, n // 8)), n, between), label)
+        walk = closed_walk(self.latents(max(2, n // 8)), n, between)
+        return self._presented(self.truncate(walk, truncation), label)
 
     def alike(self, n: int, label: Tensor | None = None) -> Iterator[Tensor]:
         """Generate ``n`` examples to be scored, some at a time.
