@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from mmgan import inference, opening
+from mmgan.backend import randomness
 from mmgan.conditions import conditions
 from mmgan.errors import UsageError
 
@@ -179,7 +180,12 @@ def load(
         MmganError: Its plugin or device is missing, or a setting can't be.
     """
     changes = {**(settings or {}), **({"device": device} if device else {})}
-    run = opening.load_run(Path(folder), plugins, str(which), changes, listening=False)
+    # Building networks seeds the process's generators, from which somebody else may be drawing.
+    gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    with randomness.isolated(0, torch.device("cuda" if gpu else "cpu")):
+        run = opening.load_run(Path(folder), plugins, str(which), changes, listening=False)
+    randomness.use_deterministic(deterministic)
     keep_what_samples(run)
     return Generator(run)
 
