@@ -184,6 +184,14 @@ def need_metrics(run: Run) -> None:
         )
 
 
+def generator(run: Run) -> torch.Generator | None:
+    """What samples draw from: ``torch.randn(…, generator=self.run.generator)``.
+
+    Only a task that is :attr:`~mmgan.Task.reentrant` needs it. None is torch's default generator.
+    """
+    return randomness.own_generator()
+
+
 def aside(run: Run, work: Callable[[], T], seed: int | None) -> T:
     """Call ``work`` once, in float32, in eval mode, without gradients, and return what it returns.
 

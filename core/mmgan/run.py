@@ -14,7 +14,6 @@ from mmgan import building, inference, meter, rolling_back
 from mmgan.backend import nonfinite
 from mmgan.backend.device import Device
 from mmgan.backend.precision import Precision, differentiate
-from mmgan.backend.randomness import own_generator
 from mmgan.backend.ranks import FINISH, ROLL_BACK, Ranks
 from mmgan.config import Config
 from mmgan.data import opening
@@ -163,7 +162,7 @@ class Run:
         return self.plugins.lookup(entries, name, table).load()
 
     data_info = property(building.data_info)
-    generator = property(lambda self: own_generator())
+    generator = property(inference.generator)
 
     # What the engine uses.
 
