@@ -56,6 +56,9 @@ def sample_chunks(
     """Generate what :meth:`sample` does chunk by chunk, so that not all of it is in memory at once.
 
     A chunk is computed when it is asked for; in between nothing of the run is changed.
+
+    Args:
+        run, n, seed, prompt, asked: As for :meth:`sample`.
     """
     prompt, given = _given(run, n, prompt, asked)
     side = _side(run, seed)
@@ -115,6 +118,9 @@ def interpolate(run: Run, n: int, seed: int | None = None, **asked: Any) -> Samp
     """Generate ``n`` samples along a walk through latent space, where the task has one.
 
     A walk is of one class: where the task takes labels and none is given, of the first.
+
+    Args:
+        run, n, seed, asked: As for :meth:`sample`.
     """
     if type(run.task).interpolate is Task.interpolate:
         raise UsageError(f"{run.config.plugin} has no walk through its latent space.")

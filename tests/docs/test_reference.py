@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -137,3 +138,21 @@ def test_the_page_follows_the_code(page_maker: Any, monkeypatch: pytest.MonkeyPa
     assert page_maker.reference() in PAGE
     monkeypatch.setattr(mmgan.Draw.uniform, "__doc__", "Something else.")
     assert page_maker.reference() not in PAGE
+
+
+def test_a_section_of_arguments_names_all_of_them() -> None:
+    """Of every function and class of core with an ``Args`` section, public or not."""
+    for path in sorted((ROOT / "core").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                continue
+            inits = [n for n in ast.walk(node) if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+            function = node if isinstance(node, ast.FunctionDef) else next(iter(inits), None)
+            section = re.split(r"\n(?=\S)", (ast.get_docstring(node) or "").partition("\nArgs:\n")[2])[0]
+            if not section or function is None:
+                continue
+            arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+            for name in [
+                argument.arg for argument in arguments if argument.arg not in ("self", "cls", "run")
+            ]:
+                assert re.search(rf"\b{name}\b", section), f"{path}: {node.name} says nothing of {name}"
