@@ -156,7 +156,7 @@ class Run:
         return {name: entry.load() for name, entry in found}
 
     def registered(self, table: str, name: str, kind: str = "") -> Any:
-        """Return what ``register_losses`` or the like (table "losses") was given under ``name``, of ``kind``."""
+        """Return what ``register_losses`` (table "losses") or the like was given as ``name``, of ``kind``."""
         entries = getattr(self.plugins, table)
         entries = self.plugins.of_kind(entries, kind) if kind else entries
         return self.plugins.lookup(entries, name, table).load()
