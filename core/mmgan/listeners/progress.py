@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the bar. To draw it takes 0.6 ms, which is then about 0.1% of the time.
 _REDRAW = 0.5
+#: Scores that are shown.
+SCORES = 10
 
 
 class Progress:
@@ -98,8 +100,10 @@ class Progress:
 
     @hookimpl
     def after_evaluate(self, step: int, scores: Mapping[str, float]) -> None:
-        """Show the scores."""
-        self._say("  ".join([f"step {step}", "scores", *_named(scores)]))
+        """Show the scores, of many the first ones: each class may have one."""
+        named = _named(scores)
+        more = [f"and {len(named) - SCORES} more"] if len(named) > SCORES else []
+        self._say("  ".join([f"step {step}", "scores", *named[:SCORES], *more]))
 
     @hookimpl
     def after_run(self) -> None:

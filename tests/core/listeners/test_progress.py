@@ -67,6 +67,13 @@ def test_scores_and_the_first_samples(kit: Any) -> None:
     ]
 
 
+def test_of_many_scores_the_first_are_shown() -> None:
+    stream = io.StringIO()
+    Progress(stream).after_evaluate(step=5, scores={f"kernel/{number}": number for number in range(13)})
+    assert stream.getvalue().startswith("step 5  scores  kernel/0 0  kernel/1 1")
+    assert stream.getvalue().endswith("kernel/9 9  and 3 more\n")
+
+
 def test_a_resumed_run_counts_on(kit: Any) -> None:
     run = kit.new()
     kit.stop(run, 12)
