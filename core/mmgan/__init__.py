@@ -40,6 +40,7 @@ _PUBLIC = {
     "Device": "mmgan.backend.device",
     "DivergedError": "mmgan.errors",
     "Draw": "mmgan.data.dataset",
+    "Generator": "mmgan.generator",
     "ImageSamples": "mmgan.samples",
     "MmganError": "mmgan.errors",
     "Phase": "mmgan.task",
@@ -55,6 +56,7 @@ _PUBLIC = {
     "Task": "mmgan.task",
     "TextSamples": "mmgan.samples",
     "UsageError": "mmgan.errors",
+    "load": "mmgan.generator",
     "load_run": "mmgan.opening",
     "new_run": "mmgan.opening",
     "resolve": "mmgan.config",
@@ -80,6 +82,8 @@ if TYPE_CHECKING:
     from mmgan.errors import MmganError as MmganError
     from mmgan.errors import PluginError as PluginError
     from mmgan.errors import UsageError as UsageError
+    from mmgan.generator import Generator as Generator
+    from mmgan.generator import load as load
     from mmgan.opening import load_run as load_run
     from mmgan.opening import new_run as new_run
     from mmgan.opening import train as train

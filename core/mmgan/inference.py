@@ -17,6 +17,7 @@ import torch
 from mmgan.backend import randomness
 from mmgan.conditions import conditions, names_of
 from mmgan.data.dataset import Draw
+from mmgan.drawing import Side
 from mmgan.errors import DataError, UsageError
 from mmgan.plugins.blame import blaming
 from mmgan.samples import Samples
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Seeds of side work, apart from training's so that neither repeats the other.
-_SAMPLE_SEED, _EVALUATE_SEED = 0x5A3E, 0xE7A1
+SAMPLE_SEED, _EVALUATE_SEED = 0x5A3E, 0xE7A1
 
 
 def sample(run: Run, n: int, seed: int | None = None, prompt: str = "", **asked: Any) -> Samples:
@@ -46,7 +47,7 @@ def sample(run: Run, n: int, seed: int | None = None, prompt: str = "", **asked:
         UsageError: There is a prompt or another condition that the task does not take, or no such class.
     """
     prompt, given = _given(run, n, prompt, asked)
-    samples = aside(run, lambda: _all(run.task, n, prompt, given), _SAMPLE_SEED if seed is None else seed)
+    samples = aside(run, lambda: _all(run.task, n, prompt, given), SAMPLE_SEED if seed is None else seed)
     return _labelled(samples, names_of(run, given))
 
 
@@ -58,7 +59,7 @@ def sample_chunks(
     A chunk is computed when it is asked for; in between nothing of the run is changed.
     """
     prompt, given = _given(run, n, prompt, asked)
-    side = _side(run, _SAMPLE_SEED if seed is None else seed)
+    side = _side(run, SAMPLE_SEED if seed is None else seed)
     labels = names_of(run, given)
     task: Any = run.task
     if _has_own_chunks(type(task)):
@@ -76,7 +77,7 @@ def _one_by_one(
     run: Run,
     chunks: Iterator[Samples],
     n: int | None,
-    side: randomness.Aside,
+    side: Side,
     labels: list[str] | None,
 ) -> Iterator[Samples]:
     """Compute each chunk aside, and tell it which of the ``n`` samples it holds (None: all), and of which
@@ -84,7 +85,7 @@ def _one_by_one(
     """
     done = 0
     while True:
-        with _apart(run, side):
+        with apart(run, side):
             samples = next(chunks, None)
         if samples is None:
             return
@@ -122,7 +123,7 @@ def interpolate(run: Run, n: int, seed: int | None = None, **asked: Any) -> Samp
         asked = {**asked, "label": 0 if asked.get("label") is None else asked["label"]}
     given = conditions(run, n, asked)
     task: Any = run.task
-    walk: Samples = aside(run, lambda: task.interpolate(n, **given), _SAMPLE_SEED if seed is None else seed)
+    walk: Samples = aside(run, lambda: task.interpolate(n, **given), SAMPLE_SEED if seed is None else seed)
     return _labelled(walk, names_of(run, given))
 
 
@@ -192,25 +193,38 @@ def aside(run: Run, work: Callable[[], T], seed: int) -> T:
         work: Samples or evaluates.
         seed: The same seed gives the same randomness, which is not that of training.
     """
-    with _apart(run, _side(run, seed)):
+    with apart(run, _side(run, seed)):
         return work()
 
 
-def _side(run: Run, seed: int) -> randomness.Aside:
-    # Hashed, so that no seed asked for repeats the randomness of training.
+def seed_of(run: Run, seed: int) -> int:
+    """Return the seed of side work: hashed, so that no seed asked for repeats the randomness of training."""
     text = f"{seed}/{run.config.seed}".encode()
-    own = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
-    return randomness.Aside(own, run.device.torch)
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
+
+
+def _side(run: Run, seed: int) -> Side:
+    own = seed_of(run, seed)
+    return run.sharing.side(own) if run.sharing else randomness.Aside(own, run.device.torch)
 
 
 @contextmanager
-def _apart(run: Run, side: randomness.Aside) -> Iterator[None]:
-    modes = [(m, m.training) for p in run.players.values() for m in p.module.modules()]
+def apart(run: Run, side: Side) -> Iterator[None]:
+    """Do side work inside this, with this randomness."""
+    with side.drawn(), _evaluating(run), torch.no_grad(), blaming(type(run.task), run.config.plugin):
+        yield
+
+
+@contextmanager
+def _evaluating(run: Run) -> Iterator[None]:
+    """Put a run's networks in eval mode. Where several threads sample at once they are so already."""
+    shared = run.sharing is not None and run.sharing.reentrant
+    players = [] if shared else run.players.values()
+    modes = [(m, m.training) for p in players for m in p.module.modules()]
     try:
         for module, _ in modes:
             module.training = False
-        with side.drawn(), torch.no_grad(), blaming(type(run.task), run.config.plugin):
-            yield
+        yield
     finally:
         for module, mode in modes:
             module.training = mode

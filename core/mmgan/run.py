@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from mmgan import building, inference, meter, rolling_back
+from mmgan import building, drawing, inference, meter, rolling_back
 from mmgan.backend import nonfinite
 from mmgan.backend.device import Device
 from mmgan.backend.precision import Precision, differentiate
@@ -199,10 +199,8 @@ class Run:
     batch_size = property(batch_size_of)
 
     def rebuild(self, name: str, player: Player) -> None:
-        """Replace a player, in ``Task.begin_stage``: a network has grown.
-
-        The new one is prepared as all are, and has rank 0's weights on every rank. Its moving average goes on
-        where names and shapes of weights are the same; its optimizer begins anew.
+        """Replace a player, in ``Task.begin_stage``: a network has grown. All ranks get rank 0's weights. The
+        average goes on where names and shapes are the same; the optimizer begins anew.
         """
         rebuild(self, name, player)
 
@@ -228,6 +226,8 @@ class Run:
     evaluate = inference.evaluate
     examples = inference.examples
     aside = inference.aside
+    generator = property(drawing.generator_of)
+    sharing: drawing.Sharing | None = None  # Where several threads sample from it.
 
     # Saving and loading.
 

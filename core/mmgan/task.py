@@ -101,6 +101,12 @@ class Task(ABC, Generic[C]):
     sample_settings: ClassVar[frozenset[str]] = frozenset()
     #: Settings that a run which has begun can't change, though its networks would still fit.
     fixed_settings: ClassVar[frozenset[str]] = frozenset()
+    #: Whether ``sample`` and its like draw from ``run.generator`` alone and change nothing of the task: then
+    #: several threads may sample from a :class:`mmgan.Generator` at once. Like the next one it counts for the
+    #: class that says so, and not for its subclasses, which may sample otherwise.
+    reentrant: ClassVar[bool] = False
+    #: The players that ``sample`` and its like need: a generator lets the others go. () for all.
+    needed_to_sample: ClassVar[tuple[str, ...]] = ()
     run: Run
 
     def __init__(self, config: C) -> None:

@@ -50,6 +50,7 @@ class DCGAN(ImageTask[DCGANConfig]):
     """
 
     Config = DCGANConfig
+    reentrant, needed_to_sample = True, ("G",)
 
     @property
     def stages(self) -> tuple[Stage, ...]:

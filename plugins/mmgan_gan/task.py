@@ -24,6 +24,7 @@ class GAN(ImageTask[GANConfig]):
     """
 
     Config = GANConfig
+    reentrant, needed_to_sample = True, ("G",)
 
     @property
     def best_score(self) -> str:
@@ -113,7 +114,7 @@ class GAN(ImageTask[GANConfig]):
         """Generate ``n`` pictures, or ``n`` points to be shown over as many of the data."""
         if not self.config.on_points:
             return super().sample(n, label)
-        return PointSamples(self.generate(self.latents(n), label), self.mixture().points[:n])
+        return PointSamples(self.generate(self.drawn(n), label), self.mixture().points[:n])
 
     def sample_chunks(self, n: int, prompt: str = "", label: Tensor | None = None) -> Iterator[Samples]:
         """Generate pictures in chunks; points take little memory, and are drawn together."""
@@ -126,7 +127,7 @@ class GAN(ImageTask[GANConfig]):
         """Walk through latent space; for points once around an ellipse, each of whose latents is N(0, I)."""
         if not self.config.on_points:
             return super().interpolate(n, label)
-        start, side = self.latents(2)
+        start, side = self.drawn(2)
         angle = torch.linspace(0, 2 * torch.pi, n, device=start.device)[:, None]
         return PointSamples(self.generate(angle.cos() * start + angle.sin() * side, label))
 

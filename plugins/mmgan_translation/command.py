@@ -79,18 +79,16 @@ def translate(
     folders.check_new(out)
     _check_that_it_translates(folder, session.plugins)
     changes = sampling_settings(folder, session.plugins, settings)
-    if device:
-        changes["device"] = device
 
-    from mmgan import load_run
+    from mmgan import load
     from mmgan.data.tree import list_skipped
     from mmgan_translation.inputs import Item, Masks, find
     from mmgan_translation.translate import PictureTranslator, translate_all
 
     items = find(inputs)
     masks = Masks(mask) if mask else None
-    run = load_run(folder, session.plugins, checkpoint, changes)
-    translator = PictureTranslator(run, direction, masks, tile, seed)
+    generator = load(folder, checkpoint, device, session.plugins, **changes)
+    translator = PictureTranslator(generator, direction, masks, tile, seed)
     skipped: list[tuple[str, str]] = []
 
     def skip(item: Item, reason: str) -> None:
@@ -105,8 +103,8 @@ def translate(
             hint="INPUT takes pictures that Pillow reads, such as .png or .jpg, and folders of them.",
         )
     say(
-        f"{len(files):,} of {counted(len(items), 'picture')} translated by {run.config.plugin} "
-        f"at step {run.step}, {translator.direction}, in {out}{list_skipped(skipped)}"
+        f"{len(files):,} of {counted(len(items), 'picture')} translated by {generator.plugin} "
+        f"at step {generator.step}, {translator.direction}, in {out}{list_skipped(skipped)}"
     )
     emit("\n".join(map(str, files)))
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from mmgan import Run, UsageError
+from mmgan import Generator, Run, UsageError
 from mmgan.data.image.dataset import reason, strict_pillow
 from mmgan.data.image.squares import whole_picture
 from mmgan_translation import tiles
@@ -43,7 +43,7 @@ class PictureTranslator:
     """Translates one picture after the other with what a run has learned.
 
     Args:
-        run: Its task is a :class:`Translator`.
+        run: A run, or what one has learned. Its task is a :class:`Translator`.
         direction: One of the task's directions.
         masks: The holes, where the run was trained to fill some.
         tile: The longest side that the network is given at once, in pixels, rounded up to what it takes; by
@@ -56,7 +56,7 @@ class PictureTranslator:
 
     def __init__(
         self,
-        run: Run,
+        run: Run | Generator,
         direction: str | None = None,
         masks: Masks | None = None,
         tile: int | None = None,

@@ -22,6 +22,7 @@ class WaveGAN(AudioTask[WaveGANConfig]):
     """
 
     Config = WaveGANConfig
+    reentrant, needed_to_sample = True, ("G",)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -49,7 +50,8 @@ class WaveGAN(AudioTask[WaveGANConfig]):
 
     def latents(self, n: int) -> Tensor:
         """Draw z ~ U(-1, 1): (n, latent)."""
-        return torch.rand(n, self.config.latent, device=self.run.device.torch) * 2 - 1
+        shape = n, self.config.latent
+        return torch.rand(shape, generator=self.run.generator, device=self.run.device.torch) * 2 - 1
 
     def interpolate(self, n: int, label: Tensor | None = None) -> Samples:
         """Generate ``n`` sounds along a closed walk of straight lines, which stay in the latents' cube."""

@@ -114,6 +114,27 @@ class Aside:
             set_state(outside, self._device)
 
 
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Leave the process's random numbers, and whether torch is deterministic, as they were."""
+    state, deterministic = get_state(torch.device("cpu")), torch.are_deterministic_algorithms_enabled()
+    # Untested: no GPU was available.
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    try:
+        yield
+    finally:
+        set_state(state, torch.device("cpu"))
+        torch.use_deterministic_algorithms(deterministic)
+        if gpus is not None:
+            torch.cuda.set_rng_state_all(gpus)
+        else:
+            # As torch.manual_seed left those that have not begun.
+            torch.cuda.manual_seed_all(torch.initial_seed())
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
+
+
 def isolated(seed: int, device: torch.device) -> contextlib.AbstractContextManager[None]:
     """Do side work in one go, with its own seed."""
     return Aside(seed, device).drawn()

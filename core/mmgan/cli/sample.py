@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="S", help="Another seed: other samples.")
 @click.option("--prompt", default="", metavar="TEXT", help="Begin each text with this.")
 @click.option("--label", metavar="NAME", help="Of this class only, by its name or number.")
+@click.option(
+    "--truncation",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    metavar="PSI",
+    help="Multiply latents by this, from 0 to 1: less variety, and more typical samples.",
+)
 @click.option("--interpolate", is_flag=True, help="Walk through latent space instead.")
 @sampling_option
 @checkpoint_option
@@ -43,6 +50,7 @@ def command(
     seed: int | None,
     prompt: str,
     label: str | None,
+    truncation: float,
     interpolate: bool,
     settings: tuple[str, ...],
     checkpoint: str,
@@ -57,20 +65,18 @@ def command(
     A run that has learned classes gives samples of all of them, or of the one that --label names; the class
     ends the name of each file, and has a row of its own in the grid.
     """
-    from mmgan.opening import load_run
+    from mmgan.generator import load
 
     if prompt and interpolate:
         raise UsageError("A walk takes no prompt.", hint="Leave out --prompt or --interpolate.")
     if out is not None:
         folders.check_new(out, "Choose another --out, or leave it out for a new numbered folder.")
     changes = sampling_settings(folder, session.plugins, settings)
-    if device:
-        changes["device"] = device
-    run = load_run(folder, session.plugins, checkpoint, changes)
+    generator = load(folder, checkpoint, device, session.plugins, **changes)
     if interpolate:
-        chunks = iter([run.interpolate(count, seed, label=label)])
+        chunks = iter([generator.interpolate(count, seed, label, truncation)])
     else:
-        chunks = run.sample_chunks(count, seed, prompt, label=label)
+        chunks = generator.stream(count, seed, prompt, label, truncation)
     # Before there is a folder, so that what can't be generated leaves none behind.
     first = next(chunks)
     chunks = itertools.chain([first], chunks)
@@ -79,9 +85,9 @@ def command(
         done, where = _print(chunks), ""
     else:
         with folders.numbered(folder / "generated") if out is None else folders.made(out) as target:
-            done = _save_walk(first, target, run.config.plugin) if interpolate else _save(chunks, target)
+            done = _save_walk(first, target, generator.plugin) if interpolate else _save(chunks, target)
         where = f", in {target}"
-    say(f"{counted(done, 'sample')} of {run.config.plugin} at step {run.step}{where}")
+    say(f"{counted(done, 'sample')} of {generator.plugin} at step {generator.step}{where}")
 
 
 def _print(chunks: Iterable[Samples]) -> int:

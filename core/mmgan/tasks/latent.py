@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import TypeVar
 
 from mmgan.config import Config
+from mmgan.drawing import truncation_of
 from mmgan.errors import ConfigError
 from mmgan.metrics.classes import Classes
 from mmgan.samples import Samples
@@ -90,7 +91,23 @@ class LatentTask(Task[C]):
 
     def latents(self, n: int) -> Tensor:
         """Draw z ~ N(0, I): (n, latent)."""
-        return torch.randn(n, self.config.latent, device=self.run.device.torch)
+        shape = n, self.config.latent
+        return torch.randn(shape, generator=self.run.generator, device=self.run.device.torch)
+
+    def truncate(self, latents: Tensor, psi: float) -> Tensor:
+        """Bring latents nearer to their mean, 0: less variety, and more typical samples. As the truncation of
+        Brock et al. 2019 (BigGAN) it narrows where latents come from; here all are kept, and multiplied.
+
+        Args:
+            latents: (n, latent).
+            psi: A factor in (0, 1].
+        """
+        return latents * psi
+
+    def drawn(self, n: int) -> Tensor:
+        """Draw latents to sample from: :meth:`latents`, truncated where that was asked for."""
+        psi = truncation_of(self.run)
+        return self.latents(n) if psi == 1 else self.truncate(self.latents(n), psi)
 
     def generate(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
         """Turn latents into examples, by the averaged G if any.
@@ -108,11 +125,11 @@ class LatentTask(Task[C]):
 
     def sample(self, n: int, label: Tensor | None = None) -> Samples:
         """Generate ``n`` samples, of the classes ``label``, int64 (n,), where classes are learned."""
-        return self._presented(self.latents(n), label)
+        return self._presented(self.drawn(n), label)
 
     def sample_chunks(self, n: int, prompt: str = "", label: Tensor | None = None) -> Iterator[Samples]:
         """Generate ``n`` samples, some at a time; see :meth:`sample`."""
-        for part, of in self._chunks(self.latents(n), label):
+        for part, of in self._chunks(self.drawn(n), label):
             yield self._presented(part, of)
 
     def interpolate(self, n: int, label: Tensor | None = None) -> Samples:
@@ -129,7 +146,7 @@ class LatentTask(Task[C]):
             between: Interpolates two sets of latents: :func:`mmgan.tasks.walks.slerp`, or ``torch.lerp``.
             label: The class of each, where classes are learned.
         """
-        return self._presented(closed_walk(self.latents(max(2, n // 8)), n, between), label)
+        return self._presented(closed_walk(self.drawn(max(2, n // 8)), n, between), label)
 
     def alike(self, n: int, label: Tensor | None = None) -> Iterator[Tensor]:
         """Generate ``n`` examples to be scored, some at a time.
