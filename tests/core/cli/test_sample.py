@@ -53,7 +53,7 @@ def test_interpolate(cli: Any, trained: Path) -> None:
 
 
 def test_truncation(cli: Any, tmp_path: Path) -> None:
-    run = tmp_path / "ring"
+    run = tmp_path / "points"
     mmgan.train("gan", folder=run, data="ring", steps=1, batch_size=8, tensorboard=False, evaluate_every=0)
     spread = {}
     for psi in ("1", "0.01"):
