@@ -58,7 +58,9 @@ def test_truncation(cli: Any, tmp_path: Path) -> None:
     spread = {}
     for psi in ("1", "0.01"):
         assert cli("sample", run, "-n", "50", "--truncation", psi, "--out", f"at-{psi}").code == 0
-        spread[psi] = float(np.loadtxt(f"at-{psi}/points.csv", delimiter=",").std(0).max())
+        spread[psi] = float(
+            np.loadtxt(f"at-{psi}/points.csv", delimiter=",", skiprows=1, usecols=(0, 1)).std(0).max()
+        )
     assert spread["0.01"] < 0.1 * spread["1"]
     for psi in ("0", "1.5", "nan"):
         result = cli("sample", run, "--truncation", psi)
