@@ -60,6 +60,13 @@ def _truncation(run: Run, values: Sequence[Any]) -> Tensor:
     return torch.tensor(values, dtype=torch.float32, device=run.device.torch)
 
 
+def checked_count(n: int) -> int:
+    """Return a number of samples; UsageError if it is none."""
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise UsageError(f"n = {n!r} is not a number of samples, 1 or more.")
+    return n
+
+
 def label_of(run: Run, label: str | int) -> int:
     """Return the number of a class.
 

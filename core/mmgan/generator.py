@@ -12,7 +12,7 @@ random numbers but its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,13 +21,15 @@ from torch import Tensor
 
 from mmgan import inference, opening
 from mmgan.backend import randomness
-from mmgan.conditions import conditions
+from mmgan.backend.ranks import Ranks
+from mmgan.conditions import checked_count, conditions
 from mmgan.errors import UsageError
+from mmgan.players import networks
+from mmgan.plugins import Plugins
 
 if TYPE_CHECKING:
     from mmgan.config import Config
     from mmgan.data.info import DataInfo
-    from mmgan.plugins import Plugins
     from mmgan.run import Run
     from mmgan.samples import Samples
     from mmgan.task import Task
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["Generator", "load"]
 
 T = TypeVar("T")
+
+# Two threads must not put the process's generators back at the same time.
+_loading = threading.Lock()
 
 
 class Generator:
@@ -46,6 +51,7 @@ class Generator:
     Attributes:
         task: The task, with the networks that sampling needs.
         config: The settings of the run.
+        plugin: The name of the task.
         step: The step of the checkpoint.
     """
 
@@ -53,10 +59,17 @@ class Generator:
         self._run = run
         self.task: Task[Any] = run.task
         self.config: Config = run.config
-        self.step = run.step
+        self.plugin: str = run.config.plugin
+        self.step: int = run.step
+        self._turn = threading.RLock()
+        # It counts for the class that says so, since a subclass may draw in other ways.
+        run.reentrant = bool(vars(type(run.task)).get("reentrant"))
+        if not run.reentrant:
+            run.turn = self._turn
+        keep_what_samples(run)
 
     def __repr__(self) -> str:
-        return f"<Generator of {self.config.plugin} at step {self.step:,} on {self._run.device.torch}>"
+        return f"<mmgan.Generator of {self.plugin} at step {self.step} from {str(self._run.folder)!r}>"
 
     @property
     def data_info(self) -> DataInfo:
@@ -88,7 +101,9 @@ class Generator:
         Raises:
             UsageError: Something is asked for that the task does not take, or there is no such class.
         """
-        return inference.sample(self._run, n, seed, prompt, label=label, truncation=truncation, **asked)
+        return inference.sample(
+            self._run, checked_count(n), seed, prompt, label=label, truncation=truncation, **asked
+        )
 
     def stream(
         self,
@@ -100,15 +115,14 @@ class Generator:
         **asked: Any,
     ) -> Iterator[Samples]:
         """Generate what :meth:`sample` does in chunks of little memory, each when it is asked for."""
-        return inference.sample_chunks(
-            self._run, n, seed, prompt, label=label, truncation=truncation, **asked
-        )
+        asked = {"label": label, "truncation": truncation, **asked}
+        return inference.sample_chunks(self._run, checked_count(n), seed, prompt, **asked)
 
     def interpolate(
         self, n: int, seed: int | None = None, label: Any = None, truncation: float | None = None
     ) -> Samples:
         """Generate ``n`` samples along a walk through latent space, of one class; see :meth:`sample`."""
-        return inference.interpolate(self._run, n, seed, label=label, truncation=truncation)
+        return inference.interpolate(self._run, checked_count(n), seed, label=label, truncation=truncation)
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
         """Draw the latents that :meth:`sample` turns into samples: (n, latent), on the device.
@@ -116,44 +130,51 @@ class Generator:
         Raises:
             UsageError: The task does not turn latents into samples.
         """
-        latents: Tensor = self.aside(lambda: self._latent_task.latents(n), seed)
+        task = self._with("latents")
+        latents: Tensor = inference.aside(self._run, lambda: task.latents(checked_count(n)), seed)
         return latents
 
     def __call__(self, latents: Tensor, label: Any = None) -> Tensor:
         """Turn latents into pictures or sounds, as the networks give them: float32, (n, …), on the device.
 
         Args:
-            latents: float (n, latent).
-            label: As for :meth:`sample`.
+            latents: Real numbers, (n, latent).
+            label: As for :meth:`sample`, or int64 (n,).
 
         Raises:
             UsageError: The task does not turn latents into samples, or these are not latents.
         """
-        task = self._latent_task
-        expected = task.latents(0).shape[1]
-        if not isinstance(latents, Tensor) or latents.ndim != 2 or latents.shape[1] != expected:
-            what = tuple(latents.shape) if isinstance(latents, Tensor) else type(latents).__name__
+        task = self._with("latents", "generate")
+        if not isinstance(latents, Tensor) or not latents.is_floating_point():
+            what = f"of {latents.dtype}" if isinstance(latents, Tensor) else f"a {type(latents).__name__}"
+            raise UsageError(f"Latents are a tensor of real numbers, and not {what}.")
+        shape = self.latents(1).shape[1:]
+        if latents.shape[1:] != shape or not len(latents):
             raise UsageError(
-                f"Latents of {self.config.plugin} are a tensor (n, {expected}), and not {what}.",
-                hint="g.latents(n) draws some.",
+                f"Latents of the shape {tuple(latents.shape)} don't fit: {self.plugin} takes "
+                f"({', '.join(['n', *map(str, shape)])}), n at least 1.",
+                hint="g.latents(n) gives such.",
             )
-        given = conditions(self._run, len(latents), {"label": label})
+        asked = {"label": label.tolist() if isinstance(label, Tensor) else label}
+        given = conditions(self._run, len(latents), asked)
         moved = latents.to(self._run.device.torch, torch.float32)
-        examples: Tensor = self.aside(lambda: task.generate(moved, *given.values()))
+        examples: Tensor = inference.aside(self._run, lambda: task.generate(moved, **given), None)
         return examples
 
     def aside(self, work: Callable[[], T], seed: int | None = None) -> T:
-        """Call ``work`` without gradients, with randomness of this seed, and return what it returns.
+        """Call ``work``, which uses the task's networks, and return what it returns.
 
-        For plugins that use a task's networks in other ways.
+        It may draw from the process's generators, which have this seed meanwhile and are put back; one such
+        work is done at a time. For plugins that use networks in other ways than to sample.
         """
-        return inference.aside(self._run, work, seed)
+        with self._turn:
+            return inference.aside(self._run, work, seed, alone=True)
 
-    @property
-    def _latent_task(self) -> Any:
-        if not (hasattr(self.task, "latents") and hasattr(self.task, "generate")):
+    def _with(self, *methods: str) -> Any:
+        """Return the task, which must have these methods."""
+        if not all(hasattr(self.task, method) for method in methods):
             raise UsageError(
-                f"{self.config.plugin} does not turn latents into samples.", hint="g.sample(n) samples it."
+                f"{self.plugin} does not turn latents into samples.", hint="g.sample(n) samples it."
             )
         return self.task
 
@@ -161,46 +182,55 @@ class Generator:
 def load(
     folder: str | Path,
     which: str | int = "last",
-    *,
-    device: str = "",
+    device: str | None = "auto",
     plugins: Plugins | None = None,
-    settings: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> Generator:
     """Load what a run has learned.
 
+    The process's random numbers are as before when it returns; what other threads draw meanwhile is not.
+
     Args:
-        folder: The run's folder.
+        folder: The run's folder; nothing in it is changed. It may be trained on meanwhile.
         which: Which checkpoint: "last", "best", or a step.
-        device: Where to compute, such as "cpu"; by default where the run was trained.
+        device: Where to compute, such as "cpu"; None: as the run did.
         plugins: By default all that are installed.
-        settings: Settings that only sampling reads, such as ``{"temperature": 0.7}``.
+        settings: Settings that only sampling reads, such as ``temperature=0.7``.
 
     Raises:
         CheckpointError: This is not a run's folder, or it holds no whole checkpoint.
         MmganError: Its plugin or device is missing, or a setting can't be.
     """
-    changes = {**(settings or {}), **({"device": device} if device else {})}
-    # Building networks seeds the process's generators, from which somebody else may be drawing.
+    changes = {**settings, **({"device": device} if device else {})}
     gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     deterministic = torch.are_deterministic_algorithms_enabled()
-    with randomness.isolated(0, torch.device("cuda" if gpu else "cpu")):
-        run = opening.load_run(Path(folder), plugins, str(which), changes, listening=False)
-    randomness.use_deterministic(deterministic)
-    keep_what_samples(run)
+    # Building networks seeds the process's generators, from which somebody else may be drawing.
+    with _loading, randomness.isolated(0, torch.device("cuda" if gpu else "cpu")):
+        try:
+            run = opening.open_run(
+                Path(folder), plugins or Plugins(), str(which), changes, Ranks(), to_train=False
+            )
+        finally:
+            randomness.use_deterministic(deterministic)
     return Generator(run)
 
 
 def keep_what_samples(run: Run) -> None:
     """Free a run of what sampling does not need: optimizers, other players, raw weights beside averages."""
-    kept = run.task.sampled_players or tuple(run.players)
-    for name, player in run.players.items():
+    for network in networks(run):
+        network.eval().requires_grad_(False)
+    run.trained, run.opponents, run.options = {}, {}, {}
+    for player in run.players.values():
         player.optimizer.state.clear()
+        # They hold the weights.
         player.optimizer.param_groups.clear()
-        player.module.eval()
-        if name not in kept or (player.average is not None and run.task.sampled_players):
-            # Gone from memory; what uses it all the same gets torch's error about the meta device.
-            player.module.to("meta")
-    run.trained, run.opponents = {}, {}
-    run.reentrant = bool(vars(type(run.task)).get("reentrant"))
-    if not run.reentrant:
-        run.turn = threading.RLock()
+    # Like `reentrant`, it counts for the class that says so.
+    needed = vars(type(run.task)).get("needed_to_sample", ())
+    if not needed:
+        return
+    samplers = [player.sampler for name, player in run.players.items() if name in needed]
+    kept = {layer for network in (*samplers, *run.helpers.values()) for layer in network.modules()}
+    for network in networks(run):
+        # One that shares a layer with a sampler stays. What uses another one gets torch's error.
+        if kept.isdisjoint(network.modules()):
+            network.to("meta")

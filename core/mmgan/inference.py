@@ -198,23 +198,24 @@ def generator(run: Run) -> torch.Generator | None:
     return randomness.own_generator()
 
 
-def aside(run: Run, work: Callable[[], T], seed: int | None) -> T:
+def aside(run: Run, work: Callable[[], T], seed: int | None, alone: bool = False) -> T:
     """Call ``work`` once, in float32, in eval mode, without gradients, and return what it returns.
 
     Args:
         run: The run.
         work: Samples or evaluates.
         seed: The same seed gives the same randomness, which is not that of training. None: that of samples.
+        alone: Whether it may draw from the process's generators, even where the task does not.
     """
-    with _apart(run, _side(run, seed)):
+    with _apart(run, _side(run, seed, alone)):
         return work()
 
 
-def _side(run: Run, seed: int | None) -> randomness.Aside | randomness.Own:
+def _side(run: Run, seed: int | None, alone: bool = False) -> randomness.Aside | randomness.Own:
     # Hashed, so that no seed asked for repeats the randomness of training.
     text = f"{_SAMPLE_SEED if seed is None else seed}/{run.config.seed}".encode()
     own = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
-    kind = randomness.Own if run.reentrant else randomness.Aside
+    kind = randomness.Own if run.reentrant and not alone else randomness.Aside
     return kind(own, run.device.torch)
 
 

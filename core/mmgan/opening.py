@@ -134,8 +134,6 @@ def load_run(
     which: str = "last",
     changes: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
-    *,
-    listening: bool = True,
 ) -> Run:
     """Open a run's folder at a checkpoint. A torn or altered checkpoint is passed over with a message.
 
@@ -145,22 +143,31 @@ def load_run(
         which: ``last``, ``best``, or a step.
         changes: Settings to go on with, as ``--set`` gives them; kept in the folder once it trains.
         progress: Told (done, total) while the data is being prepared.
-        listening: Whether it gets the listeners that keep its results: a run that is only sampled from needs
-            none.
 
     Raises:
         CheckpointError: This is not a run's folder, or it holds no whole checkpoint.
     """
-    plugins = plugins or Plugins()
+    return open_run(folder, plugins or Plugins(), which, changes or {}, distributed.ranks(), progress)
+
+
+def open_run(
+    folder: Path,
+    plugins: Plugins,
+    which: str,
+    changes: Mapping[str, Any],
+    ranks: Ranks,
+    progress: Callable[[int, int], None] | None = None,
+    to_train: bool = True,
+) -> Run:
+    """Open a run's folder for :func:`load_run`; or not to train: without listeners and optimizers' state."""
     task_class, values = read_settings(folder, plugins)
     config_class = plugins.config_class(task_class)
     values = without_strangers(config_class, values) | _only_new_runs(config_class)
-    config = check(config_class, merged(values, changes or {}))
-    if listening:
+    config = check(config_class, merged(values, changes))
+    if to_train:
         plugins.detach()
         plugins.attach(default_listeners(config, changed=bool(changes)))
-    ranks = distributed.ranks()
-    path, loaded = _read_checkpoint(folder / "checkpoints", which, ranks)
+    path, loaded = _read_checkpoint(folder / "checkpoints", which, ranks, to_train)
     document = loaded[1] if isinstance(loaded[1], dict) else {}
     task_state, known = document.get("task"), _data_info(document, path)
     try:
@@ -175,7 +182,7 @@ def load_run(
             f"{path.name}: {type(error).__name__}: {line(error)}".rstrip(": "),
             hint="Settings must be those of when the checkpoint was written. -v: the traceback.",
         ) from error
-    run.load(path, loaded)
+    run.load(path, loaded, to_train)
     return run
 
 
@@ -200,13 +207,15 @@ def _only_new_runs(config_class: type[Config]) -> dict[str, Any]:
     }
 
 
-def _read_checkpoint(folder: Path, which: str, ranks: Ranks) -> tuple[Path, checkpoint.Loaded]:
+def _read_checkpoint(
+    folder: Path, which: str, ranks: Ranks, to_train: bool
+) -> tuple[Path, checkpoint.Loaded]:
     """Find a checkpoint and read it. Where a run that trains has taken it away meanwhile, take the next."""
     for _ in range(_TRIES):
         present = checkpoint.steps(folder)
         try:
             path = ranks.broadcast_object(lambda: find_checkpoint(folder, which))
-            return path, checkpoint.load(path)
+            return path, checkpoint.load(path, to_train)
         except CheckpointError:
             if checkpoint.steps(folder) == present or ranks.world > 1 or which not in ("last", "best"):
                 raise

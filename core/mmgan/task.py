@@ -102,7 +102,7 @@ class Task(ABC, Generic[C]):
     #: Settings that a run which has begun can't change, though its networks would still fit.
     fixed_settings: ClassVar[frozenset[str]] = frozenset()
     #: The players whose networks sampling uses: :func:`mmgan.load` frees the others' memory. (): all of them.
-    sampled_players: ClassVar[tuple[str, ...]] = ()
+    needed_to_sample: ClassVar[tuple[str, ...]] = ()
     #: Whether several threads may sample at once: all that is random is drawn by ``generator=run.generator``,
     #: and nothing of the task is changed. It counts for the class that says so, and for no subclass.
     reentrant: ClassVar[bool] = False

@@ -50,7 +50,7 @@ class DCGAN(ImageTask[DCGANConfig]):
     """
 
     Config = DCGANConfig
-    sampled_players = ("G",)
+    needed_to_sample = ("G",)
     reentrant = True
 
     @property

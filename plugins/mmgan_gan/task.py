@@ -24,7 +24,7 @@ class GAN(ImageTask[GANConfig]):
     """
 
     Config = GANConfig
-    sampled_players = ("G",)
+    needed_to_sample = ("G",)
     reentrant = True
 
     @property

@@ -79,8 +79,6 @@ def translate(
     folders.check_new(out)
     _check_that_it_translates(folder, session.plugins)
     changes = sampling_settings(folder, session.plugins, settings)
-    if device:
-        changes["device"] = device
 
     import mmgan
     from mmgan.data.tree import list_skipped
@@ -89,7 +87,7 @@ def translate(
 
     items = find(inputs)
     masks = Masks(mask) if mask else None
-    generator = mmgan.load(folder, checkpoint, plugins=session.plugins, settings=changes)
+    generator = mmgan.load(folder, checkpoint, device, session.plugins, **changes)
     translator = PictureTranslator(generator, direction, masks, tile, seed)
     skipped: list[tuple[str, str]] = []
 

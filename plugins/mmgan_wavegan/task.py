@@ -22,7 +22,7 @@ class WaveGAN(AudioTask[WaveGANConfig]):
     """
 
     Config = WaveGANConfig
-    sampled_players = ("G",)
+    needed_to_sample = ("G",)
     reentrant = True
 
     @property

@@ -71,7 +71,7 @@ def command(
     if out is not None:
         folders.check_new(out, "Choose another --out, or leave it out for a new numbered folder.")
     changes = sampling_settings(folder, session.plugins, settings)
-    generator = load(folder, checkpoint, device=device or "", plugins=session.plugins, settings=changes)
+    generator = load(folder, checkpoint, device=device, plugins=session.plugins, **changes)
     name = generator.config.plugin
     if interpolate:
         chunks = iter([generator.interpolate(count, seed, label, truncation)])

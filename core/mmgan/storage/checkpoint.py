@@ -12,14 +12,14 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 from pydantic_core import from_json
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -90,8 +90,12 @@ def save(
     return final
 
 
-def load(path: Path) -> Loaded:
+def load(path: Path, to_train: bool = True) -> Loaded:
     """Check every file of a checkpoint against its manifest, and return (weights, state) on the CPU.
+
+    Args:
+        path: The checkpoint.
+        to_train: Else what optimizers keep is left on the disk; their state is empty.
 
     Raises:
         CheckpointError: A file is missing, torn or altered, or the format is a later one.
@@ -99,8 +103,14 @@ def load(path: Path) -> Loaded:
     manifest = verify(path)
     try:
         weights = {name: load_file(path / f"{name}.safetensors") for name in manifest.weights}
-        tensors = load_file(path / "state.safetensors")
-        state = _decode(json.loads(files.read(path / "state.json", records.LARGE)), tensors)
+        document = json.loads(files.read(path / "state.json", records.LARGE))
+        if to_train:
+            state = _decode(document, load_file(path / "state.safetensors"))
+        else:
+            for player in document["players"].values():
+                player["optimizer"] = {"state": {}, "param_groups": []}
+            with safe_open(path / "state.safetensors", "pt") as tensors:
+                state = _decode(document, _OnDisk(tensors))
     # safetensors raises nearly anything on a hostile file.
     except Exception as error:
         raise CheckpointError(f"The checkpoint {str(path)!r} can't be read: {error}") from error
@@ -213,6 +223,24 @@ def _encode(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
         f"{where.lstrip('/')} is a {type(value).__name__}, which a checkpoint can't hold.",
         hint="Allowed: tensors, numbers, text, None, and lists and dicts of them.",
     )
+
+
+class _OnDisk(Mapping[str, Tensor]):
+    """The tensors of a file, each read when it is asked for."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getitem__(self, name: str) -> Tensor:
+        # Cloned, since it may be a view of the mapped file, which goes.
+        tensor: Tensor = self._file.get_tensor(name)
+        return tensor.clone()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.keys())
+
+    def __len__(self) -> int:
+        return len(self._file.keys())
 
 
 def _decode(document: Any, tensors: Mapping[str, Tensor]) -> Any:

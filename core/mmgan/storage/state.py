@@ -98,12 +98,13 @@ def own_state(run: Run) -> dict[str, Any]:
     return own | {"weights": weights}
 
 
-def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None) -> None:
+def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None, to_train: bool = True) -> None:
     """Put the run back to where a checkpoint was taken.
 
     Args:
         path: The checkpoint.
         loaded: What is in it, where it was read already.
+        to_train: Else optimizers stay as they were built.
 
     Raises:
         CheckpointError: The checkpoint is torn, altered, or of another task or other settings.
@@ -128,7 +129,7 @@ def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None) -> None:
                 run.set_up(run.config, document["task"])
             enter(run, number)
         helpers.check(run, saved.helpers)
-        _load_players(run, weights, saved)
+        _load_players(run, weights, saved, to_train)
         run.precision.load_state_dict(state["scalers"])
         run.task.load_state_dict(state["task"])
         run.step = saved.step
@@ -147,7 +148,9 @@ def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None) -> None:
     run.randomness = state["rng"]
 
 
-def _load_players(run: Run, weights: Mapping[str, Mapping[str, Tensor]], saved: records.State) -> None:
+def _load_players(
+    run: Run, weights: Mapping[str, Mapping[str, Tensor]], saved: records.State, to_train: bool
+) -> None:
     """Load weights, moving averages and optimizers.
 
     Raises:
@@ -162,6 +165,8 @@ def _load_players(run: Run, weights: Mapping[str, Mapping[str, Tensor]], saved: 
         if player.average is not None:
             fitting.load_weights(f"{name}.average", player.average, weights[f"{name}.average"])
         player.updates, player.images = own.updates, own.images
+        if not to_train:
+            continue
         fitting.load_optimizer(name, player.optimizer, own.optimizer)
         changing.apply_options(player.optimizer, own.options, run.options[name])
         # An option may ask for more than was kept, as momentum does.

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+import mmgan
 
 
 def files(out: str) -> list[str]:
@@ -47,6 +50,28 @@ def test_interpolate(cli: Any, trained: Path) -> None:
     result = cli("sample", trained, "-n", "4", "--interpolate")
     assert result.code == 0
     assert files(result.out) == ["walk.png", "walk.gif"]
+
+
+def test_truncation(cli: Any, tmp_path: Path) -> None:
+    run = tmp_path / "points"
+    mmgan.train("gan", folder=run, data="ring", steps=1, batch_size=8, tensorboard=False, evaluate_every=0)
+    spread = {}
+    for psi in ("1", "0.01"):
+        assert cli("sample", run, "-n", "50", "--truncation", psi, "--out", f"at-{psi}").code == 0
+        spread[psi] = float(
+            np.loadtxt(f"at-{psi}/points.csv", delimiter=",", skiprows=1, usecols=(0, 1)).std(0).max()
+        )
+    assert spread["0.01"] < 0.1 * spread["1"]
+    for psi in ("0", "1.5", "nan"):
+        result = cli("sample", run, "--truncation", psi)
+        assert (result.code, result.out) == (2, "")
+
+
+def test_a_truncation_that_the_task_does_not_do(cli: Any, trained: Path) -> None:
+    result = cli("sample", trained, "-n", "2", "--truncation", "0.5")
+    assert (result.code, result.out) == (2, "")
+    assert "truncat" in result.err
+    assert not (trained / "generated").exists()
 
 
 def test_a_modality_that_shows_no_walk(cli: Any, trained: Path) -> None:
