@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from toys import Always
 
+from mmgan.losses import gradient_penalty
+from mmgan_convolutions.activations import stop_second_derivatives
+from mmgan_convolutions.forms import FORMS
+from mmgan_convolutions.layers import choose
 from mmgan_dcgan import networks as dcgan
 from mmgan_gan import networks as gan
 from mmgan_wavegan import networks as wavegan
@@ -98,3 +104,49 @@ def test_a_gradient_penalty_reaches_the_projection(kind: str) -> None:
     assert embedding.grad is not None
     assert (embedding.grad[:6].abs().sum(1) > 0).all()
     assert embedding.grad[6:].eq(0).all()
+
+
+def penalised(d: nn.Module, real: Tensor, label: Tensor) -> list[Tensor]:
+    """Return the gradients of scores and penalty by D's weights, in plain autograd."""
+    inputs = real.clone().requires_grad_()
+    scores = d(inputs, label=label)
+    (inner,) = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
+    return list(torch.autograd.grad(scores.mean() + gradient_penalty(inner), list(d.parameters())))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["dcgan", "wavegan"])
+def test_a_penalised_conditional_d_by_a_plan_has_the_plain_one_s_gradients(kind: str, form: str) -> None:
+    """In double precision, in which minimal filtering and rounding do not get in the way."""
+    _, d, real = made(kind, CLASSES)
+    if kind == "dcgan":
+        d = dcgan.Discriminator(32, 1, 4, norm=False, classes=CLASSES)
+    d, real = d.double(), real[:3].double()
+    fast, label = copy.deepcopy(d), torch.tensor([4, 0, 4])
+    stop_second_derivatives(fast)
+    choose(fast, Always(form))
+    assert {type(m) for m in fast.modules()} != {type(m) for m in d.modules()}
+    assert fast.state_dict().keys() == d.state_dict().keys()
+    torch.testing.assert_close(penalised(fast, real, label), penalised(d, real, label))
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "weights", "after"),
+    # Of the networks before there were classes: how many names in the state dicts of G and D, the sum of all
+    # absolute weights, and the number that is drawn first after both are made.
+    [
+        ("dcgan", 33, 161.130063, 0.018830),
+        ("gan", 28, 290.206056, 0.289488),
+        ("points", 34, 177.302872, 0.197646),
+        ("wavegan", 24, 1553.635940, -1.182656),
+    ],
+)
+def test_without_classes_the_networks_are_those_of_before(
+    kind: str, keys: int, weights: float, after: float
+) -> None:
+    g, d, real = made(kind, 0)
+    assert len(g.state_dict()) + len(d.state_dict()) == keys
+    assert not any("embedding" in name for name in (*g.state_dict(), *d.state_dict()))
+    found = sum(float(p.detach().double().abs().sum()) for p in (*g.parameters(), *d.parameters()))
+    assert found == pytest.approx(weights, rel=1e-6)
+    assert float(real.flatten()[0]) == pytest.approx(after, rel=1e-4)

@@ -32,9 +32,11 @@ class ConditionalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """Normalise (batch, features, …) by the batch, then scale and shift by ``label``, int64 (batch,)."""
+        normed = self.norm(x)
         shape = (*x.shape[:2], *[1] * (x.ndim - 2))
-        gain, bias = self.gain(label).view(shape), self.bias(label).view(shape)
-        return torch.addcmul(bias, gain, self.norm(x))
+        # Under autocast as narrow as batch norm's output is: in float32 a DCGAN's step takes a tenth longer.
+        gain, bias = (row(label).view(shape).to(normed.dtype) for row in (self.gain, self.bias))
+        return torch.addcmul(bias, gain, normed)
 
 
 class Projection(nn.Module):

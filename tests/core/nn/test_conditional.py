@@ -34,6 +34,39 @@ def test_batch_norm_with_a_gain_and_a_bias_for_each_class(dimensions: int, shape
             torch.testing.assert_close(found[row], gain * normed[row] + bias)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_conditional_batch_norm_keeps_number_format_and_memory_format(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer, label = ConditionalBatchNorm(8, 4), torch.tensor([0, 3, 1, 0, 2, 3])
+    nn.init.normal_(layer.gain.weight)
+    nn.init.normal_(layer.bias.weight)
+    x = torch.randn(6, 8, 5, 7).to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype != torch.float32):
+        found = layer(x.to(dtype), label)
+    assert found.dtype == dtype
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    found.float().sum().backward()
+    assert layer.gain.weight.grad is not None
+    assert layer.gain.weight.grad.dtype == torch.float32
+    tolerance = 1e-5 if dtype == torch.float32 else 0.1
+    torch.testing.assert_close(found.float(), layer(x, label), rtol=tolerance, atol=tolerance)
+
+
+def test_conditional_batch_norm_can_be_differentiated_twice() -> None:
+    torch.manual_seed(0)
+    layer, label = ConditionalBatchNorm(2, 3).double(), torch.tensor([0, 2, 2, 1])
+    nn.init.normal_(layer.gain.weight)
+    x = torch.randn(4, 2, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: layer(x, label), x)
+
+
+def test_conditional_batch_norm_is_synchronised_as_plain_batch_norm_is() -> None:
+    layer = ConditionalBatchNorm(2, 3)
+    synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(layer))
+    assert isinstance(synchronised.norm, nn.SyncBatchNorm)
+    assert synchronised.state_dict().keys() == layer.state_dict().keys()
+
+
 def test_other_dimensions_are_refused() -> None:
     with pytest.raises(ValueError, match="dimensions = 3, and 1 and 2 are allowed"):
         ConditionalBatchNorm(3, 4, 3)
