@@ -86,7 +86,8 @@ class Discriminator(nn.Module):
         for layer in inner:
             features = layer(features)
         logits: Tensor = flatten(score(features))
-        if self.projection is not None and label is not None:
+        if self.projection is not None:
+            assert label is not None
             logits = logits + self.projection(features.sum((2, 3)), label)
         return logits
 

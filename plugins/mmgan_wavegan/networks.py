@@ -130,7 +130,8 @@ class Critic(nn.Module):
             if number < SHUFFLED:
                 x = phase_shuffle(x, self.shuffle, draws)
         scores: Tensor = self.dense(x.transpose(1, 2).flatten(1))[:, 0]
-        if self.projection is not None and label is not None:
+        if self.projection is not None:
+            assert label is not None
             scores = scores + self.projection(x.mean(2), label)
         return scores
 

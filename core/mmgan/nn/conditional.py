@@ -42,7 +42,7 @@ class ConditionalBatchNorm(nn.Module):
 class Projection(nn.Module):
     """What a discriminator's score gains by the class: the inner product of its embedding and the features.
 
-    Miyato and Koyama 2018, equation 3: the score is psi(phi(x)) + v_y · phi(x), where phi are the features
+    Miyato and Koyama 2018: the score is psi(phi(x)) + v_y · phi(x), where phi are the features
     before the last layer, psi. Embeddings are drawn from N(0, 1 / features), so that the product of features
     of the order of 1 is of the order of 1, too.
 
