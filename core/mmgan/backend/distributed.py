@@ -186,8 +186,8 @@ class Group(Ranks):
         """Replace the gradients of parameters by their mean over the ranks, and return the mean loss.
 
         All are sent in one flat tensor: one all-reduce per update. A parameter that has a gradient on some
-        ranks only counts as zeros on the others; if no rank has one it keeps None, since optimizers treat None
-        and zeros differently. The loss is sent along, so that NaN on one rank is NaN on all.
+        ranks only counts as zeros on the others; if no rank has one it keeps None, since optimizers treat
+        None and zeros differently. The loss is sent along, so that NaN on one rank is NaN on all.
 
         Args:
             parameters: Those that a player trains, the same on all ranks.
