@@ -96,7 +96,7 @@ class Objective:
             real: Real examples.
             fake: Generated ones; no gradient reaches the generator.
             scores: The scores of real and fake, if they are known. By default both pass through the critic,
-                    one after the other, so that batch norm normalises each separately.
+                one after the other, so that batch norm normalises each separately.
         """
         fake = fake.detach()
         on_real, on_fake = scores or (critic(real), critic(fake))

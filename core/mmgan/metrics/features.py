@@ -46,7 +46,7 @@ class PooledPixels(Features):
 
     Args:
         channels: 3 (grey pictures are repeated to three channels), or 1 for grey pictures only: then no
-                feature is a copy of another.
+            feature is a copy of another.
 
     Raises:
         ConfigError: ``channels`` is neither 1 nor 3.

@@ -114,7 +114,7 @@ def play(run: Run, start: int, until: int) -> None:
     Args:
         run: The run.
         start: The first; the run jumps to it. So a stage can be played without those before it, which may
-                be long.
+            be long.
         until: The step after the last one.
 
     Raises:

@@ -74,7 +74,7 @@ def check_task(
         unused: Patterns such as ``"G.head.*"`` of parameters (player, dot, name) that rightly never get a
             gradient.
         prompt: A prompt for a task with ``complete``. If samples are texts, the default is the first word of
-                one.
+            one.
         label: A class to sample, for a task that takes labels; by default the last one.
         ranks: 2 also trains the task in two processes together, which takes seconds to start. For an
             installed task only.

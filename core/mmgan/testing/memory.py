@@ -105,7 +105,7 @@ class History:
 
     def __init__(self) -> None:
         self.seen: list[Memory] = []
-        #: Places that differ even between two runs that were not resumed: times, and others that are not state.
+        #: Places that differ even between two runs without a resume: times, and others that are not state.
         self.restless: set[str] = set()
 
     def note(self, straight: Run) -> None:

@@ -24,8 +24,8 @@ class Rule:
         why: What goes wrong if it is broken. One sentence.
         mend: How to fix a task that breaks it. One sentence.
         check: Given the object under test (for a task a :class:`mmgan.testing.bench.Bench`), yields a
-                sentence for each way in which it breaks the rule, none if the rule is kept. An exception counts as
-                one more; :class:`Skip` means that the rule does not apply.
+            sentence for each way in which it breaks the rule, none if the rule is kept. An exception counts
+            as one more; :class:`Skip` means that the rule does not apply.
     """
 
     name: str

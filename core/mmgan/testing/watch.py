@@ -114,8 +114,8 @@ class Watcher:
         return losses
 
     def named(self, phase: str) -> tuple[str, str]:
-        """Describe the phase, and return its player: "" for a phase of no stage, as a task may have that plays
-        its own steps.
+        """Describe the phase, and return its player: "" for a phase of no stage, as a task that plays its own
+        steps may have.
         """
         stage, _ = stage_at(self.run.stages, self.run.step)
         players = {known.name: known.player for known in stage.phases}

@@ -64,7 +64,7 @@ class TextFolder(FileTree):
 
         Raises:
             DataError: The source is a single table, and it is not clear which column to read; or a column is
-                    named, but there are no tables.
+                named, but there are no tables.
         """
         self.blank = 0
         self.skipped = []
