@@ -14,8 +14,8 @@ class Settings(BaseModel):
 
     mode: Literal["auto", "tune", "library"] = Field(
         "auto",
-        description="forms of convolutions on a CPU: auto (by a fixed rule), tune (measured in the first "
-        "steps), library (PyTorch's own)",
+        description="forms of convolutions on a CPU: by a fixed rule, by measuring in the first steps, "
+        "or the library's own",
     )
 
     @model_validator(mode="before")
