@@ -5,7 +5,7 @@ the stride, such a convolution is one of stride 1 with 7 taps and four times the
 filter of 7 taps take 56 multiplications if computed directly, and 14 by minimal
 filtering: evaluate signal and filter at 14 points, multiply, interpolate (Toom 1963; Cook 1966; Winograd
 1980, "Arithmetic Complexity of Computations"; for networks Lavin and Gray 2016). The multiplications become
-14 matrix products over the channels, which is what a processor does best.
+14 matrix products over the channels, which processors are good at.
 
 Rounding grows with the number of points. In float32 the result differs from the plain sum by about 2e-5 of
 its standard deviation. bf16 is too inexact for 14 points: there four outputs are computed at ten

@@ -63,7 +63,7 @@ class SeqGANConfig(TextConfig):
         5000, ge=4, description="largest size of the vocabulary; for the oracle its exact size"
     )
     steps: int = Field(
-        1000, ge=1, description="length of the run; by default what the stages and `iterations` come to"
+        1000, ge=1, description="length of the run; by default the sum of the stages, with `iterations`"
     )
 
     generator: Literal["lstm", "gru", "transformer"] = Field("lstm", description="the kind of G")

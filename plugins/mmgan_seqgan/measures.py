@@ -74,9 +74,9 @@ def tradeoff(task: SeqGAN, generators: dict[str, Generator]) -> Tradeoff:
     nothing (Caccia et al. 2020, "Language GANs Falling Short").
     """
     if task.on_oracle:
-        labels = "NLL of held-out sequences: what is missing", "NLL under the oracle: what is wrong"
+        labels = "NLL of held-out sequences (missing modes)", "NLL under the oracle (wrong sequences)"
     else:
-        labels = f"self-BLEU-{ORDER}: sameness", f"1 - BLEU-{ORDER}: what does not read like the data"
+        labels = f"self-BLEU-{ORDER} (lack of diversity)", f"1 - BLEU-{ORDER} (lack of quality)"
     point = _of_oracle(task) if task.on_oracle else _of_texts(task)
     curves = {
         name: [(temperature, *point(generator, temperature)) for temperature in TEMPERATURES]

@@ -87,7 +87,7 @@ class TranslationTask(Task[C]):
         return torch.linspace(0, count - 1, min(n or count, count)).round().long()
 
     def translated(self, a: Tensor, b: Tensor) -> ImageSamples:
-        """Translate pictures of both sides, and show them beside what they became."""
+        """Translate pictures of both sides, and show them beside the results."""
         raise NotImplementedError
 
     def sample(self, n: int) -> ImageSamples:

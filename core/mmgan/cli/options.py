@@ -35,7 +35,7 @@ checkpoint_option = click.option(
 moved_data_option = click.option(
     "--data", metavar="PATH", help="Where the data is now, if it was moved; its content is checked."
 )
-#: ``--set KEY=VALUE`` of a command that samples; gives ``settings`` for
+#: The option ``--set KEY=VALUE`` of a command that samples; gives ``settings`` for
 #: :func:`mmgan.cli.settings.sampling_settings`.
 sampling_option = click.option(
     "--set",

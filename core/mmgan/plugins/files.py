@@ -15,7 +15,7 @@ def plugin_files(folder: Path) -> list[Path]:
     """Return the files of a folder that are plugins: ``*.py``, except those whose names begin with ``_``.
 
     Raises:
-        UsageError: There is no such folder.
+        UsageError: The folder does not exist.
     """
     if not folder.is_dir():
         raise UsageError(

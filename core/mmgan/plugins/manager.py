@@ -163,10 +163,10 @@ class Plugins:
         Args:
             task: Its name, or its class where it was looked up before.
 
-        A table ``guardian`` in it is what a plugin has registered by ``register_settings`` under that name.
+        A table ``guardian`` in it holds the settings that a plugin registered under that name.
 
         Raises:
-            PluginError: There is no such task, or a plugin's settings are not what they must be.
+            PluginError: The task is unknown, or a plugin's settings are invalid.
         """
         task_class = self.task(task) if isinstance(task, str) else task
         return with_settings(task_class.Config, self._models())

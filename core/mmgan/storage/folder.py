@@ -114,7 +114,7 @@ def _remove(folder: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove what a run that never began has written to a folder that was empty."""
+    """Remove the files that a run that never began has written to an empty folder."""
     for name in (lock.NAME, CONFIG):
         with contextlib.suppress(OSError):
             (folder / name).unlink()
@@ -135,7 +135,7 @@ def check(folder: Path) -> None:
         if path.is_symlink():
             raise CheckpointError(
                 f"{str(path)!r} is a link, and a run's folder must hold its files itself.",
-                hint="Put what it leads to in its place, if you trust it.",
+                hint="If you trust it, replace the link by the file or folder that it points to.",
             )
 
 

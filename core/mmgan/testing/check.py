@@ -114,7 +114,7 @@ def report(
         progress: Called with each rule before it is checked.
 
     Raises:
-        MmganError: The check can't be made: there is no such task or setting, or no data.
+        MmganError: The check can't be made: the task, a setting or the data is missing.
     """
     plugins = plugins or Plugins()
     config = resolve(plugins.config_class(name), name, flags={**SMALL, **settings}, environment={})

@@ -27,7 +27,7 @@ class PairConfig(ImageConfig):
         "", description="the folder of domain B, where `data` has the pictures of domain A only"
     )
     derive: Literal["none", "edges", "colorize", "superres", "inpaint", "denoise", "recolor"] = Field(
-        "none", description="make pairs from single pictures: what the network is to turn back into a picture"
+        "none", description="make pairs from single pictures: the degradation that the network learns to undo"
     )
     superres_scale: Literal[2, 4, 8] = Field(4, description="derive = superres: how many times larger")
     noise: float = Field(

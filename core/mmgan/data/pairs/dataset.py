@@ -193,7 +193,7 @@ def open_unpaired(
     Args:
         open_data: Opens what ``config.data`` names.
         config: Their size and the like.
-        progress: Called now and then while pictures are decoded, which only happens the first time.
+        progress: Called repeatedly while pictures are decoded, which only happens the first time.
 
     Raises:
         DataError: A domain is missing, or too few of its pictures can be read.

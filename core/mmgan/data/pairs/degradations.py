@@ -1,4 +1,4 @@
-"""Pairs made from single pictures: the input is what a network should turn back into the target.
+"""Pairs made from single pictures: the input is a degraded picture, the target the picture itself.
 
 Pictures are float32 (n, channels, height, width) in [-1, 1], of 1 or 3 channels.
 """

@@ -161,7 +161,7 @@ def open_folder(path: str, config: TextConfig) -> TextSource:
     """Open a folder of text files and tables, or one such file.
 
     Raises:
-        DataError: There is no such folder or file, or it is of a kind that has no lines.
+        DataError: The folder or file does not exist, or its kind has no lines.
     """
     if not Path(path).exists():
         raise DataError(
@@ -191,7 +191,7 @@ def _held_out(distinct: int, config: TextConfig) -> NDArray[np.bool_]:
 
 
 def _missing(source: TextSource) -> str:
-    """Write what was read and what was not: ``"; 2 skipped: a.txt (empty file), …; 5 blank lines"``."""
+    """Format what was read and what was skipped: ``"; 2 skipped: a.txt (empty file), …; 5 blank lines"``."""
     blank = f"; {source.blank:,} blank line{'s' * (source.blank > 1)}" if source.blank else ""
     return f"{_columns(source)}{list_skipped(source.skipped)}{blank}{list_others(source)}"
 
