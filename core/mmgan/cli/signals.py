@@ -100,7 +100,7 @@ def _handling(act: Callable[[int], None]) -> Iterator[None]:
         nonlocal asked
         if os.getpid() != process:
             # Worker processes that were forked from this one inherit the handler. Ctrl-C may reach them too,
-            # but only this process handles it; they end when it does.
+            # but only the main process handles it; they end when it does.
             if number == signal.SIGTERM:
                 os._exit(128 + number)
         elif not asked:

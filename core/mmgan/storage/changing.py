@@ -62,6 +62,7 @@ def check(changes: Changes, fixed: frozenset[str], step: int) -> None:
         changes: From :func:`find`.
         fixed: Settings of the task that can't change.
         step: The run's step.
+
     Raises:
         ConfigError: A change is not allowed; the message names it.
     """
