@@ -58,8 +58,10 @@ class PointSamples(Samples):
         self.plot().save(path, format="PNG")
 
     def save_each(self, folder: Path) -> list[Path]:
-        """Write ``points.csv`` into ``folder``: a line ``x,y`` for each point, and its class if it has one; return
-        its path.
+        """Write ``points.csv`` into ``folder``, a line ``x,y`` for each point with its class, if it has one.
+
+        Returns:
+            The path.
         """
         path = folder / "points.csv"
         with fresh(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
