@@ -15,7 +15,7 @@ from mmgan.backend.ranks import Ranks
 from mmgan.config import Config, check, resolve, to_toml
 from mmgan.data.info import DataInfo
 from mmgan.errors import CheckpointError, MmganError, UsageError, line
-from mmgan.listeners import default_listeners
+from mmgan.listeners import attach_defaults
 from mmgan.plugins import Plugins
 from mmgan.plugins.blame import blaming
 from mmgan.plugins.settings import without_strangers
@@ -94,14 +94,13 @@ def new_run(
     """
     plugins = plugins if isinstance(plugins, Plugins) else Plugins(*(plugins or ()))
     task_class, config = _settled(config, plugins, settings)
-    plugins.detach()
     ranks = distributed.ranks()
     with ExitStack() as stack:
         if folder is not None:
             wanted = folder
             # Of several processes the first one's folder is the run's.
             folder = ranks.broadcast_object(lambda: stack.enter_context(claimed(wanted)))
-            plugins.attach(default_listeners(config))
+        attach_defaults(plugins, config, folder)
 
         def build() -> Run:
             with blaming(task_class, config.plugin):
@@ -165,8 +164,7 @@ def open_run(
     values = without_strangers(config_class, values) | _only_new_runs(config_class)
     config = check(config_class, merged(values, changes))
     if to_train:
-        plugins.detach()
-        plugins.attach(default_listeners(config, changed=bool(changes)))
+        attach_defaults(plugins, config, folder, changed=bool(changes))
     path, loaded = _read_checkpoint(folder / "checkpoints", which, ranks, to_train)
     document = loaded[1] if isinstance(loaded[1], dict) else {}
     task_state, known = document.get("task"), _data_info(document, path)

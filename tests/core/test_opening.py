@@ -71,3 +71,22 @@ def test_a_run_or_a_config_has_its_settings_already() -> None:
         mmgan.train(run, steps=3)  # type: ignore[call-overload]
     with pytest.raises(UsageError, match="steps: a whole config has its settings already"):
         mmgan.new_run(run.config, Plugins(Games(), installed=False), steps=3)
+
+
+def test_the_next_run_of_the_same_plugins_has_its_own_listeners(tmp_path: Path) -> None:
+    plugins = Plugins(Games(), installed=False)
+
+    def own() -> list[str]:
+        return sorted(
+            name for one in plugins.manager.get_plugins() if "listeners" in (name := type(one).__module__)
+        )
+
+    mmgan.new_run("toy", plugins, tmp_path / "first")
+    default = own()
+    assert "mmgan.listeners.checkpointer" in default
+    mmgan.train("toy", plugins=plugins, folder=tmp_path / "second", steps=2)
+    assert own() == default
+    mmgan.load_run(tmp_path / "second", plugins)
+    assert own() == default
+    mmgan.new_run("toy", plugins)
+    assert own() == []

@@ -5,9 +5,25 @@ Each is a plain object with hook implementations, as a plugin's own listener wou
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mmgan.config import Config
+from mmgan.plugins import Plugins
+
+
+def attach_defaults(plugins: Plugins, config: Config, folder: Path | None, changed: bool = False) -> None:
+    """Replace the listeners of the run that plugins served before by the default ones of a new run.
+
+    Args:
+        plugins: The run's plugins.
+        config: The run's settings.
+        folder: The run's folder; without one the run has no default listeners.
+        changed: Whether the settings differ from those in the folder.
+    """
+    plugins.detach()
+    if folder is not None:
+        plugins.attach(default_listeners(config, changed))
 
 
 def default_listeners(config: Config, changed: bool = False) -> list[Any]:
@@ -15,9 +31,9 @@ def default_listeners(config: Config, changed: bool = False) -> list[Any]:
 
     Args:
         config: The run's settings.
-        changed: Whether they are others than the folder has.
+        changed: Whether the settings differ from those in the folder.
 
-    Where one must come before or after the others, its hooks say so; this list's order means nothing.
+    The order of this list has no meaning: hooks that must run before or after others are marked so.
     """
     from mmgan.listeners.checkpointer import Checkpointer
     from mmgan.listeners.metrics_file import MetricsFile
