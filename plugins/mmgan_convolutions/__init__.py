@@ -1,6 +1,6 @@
-"""A plugin that is always there: on a CPU, convolutions in the form that is fastest for their shapes.
+"""A plugin that is always loaded: on a CPU, it computes convolutions in the form that is fastest.
 
-What ``cudnn.benchmark`` does on a GPU. A convolution and its two gradients are three products
+Like ``cudnn.benchmark`` on a GPU. A convolution and its two gradients are three products
 (``products.py``), and each can be computed in four forms (``forms.py``): by the library in two memory
 formats, or as patches times weights in both. A ``Plan`` chooses (``plan.py``): by a fixed rule on shapes, so
 that two runs with one seed stay equal to the byte, or with ``--tune`` by measuring in the first steps; what
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from mmgan.hookspecs import Register
     from mmgan_convolutions.plan import Plan
 
-#: Under which key of a checkpoint the measured choices are.
+#: The key of the measured choices in a checkpoint.
 KEY = "convolutions"
 
 
 @hookimpl
 def register_settings(register: Register) -> None:
-    """Register which form they take: ``--set convolutions.mode=tune``."""
+    """Register the settings: ``--set convolutions.mode=tune``."""
     register("convolutions", "mmgan_convolutions.settings:Settings")
 
 
@@ -68,7 +68,7 @@ def configure_module(run: Run, name: str, module: nn.Module) -> None:
 
 @hookimpl
 def before_save(run: Run, state: dict[str, Any]) -> None:
-    """Keep what was measured, so that a resumed run computes as if it had never stopped."""
+    """Store the measured choices, so that a resumed run computes as if it had never stopped."""
     plan = plan_of(run)
     if plan is not None and plan.measures:
         state[KEY] = dict(plan.choices)
@@ -76,7 +76,7 @@ def before_save(run: Run, state: dict[str, Any]) -> None:
 
 @hookimpl
 def after_load(run: Run, state: Mapping[str, Any]) -> None:
-    """Take it back."""
+    """Restore the measured choices."""
     from mmgan import CheckpointError
     from mmgan_convolutions.forms import FORMS
 
@@ -89,7 +89,7 @@ def after_load(run: Run, state: Mapping[str, Any]) -> None:
 
 
 def plan_of(run: Run) -> Plan | None:
-    """Return the plan that a run's layers have in common, or None before there is one."""
+    """Return the plan that a run's layers share, or None before there is one."""
     from mmgan_convolutions.layers import Planned
 
     networks = [*(player.module for player in run.players.values()), *run.helpers.values()]

@@ -1,8 +1,8 @@
 """LeakyReLU without a second derivative.
 
-It is zero everywhere, but torch computes with these zeros: a gradient penalty's backward pass goes back
-through the whole critic once more, for nothing. Here it stops, which saves a sixth of the multiplications of
-an update of WaveGAN's critic. Values and first derivatives are torch's, to the byte.
+It is zero everywhere, but torch computes with these zeros: a gradient penalty's backward pass needlessly goes
+through the whole critic once more. Here it stops, which saves a sixth of the multiplications of an update of
+WaveGAN's critic. Values and first derivatives are torch's, to the byte.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class LeakyReLU(nn.LeakyReLU):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map any tensor to one of its shape."""
-        # Its derivative is found from its result: that has its argument's sign, if the slope has.
+        # The derivative is computed from the result, which has the argument's sign if the slope is positive.
         if self.negative_slope <= 0 or transformed():
             return super().forward(input)
         return _LeakyReLU.apply(input, self.negative_slope, self.inplace)  # type: ignore[no-any-return]
@@ -39,7 +39,7 @@ class _LeakyReLU(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: float, inplace: bool) -> Tensor:
         ctx.slope = slope
-        # In a view's place its gradient would go through copies of the base, in another order of axes.
+        # In place on a view, the gradient would go through copies of the base, in another order of axes.
         if inplace and not x._is_view():
             F.leaky_relu_(x, slope)
             ctx.mark_dirty(x)

@@ -1,8 +1,8 @@
 """The forms in which each of a convolution's three products can be computed.
 
 A library's convolution is made for large pictures: it blocks over positions and reorders weights for that.
-Where there are millions of weights for a few positions, most of its time goes into the reordering. There the
-textbook's form is faster: patches times weights, as one matrix product.
+With millions of weights for a few positions, reordering takes most of the time. Then the textbook form is
+faster: patches times weights, as one matrix product.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def product(kind: Kind, a: Tensor, b: Tensor, geometry: Geometry) -> Tensor:
     if kind == "input":
         # (in · kernel, out) times (out, batch · places): a patch of x for each place.
         columns = b.flatten(1).T @ a.transpose(0, 1).flatten(1)
-        # Patches that overlap are added in float32: in half precision each addition would round.
+        # Overlapping patches are added in float32: in half precision each addition would round.
         patches = columns.view(len(columns), len(a), -1).transpose(0, 1)
         patches = patches.float() if a.dtype.itemsize == 2 else patches
         return F.fold(patches, geometry.size, kernel, padding=padding, stride=stride).to(a.dtype)
@@ -69,7 +69,7 @@ def product_channels_last(kind: Kind, a: Tensor, b: Tensor, geometry: Geometry) 
 
 
 def _windows(x: Tensor, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
-    """Lay out what each place of a filter sees, channels last: (batch · places, kernel · channels)."""
+    """Lay out the patch at each place of a filter, channels last: (batch · places, kernel · channels)."""
     edges = (0, 0, padding[1], padding[1], padding[0], padding[0])
     last = F.pad(x.permute(0, 2, 3, 1), edges) if any(edges) else x.permute(0, 2, 3, 1).contiguous()
     n, height, width, channels = last.shape
@@ -91,14 +91,14 @@ def _spread(y: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
     short = [t * s - k for t, s, k in zip(taps, stride, kernel, strict=True)]
     out, into = w.shape[:2]
     filled = F.pad(w, (0, short[1], 0, short[0])).view(out, into, taps[0], stride[0], taps[1], stride[1])
-    # The nearest place comes last in a window: the taps the other way round. (taps · out, phases · in)
+    # The nearest place comes last in a window: the taps in reverse. (taps · out, phases · in)
     weights = filled.flip(2, 4).permute(2, 4, 0, 3, 5, 1).reshape(-1, stride[0] * stride[1] * into)
     edges = taps[0] - 1, taps[1] - 1
     rows = _windows(y, (taps[0], taps[1]), (1, 1), edges) @ weights
     tall, wide = (places + edge for places, edge in zip(geometry.places, edges, strict=True))
     phases = rows.view(len(y), tall, wide, *stride, into)
     x = phases.transpose(2, 3).reshape(len(y), tall * stride[0], wide * stride[1], into)
-    # What padding adds to x goes; what no place reached is 0.
+    # The padding of x is cut off; positions that no place reaches are 0.
     low, left = padding
     missing = max(0, low + height - x.shape[1]), max(0, left + width - x.shape[2])
     if any(missing):
@@ -107,7 +107,7 @@ def _spread(y: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
 
 
 Form = Callable[[Kind, Tensor, Tensor, Geometry], Tensor]
-#: All forms, by name; the first is what the library does by itself.
+#: All forms, by name; the first is the library's own choice.
 FORMS: dict[str, Form] = {
     "library": library,
     "library, channels-last": library_channels_last,

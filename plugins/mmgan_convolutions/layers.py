@@ -1,4 +1,4 @@
-"""torch's 2-D convolutions, in the form that a plan chooses; and which layers of a network go by one."""
+"""torch's 2-D convolutions, in the form that a plan chooses; and the choice of a network's layers for it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ __all__ = ["Convolution", "Planned", "TransposedConvolution", "choose", "number_
 
 
 def choose(module: nn.Module, plan: Plan) -> None:
-    """Let a network's convolutions, and all layers that are :class:`Planned`, go by a plan, in place.
+    """Make a network's convolutions, and all layers that are :class:`Planned`, follow a plan, in place.
 
-    Weights, names and results stay as they are, to rounding. A subclass of torch's layers is left alone (but
-    see ``signals.py``), and so is what no product can be: groups, dilation, other padding than zeros.
+    Weights, names and results stay as they are, up to rounding. Subclasses of torch's layers are left alone
+    (but see ``signals.py``), and so are convolutions that are not products: those with groups, dilation, or
+    padding other than zeros.
 
     Args:
         module: A network on the CPU.
-        plan: Chooses the forms; all networks of a run have the same one.
+        plan: Chooses the forms; all networks of a run share it.
     """
     for layer in module.modules():
         if type(layer) is nn.Conv2d and is_plain(layer):

@@ -1,17 +1,18 @@
 """Convolutions of signals with a stride of 4 on a CPU, with a quarter to a third of the multiplications.
 
-WaveGAN spends its time in convolutions with a kernel of 25 and a stride of 4. Taken apart into the four
-phases of the stride, such a convolution is one of stride 1 with 7 taps and four times the channels. Eight
-outputs of a filter of 7 taps take 56 multiplications as they are usually computed, and 14 by minimal
+WaveGAN spends its time in convolutions with a kernel of 25 and a stride of 4. Split into the four phases of
+the stride, such a convolution is one of stride 1 with 7 taps and four times the channels. Eight outputs of a
+filter of 7 taps take 56 multiplications if computed directly, and 14 by minimal
 filtering: evaluate signal and filter at 14 points, multiply, interpolate (Toom 1963; Cook 1966; Winograd
 1980, "Arithmetic Complexity of Computations"; for networks Lavin and Gray 2016). The multiplications become
 14 matrix products over the channels, which is what a processor does best.
 
 Rounding grows with the number of points. In float32 the result differs from the plain sum by about 2e-5 of
-its standard deviation. bf16 could not bear 14 points: there four outputs are computed at ten points, with 10
-multiplications for 28, and the result differs by about 0.03 (the plain sum in bf16 by 0.003).
+its standard deviation. bf16 is too inexact for 14 points: there four outputs are computed at ten
+points, with 10 multiplications instead of 28, and the result differs by about 0.03 (the plain sum in bf16 by
+0.003).
 
-A convolution, its transpose and the gradient of its weights are bilinear, and the derivatives of each are the
+A convolution, its transpose and the gradient by its weights are bilinear, and the derivatives of each are the
 other two: so they can be differentiated any number of times, as gradient penalties need.
 """
 
@@ -26,17 +27,17 @@ from torch import Tensor
 from torch.autograd import Function
 
 STRIDE = 4
-#: The most taps of a phase that there are enough points for, and so the longest kernel.
+#: The most taps of a phase for which there are enough points; it limits the kernel.
 TAPS = 7
 LONGEST = STRIDE * TAPS
 
 
 class Scheme(NamedTuple):
-    """What minimal filtering computes with in a number format.
+    """Parameters of minimal filtering for a number format.
 
     Args:
         tile: Outputs that are computed together. WaveGAN's shortest layer has 16 of them.
-        points: Where polynomials are evaluated, beside infinity; ``tile + TAPS - 2`` of them.
+        points: Where polynomials are evaluated, besides infinity; ``tile + TAPS - 2`` of them.
     """
 
     tile: int
@@ -46,7 +47,7 @@ class Scheme(NamedTuple):
 SCHEMES = {
     # Small fractions and their inverses keep rounding small.
     torch.float32: Scheme(8, (0, 1, -1, 1 / 2, -1 / 2, 2, -2, 3 / 4, -3 / 4, 4 / 3, -4 / 3, 1 / 4, -4)),
-    # Found by a search among small fractions for the least rounding, that of the matrices included.
+    # Found by a search among small fractions for the least rounding error, including that of the matrices.
     torch.bfloat16: Scheme(4, (0, 5 / 4, -4 / 3, 3 / 4, -4 / 5, 3 / 8, -1 / 2, 2, -8 / 3)),
 }
 
@@ -54,13 +55,13 @@ SCHEMES = {
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, filters: Tensor | None = None) -> Tensor:
     """Convolve with stride 4, as ``conv1d(x, weight, bias, stride=4, padding=(kernel - 3) // 2)``.
 
-    Its gradients are to be computed under the same autocast, or under none.
+    Its gradients must be computed under the same autocast, or under none.
 
     Args:
-        x: (batch, inputs, length), length a multiple of 32 (of 16 in bf16). Its number format is the one that
-            is computed in: float32 or bfloat16.
+        x: (batch, inputs, length), length a multiple of 32 (of 16 in bf16). Its number format, float32 or
+            bfloat16, is that of the computation.
         weight: (kernel, inputs, outputs), the kernel odd and at most :data:`LONGEST`. In this order of axes,
-            which is TensorFlow's, the weights of a tap lie together.
+            which is TensorFlow's, the weights of a tap are contiguous.
         bias: (outputs,).
         filters: The weights as :class:`Evaluated` gives them; by default they are evaluated here.
 
@@ -91,13 +92,13 @@ def convolve_transposed(x: Tensor, weight: Tensor, filters: Tensor | None = None
 class Evaluated:
     """Filters that are evaluated once, though their layer is applied several times before a backward pass.
 
-    So their gradients are brought back to the weights once, too. Filters are kept from a layer's first
-    application until a backward pass reaches the weights, or these are seen to change in place; torch's fused
-    optimizers change them unseen, but step after a backward pass. Of weights that are frozen nothing is kept.
+    So their gradients are propagated to the weights once, too. Filters are kept from a layer's first
+    application until a backward pass reaches the weights, or the weights' version changes; torch's fused
+    optimizers don't change the version, but step after a backward pass. For frozen weights nothing is kept.
     """
 
     def __init__(self) -> None:
-        # The weight is kept too, or another one could come by its id.
+        # The weight is kept too, or another one could get its id.
         self.known: dict[tuple[int, torch.dtype], tuple[Tensor, int, Tensor]] = {}
 
     def filters(self, weight: Tensor, dtype: torch.dtype, taps_first: bool) -> Tensor:
@@ -106,10 +107,10 @@ class Evaluated:
         Args:
             weight: The layer's parameter.
             dtype: float32 or bfloat16.
-            taps_first: Whether it is (kernel, inputs, outputs), and not as torch has it.
+            taps_first: Whether it is (kernel, inputs, outputs), and not in torch's order.
         """
         ordered = weight if taps_first else weight.permute(2, 1, 0)
-        # Other weights than leaves, such as a parametrised layer's, are made anew for each application.
+        # Weights that are not leaves, such as a parametrised layer's, are computed anew for each application.
         if not (weight.requires_grad and weight.is_leaf and torch.is_grad_enabled()):
             return _Evaluation.apply(ordered, dtype)  # type: ignore[no-any-return]
         key = id(weight), dtype
@@ -121,7 +122,7 @@ class Evaluated:
 
 
 def _forget(evaluated: weakref.ref[Evaluated], key: tuple[int, torch.dtype]) -> None:
-    # Weakly, since what is kept holds the graph that holds this.
+    # Weakly, since the cached filters hold the graph, which holds this.
     keeper = evaluated()
     if keeper is not None:
         keeper.known.pop(key, None)
@@ -151,8 +152,8 @@ class _EvaluationTransposed(Function):
         return _Evaluation.apply(weight, ctx.dtype), None, None
 
 
-# Each of these three takes signals twice: as they are, for autograd, and as tiles that are evaluated at the
-# points, which is done once however many products they are part of.
+# Each of these three takes signals twice: as they are, for autograd, and as tiles evaluated at the points,
+# which are computed once for all products that use them.
 
 
 class _Convolution(Function):
@@ -210,10 +211,10 @@ class _Correlation(Function):
 
 
 def _wanted(ctx: Any, index: int) -> bool:
-    """Whether the present backward pass needs a gradient: the inner one of a penalty needs no weights'.
+    """Whether the current backward pass needs a gradient: a penalty's inner one does not need the weights'.
 
-    torch's own functions know that; one written in Python is told by a private function alone. Should it go
-    away one day, gradients that nobody needs cost a tenth of the time again, and nothing else changes.
+    torch's own functions know that; a function in Python can only ask a private function. If that is removed
+    one day, gradients that are not needed cost a tenth of the time again, and nothing else changes.
     """
     if not ctx.needs_input_grad[index]:
         return False
@@ -221,12 +222,12 @@ def _wanted(ctx: Any, index: int) -> bool:
     try:
         return will_run is None or will_run(ctx.next_functions[index][0])
     except RuntimeError:
-        # It refuses to speak of a leaf whose gradient is what is asked for.
+        # It raises for a leaf whose gradient is asked for.
         return True
 
 
-# The linear maps. Signals are turned to (batch, length, channels) first, in which the phases of a stride
-# lie side by side; tiles are (points, batch * tiles, channels), ready for a matrix product at each point.
+# The linear maps. Signals are transposed to (batch, length, channels) first, where the phases of a stride
+# are adjacent; tiles are (points, batch * tiles, channels), ready for a matrix product at each point.
 
 
 @torch.no_grad()
@@ -249,7 +250,7 @@ def _gather(filters: Tensor, kernel: int) -> Tensor:
     """Transpose :func:`_evaluate`: (kernel, inputs, outputs)."""
     points, phases, outputs = filters.shape
     weight = _matrices(kernel, filters.dtype).filters.T @ filters.reshape(points, -1)
-    # A phase may have fewer taps than the longest one: those at the end are no part of the kernel.
+    # A phase may have fewer taps than the longest one: those at the end are not part of the kernel.
     return weight.view(-1, phases // STRIDE, outputs)[:kernel]
 
 
@@ -277,7 +278,7 @@ def _overlap(products: Tensor, batch: int, kernel: int) -> Tensor:
     rows[:, : tile * tiles].view(batch, tiles, tile, phases).copy_(cut[:tile].permute(1, 2, 0, 3))
     rows[:, tile * tiles :] = 0
     strides = (phases, rows.stride(0), tile * phases, 1)
-    # A tile may reach beyond the next one; what is added at once must not overlap.
+    # A tile may reach beyond the next one; tiles that are added at once must not overlap.
     for first in range(tile, points, tile):
         more = cut[first : first + tile]
         rows.as_strided(more.shape, strides, first * phases).add_(more)
@@ -322,7 +323,7 @@ def _padding(kernel: int) -> int:
 
 
 class _Matrices(NamedTuple):
-    """What evaluates a tile of the signal, what evaluates a filter, and what interpolates.
+    """The matrices that evaluate a tile of the signal, evaluate a filter, and interpolate.
 
     Args:
         signal: (points, points).
@@ -339,8 +340,8 @@ class _Matrices(NamedTuple):
 def _matrices(kernel: int, dtype: torch.dtype) -> _Matrices:
     """Return the matrices for a kernel in a number format.
 
-    The product of two polynomials, of degrees ``tile - 1`` and ``taps - 1``, is known by its values at
-    ``points`` places: that is a full convolution. Transposed, it is what networks call a convolution.
+    The product of two polynomials, of degrees ``tile - 1`` and ``taps - 1``, is determined by its values at
+    ``points`` places: that is a full convolution. Its transpose is what networks call a convolution.
     """
     taps, tile = _taps(kernel), SCHEMES[dtype].tile
     points = tile + taps - 1
@@ -352,7 +353,7 @@ def _matrices(kernel: int, dtype: torch.dtype) -> _Matrices:
         return torch.cat([at[:, None] ** torch.arange(coefficients), infinity])
 
     signal, filters, output = torch.linalg.inv(values(points)).T, values(taps), values(tile).T
-    # The scale of each point is free: spread evenly over the three, no factor is large.
+    # The scale of each point is free: it is spread evenly over the three, so that no factor is large.
     scales = signal.norm(dim=1), filters.norm(dim=1), output.norm(dim=0)
     even = (scales[0] * scales[1] * scales[2]) ** (1 / 3)
     signal *= (even / scales[0])[:, None]
@@ -366,7 +367,7 @@ def _matrices(kernel: int, dtype: torch.dtype) -> _Matrices:
 def _scale_for_rounding(signal: Tensor, filters: Tensor, output: Tensor) -> None:
     """Change the scales of the points, in place, so that bf16 rounds the matrices least.
 
-    They are small fractions, of which the right scale makes whole numbers.
+    The entries are small fractions, which the right scale turns into integers.
     """
 
     def lost(values: Tensor) -> Tensor:

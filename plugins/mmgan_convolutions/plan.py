@@ -1,4 +1,4 @@
-"""Which form a product is computed in: by a fixed rule, or by measurement."""
+"""Choosing the form in which a product is computed, by a fixed rule or by measurement."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from mmgan_convolutions.forms import FORMS
 from mmgan_convolutions.minimal_filtering import Evaluated
 from mmgan_convolutions.products import Geometry, Kind
 
-#: Below mmgan's own logger, which `-v` lets speak.
+#: A child of mmgan's own logger, which `-v` prints.
 log = logging.getLogger("mmgan.convolutions")
 
 LIBRARY = "library"
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-#: What pays from so many weights for each place on, by kind of product and by how the weights are kept (""
-#: where they are what is made); first in half precision, then in wider ones. What is not here is the
-#: library's. Measured by ``benchmarks/convolutions.py``.
+#: The form that pays above a number of weights per place, by kind of product and the weights' memory format
+#: ("" if they are the result); the threshold in half precision, then in wider ones. All other products are
+#: left to the library. Measured by ``benchmarks/convolutions.py``.
 RULE: dict[tuple[Kind, str], tuple[str, float, float]] = {
     ("forward", "contiguous"): ("product", 50_000, 50_000),
     ("input", "contiguous"): ("product", 50_000, 10_000),
     ("weight", ""): ("product, channels-last", 100, 10_000),
     ("forward", "channels-last"): ("product, channels-last", 5_000, inf),
-    # Signals' with the weights of a tap together; measured by `--tune` on WaveGAN.
+    # 1-D, with the weights of a tap contiguous; measured by `--tune` on WaveGAN.
     ("forward", "strided"): ("product, channels-last", 5_000, inf),
     ("input", "strided"): ("library, channels-last", 0, inf),
 }
-#: What part of the library's time another form must stay below to be taken.
+#: Another form is chosen if it takes less than this fraction of the library's time.
 _GAIN = 0.95
-#: How often a form is tried, and for how many seconds at most; the least time counts.
+#: How often a form is tried, and for how many seconds at most; the shortest time counts.
 _TRIES, _SECONDS = 5, 0.25
 
 
@@ -45,8 +45,8 @@ def by_rule(kind: Kind, dtype: torch.dtype, kept: str, weights: int, places: int
         kind: Which product.
         dtype: In which number format it is computed.
         kept: The weights' memory format: ``contiguous``, ``channels-last`` or ``strided`` (any other).
-        weights: How many numbers the filters have.
-        places: Where they are applied, of all pictures of a batch together.
+    weights: The number of weights.
+    places: The number of places where they are applied, over all pictures of a batch.
     """
     form, half, wide = RULE.get((kind, "" if kind == "weight" else kept), (LIBRARY, inf, inf))
     return form if weights >= (half if dtype.itemsize == 2 else wide) * places else LIBRARY
@@ -56,15 +56,15 @@ class Plan:
     """The choices of one run, which all its layers share.
 
     Args:
-        measures: Whether what is met for the first time in training is measured; else the rule chooses.
+        measures: Whether products are measured when they first occur in training; else the rule chooses.
     """
 
     def __init__(self, measures: bool = False) -> None:
         self.measures = measures
-        #: Names of forms, by what was met: see :func:`describe`.
+        #: Names of the chosen forms, by product: see :func:`describe`.
         self.choices: dict[str, str] = {}
         self._left: dict[tuple[Any, ...], bool] = {}
-        #: Filters of minimal filtering, evaluated for weights that learn.
+        #: Evaluated filters of minimal filtering, for weights that are trained.
         self.evaluated = Evaluated()
 
     def leaves(self, weight: Tensor, dtype: torch.dtype, places: int) -> bool:
@@ -72,8 +72,8 @@ class Plan:
 
         Args:
             weight: The layer's weights.
-            dtype: In which number format the layer computes.
-            places: Where they are applied, of all pictures of a batch together.
+            dtype: The layer's number format.
+            places: The number of places where they are applied, over all pictures of a batch.
         """
         if weight.device.type != "cpu" or places == 0:
             return True
@@ -88,15 +88,15 @@ class Plan:
         return self._left[met]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Plan:
-        """Return itself: the moving average of a network goes by the same plan."""
+        """Return itself: the moving average of a network follows the same plan."""
         return self
 
     def compute(self, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry, may_measure: bool) -> Tensor:
-        """Compute a product in the form that is chosen for it, of factors in one number format."""
+        """Compute a product of factors in one number format, in the form that is chosen for it."""
         key = describe(kind, a, b, geometry) if self.measures else ""
         if self.measures and may_measure and key not in self.choices:
             self.choices[key] = fastest(key, kind, a, b, geometry)
-        # What was not met in training goes by the rule: samples must not depend on when they are made.
+        # Products not seen in training follow the rule: samples must not depend on when they are made.
         return FORMS[self.choices.get(key) or _rule_for(kind, a, b, geometry)](kind, a, b, geometry)
 
 
@@ -120,14 +120,14 @@ def fastest(key: str, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry) -> s
             break
     best = min(least, key=lambda name: least[name])
     if least[best] > _GAIN * least[LIBRARY]:
-        best = LIBRARY  # as fast to within what clocks are worth, and it reorders nothing
+        best = LIBRARY  # as fast within measurement error, and it reorders nothing
     times = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in least.items())
     log.info("convolution %s: %s (%s)", key, best, times)
     return best
 
 
 def describe(kind: Kind, a: Tensor, b: Tensor, geometry: Geometry) -> str:
-    """Name a product by all that its speed depends on: kind, shapes, memory formats and number format."""
+    """Name a product by everything that decides its speed: kind, shapes, memory formats, number format."""
     _, kernel, stride, padding = geometry
     window = "{}x{}/{}x{}+{}x{}".format(*kernel, *stride, *padding)
     return f"{kind} {window} of {_shape(a)} and {_shape(b)}, {_name(a.dtype)}"

@@ -1,4 +1,4 @@
-"""What all layers have in common whose convolutions go by a plan."""
+"""The base of all layers whose convolutions follow a plan."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from mmgan_convolutions.products import Geometry, Kind, Product
 
 
 class Planned(nn.Module):
-    """A layer whose convolution goes by a plan. A plugin's own layer may be one, of one dimension too."""
+    """A layer whose convolution follows a plan. A plugin's own layer may be one, including a 1-D layer."""
 
-    #: The run's, from when the run is made.
+    #: The run's plan, set when the run is made.
     plan: Plan | None = None
 
     def by_plan(self, kind: Kind, input: Tensor, weight: Tensor, geometry: Geometry) -> Tensor | None:
-        """Compute a convolution without bias, or return None: then it is left to the library.
+        """Compute a convolution without bias, or return None to leave it to the library.
 
         Args:
             kind: ``forward``, or ``input`` for a transposed one.
             input: (batch, channels, height, width); signals have a height of 1.
-            weight: (out, in, height, width), as a convolution has it whose transpose this may be.
+            weight: (out, in, height, width), as for the convolution, even if this is its transpose.
             geometry: Where the weights are applied.
         """
         dtype = number_format(input, weight)
@@ -35,7 +35,7 @@ class Planned(nn.Module):
 
 
 def is_plain(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d) -> bool:
-    """Whether a convolution can be a product: no groups, no dilation, and padded with zeros, in numbers."""
+    """Whether a convolution is a product: no groups, no dilation, and numeric padding with zeros."""
     return (
         layer.groups == 1
         and set(layer.dilation) == {1}
@@ -45,12 +45,12 @@ def is_plain(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspos
 
 
 def number_format(input: Tensor, weight: Tensor) -> torch.dtype | None:
-    """Return what a layer on the CPU computes in: autocast's number format where that is on.
+    """Return the number format of a layer on the CPU: autocast's if that is on.
 
     Returns:
-        None for what is the library's to take or refuse: number formats that do not fit together, and calls
-        by torch.compile, torch.func, torch.jit.trace and torch.export, which can't look into an autograd
-        function written in Python.
+        None to leave the call to the library: if number formats do not match, and under torch.compile,
+        torch.func, torch.jit.trace and torch.export, which can't see into an autograd function written in
+        Python.
     """
     casts = torch.is_autocast_enabled("cpu")
     fits = torch.float64 not in (input.dtype, weight.dtype) if casts else input.dtype == weight.dtype
@@ -60,7 +60,7 @@ def number_format(input: Tensor, weight: Tensor) -> torch.dtype | None:
 
 
 def transformed() -> bool:
-    """Whether torch traces, compiles or transforms what is being computed."""
+    """Whether torch is tracing, compiling or transforming this computation."""
     functorch = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
-    # By the compiler's public function, which knows of torch.export too.
+    # The compiler's public function covers torch.export too.
     return bool(torch.compiler.is_compiling() or torch._C._get_tracing_state() or functorch())

@@ -6,8 +6,8 @@ With pictures x, weights w and a convolution's output y:
 - ``input``: x from y and w, which is the gradient by the input, and what a transposed convolution computes,
 - ``weight``: w from y and x, the gradient by the weights.
 
-Each is linear in both of its factors. So the derivative of each by each of its factors is one of the three
-again, and one autograd function with a table of them can be differentiated any number of times.
+Each is linear in both of its factors. So its derivative by either factor is again one of the three, and one
+autograd function with a table of them can be differentiated any number of times.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ DERIVATIVES: dict[Kind, tuple[tuple[Kind, int, int], tuple[Kind, int, int]]] = {
 
 
 class Geometry(NamedTuple):
-    """Where filters are applied. All are (height, width).
+    """Where filters are applied. All values are (height, width).
 
     Args:
-        size: Of the pictures x.
-        kernel: Of the filters.
+        size: The size of the pictures x.
+        kernel: The size of the filters.
         stride: Steps between two places.
         padding: Zeros at each edge.
     """
@@ -50,14 +50,14 @@ class Geometry(NamedTuple):
 
     @property
     def places(self) -> Pair:
-        """At how many places a filter is applied: the size of y."""
+        """The numbers of places where a filter is applied: the size of y."""
         height, width = (
             (size + 2 * edge - kernel) // stride + 1 for size, kernel, stride, edge in zip(*self, strict=True)
         )
         return height, width
 
     def places_in(self, batch: int) -> int:
-        """Return the places of all pictures of a batch together."""
+        """Return the number of places over all pictures of a batch."""
         height, width = self.places
         return batch * height * width
 
@@ -74,12 +74,12 @@ class Product(torch.autograd.Function):
     def forward(
         ctx: Any, kind: Kind, a: Tensor, b: Tensor, geometry: Geometry, plan: Plan, may_measure: bool
     ) -> Tensor:
-        """Compute it, in the number format of its factors; the plan may measure in training."""
+        """Compute the product in the number format of its factors; in training the plan may measure."""
         ctx.kind, ctx.rest = kind, (geometry, plan, may_measure)
         ctx.save_for_backward(a, b)
         with torch.autocast("cpu", enabled=False):
             result = plan.compute(kind, a, b, geometry, may_measure)
-        # The same numbers, but no view of a matrix: an activation may work in place on what a layer returns.
+        # The same numbers, but not a view: an activation may work in place on a layer's result.
         whole = result.untyped_storage()
         return result.new_empty(0).set_(whole, result.storage_offset(), result.shape, result.stride())
 

@@ -8,18 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
-    """Which form a convolution takes on a CPU."""
+    """The forms of convolutions on a CPU."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mode: Literal["auto", "tune", "library"] = Field(
         "auto",
-        description="on a CPU: matrix products where a fixed rule says so, whatever is measured to be "
-        "fastest, or the library's",
+        description="forms of convolutions on a CPU: by a fixed rule, by measuring in the first steps, "
+        "or the library's own",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _by_mode_alone(cls, values: Any) -> Any:
-        """Take ``convolutions = "tune"`` too, as settings were kept before, and as ``--tune`` gives it."""
+        """Accept ``convolutions = "tune"`` too: the earlier form of the setting, and that of ``--tune``."""
         return {"mode": values} if isinstance(values, str) else values

@@ -1,15 +1,14 @@
 """torch's 1-D convolutions, in the form that is fastest on a CPU.
 
-Minimal filtering where a stride of 4 allows it (``minimal_filtering.py``), one matrix product for such a
-layer of one or two channels, and for all else what the run's plan says.
+Minimal filtering if a stride of 4 allows it (``minimal_filtering.py``), one matrix product for such a layer
+  of one or two channels, and the form that the run's plan chooses for everything else.
 
-A layer may tell more of itself than torch's do, as class attributes of a subclass of ``nn.Conv1d`` or
-``nn.ConvTranspose1d``:
+  A subclass of ``nn.Conv1d`` or ``nn.ConvTranspose1d`` may have class attributes that allow more:
 
-- ``taps_first = True``: its weights are kept as (kernel, inputs, outputs), so that those of a tap lie
-  together, which is faster, and what it returns need not be contiguous. Its ``forward`` computes the same.
-- ``coarse = True``: under bf16 it may round to a thirtieth, as a critic's may, but not a generator's. Then it
-  filters minimally there, too.
+  - ``taps_first = True``: its weights are (kernel, inputs, outputs), so that those of a tap are contiguous,
+    which is faster, and its results need not be contiguous. Its ``forward`` computes the same.
+  - ``coarse = True``: under bf16 it may round to a thirtieth, as a critic may, but not a generator. Then it
+    uses minimal filtering there, too.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from mmgan_convolutions import minimal_filtering
 from mmgan_convolutions.planned import Planned, is_plain, number_format
 from mmgan_convolutions.products import Geometry
 
-#: With so few channels minimal filtering's own work costs more than it saves.
+#: With this few channels, minimal filtering costs more than it saves.
 FEW = 2
 
 
@@ -80,10 +79,10 @@ class TransposedSignalConvolution(Planned, nn.ConvTranspose1d):
 
 
 def planned_class(layer: nn.Module) -> type[Planned] | None:
-    """Return the class that a layer gets when it goes by a plan; None leaves it alone.
+    """Return the class that a layer gets to follow a plan; None leaves it alone.
 
-    A subclass of torch's layers may have a ``forward`` of its own: it takes part only if it says that it is a
-    convolution, by ``taps_first``.
+    A subclass of torch's layers may have a ``forward`` of its own: it is changed only if it declares, by
+    ``taps_first``, that it is a convolution.
     """
     for torch_s, ours in ((nn.Conv1d, SignalConvolution), (nn.ConvTranspose1d, TransposedSignalConvolution)):
         known = type(layer) is torch_s or getattr(layer, "taps_first", False)
@@ -94,7 +93,7 @@ def planned_class(layer: nn.Module) -> type[Planned] | None:
 
 @functools.cache
 def _subclass(ours: type[Planned], theirs: type[nn.Module]) -> type[Planned]:
-    # What ours leaves to the library, the layer's own forward computes.
+    # Calls that ours leaves to the library go to the layer's own forward.
     attributes = {name: getattr(theirs, name) for name in ("taps_first", "coarse") if hasattr(theirs, name)}
     return type(f"Planned{theirs.__name__}", (ours, theirs), attributes)
 
@@ -108,12 +107,12 @@ def _window(layer: SignalConvolution | TransposedSignalConvolution) -> tuple[int
 def _minimal_format(
     layer: SignalConvolution | TransposedSignalConvolution, x: Tensor, step: int
 ) -> torch.dtype | None:
-    """Return the number format in which a layer filters minimally, or nothing where it does not.
+    """Return the number format in which a layer uses minimal filtering, or None if it does not.
 
     Args:
         layer: A layer.
-        x: What it is given.
-        step: Positions of ``x`` for each of the shorter signal's, of which a tile is.
+        x: Its input.
+        step: Positions of ``x`` for each position of the shorter signal, which tiles are made of.
     """
     kernel, stride, padding = _window(layer)
     fits = stride == minimal_filtering.STRIDE and kernel % 2 and kernel <= minimal_filtering.LONGEST

@@ -8,10 +8,10 @@ from pydantic import Field, model_validator
 
 from mmgan.data.text.dataset import TextConfig
 
-#: Parts of a transformer's width that attend on their own.
+#: Attention heads of a transformer.
 HEADS = 4
 
-#: The network and the numbers of the published experiment with an oracle.
+#: The network and the settings of the published experiment with an oracle.
 PAPER: dict[str, Any] = {
     "length": 20,
     "embedding": 32,
@@ -22,8 +22,8 @@ PAPER: dict[str, Any] = {
     "pretrain_epochs": 3,
     "checkpoint_every": 1_560,
 }
-#: Values that take the place of the defaults below; whatever a person sets wins over them. Where 156 batches
-#: are an epoch of likelihood, 312 are one of D, which sees as many generated sequences.
+#: Values that replace the defaults below; settings given by the user override them. An epoch of likelihood
+#: has 156 batches, and one of D has 312, since D also sees as many generated sequences.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": PAPER
     | {
@@ -35,7 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sample_every": 23_400,
         "evaluate_every": 4_680,
     },
-    # The same game in a size for two cores.
+    # The same game, small enough for two cores.
     "paper-small": PAPER
     | {
         "mle_steps": 80 * 156,
@@ -60,7 +60,7 @@ class SeqGANConfig(TextConfig):
     )
     data: str = Field("oracle", description="a file or folder of texts, one a line; oracle, or oracle:SEED")
     vocabulary: int = Field(
-        5000, ge=4, description="largest size of the vocabulary; of the oracle its exact size"
+        5000, ge=4, description="largest size of the vocabulary; for the oracle its exact size"
     )
     steps: int = Field(
         1000, ge=1, description="length of the run; by default what the stages and `iterations` come to"
@@ -69,11 +69,11 @@ class SeqGANConfig(TextConfig):
     generator: Literal["lstm", "gru", "transformer"] = Field("lstm", description="the kind of G")
     embedding: int = Field(128, ge=1, description="length of a token's vector in G")
     hidden: int = Field(256, ge=1, description="length of G's state; for a transformer, its width")
-    dropout: float = Field(0.25, ge=0, lt=1, description="share of D's features that is dropped in training")
+    dropout: float = Field(0.25, ge=0, lt=1, description="dropout rate of D's features in training")
     l2: float = Field(0.2, ge=0, description="weight of half the squared norm of D's output layer")
     clip_norm: float = Field(5.0, gt=0, description="greatest norm of G's gradient")
     mle_lr: float = Field(3e-3, gt=0, description="Adam's learning rate while G learns by likelihood")
-    lr: float = Field(1e-3, gt=0, description="G's in the adversarial stage, where it has an Adam of its own")
+    lr: float = Field(1e-3, gt=0, description="G's in the adversarial stage, which has an Adam of its own")
     d_lr: float = Field(1e-4, gt=0, description="D's learning rate")
 
     mle_steps: int = Field(1000, ge=0, description="pretrain-g: updates of G by likelihood")
@@ -94,7 +94,7 @@ class SeqGANConfig(TextConfig):
         0.0, ge=0, lt=1, description="how slowly the policy of the rollouts follows G; 0: it is G"
     )
     baseline: Literal["none", "mean"] = Field(
-        "none", description="what is taken from rewards: nothing, or their mean over the batch"
+        "none", description="baseline of the rewards: none, or their mean over the batch"
     )
     rescale: Literal["none", "rank"] = Field(
         "none", description="rewards as they are, or by their rank in the batch"
@@ -119,7 +119,7 @@ class SeqGANConfig(TextConfig):
     def _count_steps(self) -> SeqGANConfig:
         if "steps" not in self.model_fields_set:
             steps = self.mle_steps + self.pretrain_d_steps + self.iterations * self.iteration_steps
-            # Settings are frozen, but these are still being made.
+            # Settings are frozen, but these are still under construction.
             object.__setattr__(self, "steps", max(1, steps))
         return self
 
@@ -136,7 +136,7 @@ class SeqGANConfig(TextConfig):
 
     @property
     def share(self) -> int:
-        """Texts of either kind, real and generated, in a batch of D."""
+        """Texts of each kind, real and generated, in a batch of D."""
         return max(1, self.batch_size // 2)
 
     @property

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from mmgan_seqgan.networks import Generator
     from mmgan_seqgan.task import SeqGAN
 
-#: From a generator and a temperature to what is paid in diversity, and in quality.
+#: From a generator and a temperature to its loss in diversity and its loss in quality.
 Point = Callable[["Generator", float], tuple[float, float]]
 
 #: Temperatures at which quality is shown against diversity.
 TEMPERATURES = (0.6, 0.8, 1.0, 1.2)
-#: Sequences that are written for a point of that picture.
+#: Sequences that are sampled for a point of the plot.
 DRAWN = 250
 #: The n-grams of a point's BLEU.
 ORDER = 3
@@ -37,12 +37,12 @@ def scores(task: SeqGAN, generator: Generator, n: int) -> Scores:
     Args:
         task: Whose settings and data.
         generator: The generator to sample from.
-        n: How many; 0: 2,000 texts, or 9,984 of the oracle's language as in the paper's code.
+        n: How many; 0: 2,000 texts, or 9,984 sequences for the oracle, as in the paper's code.
 
     Returns:
-        ``nll_held_out``: of held-out sequences under the generator, nats a token; lower is better, and what
-        the generator never writes makes it high. For the oracle ``nll_oracle``: of generated sequences under
-        the oracle, lower is better, whatever is missing; and ``unique``. For texts the scores of
+        ``nll_held_out``: of held-out sequences under the generator, nats a token; lower is better, and
+        missing modes make it high. For the oracle ``nll_oracle``: of generated sequences under the oracle;
+        lower is better, but missing modes don't show; and ``unique``. For texts the scores of
         :func:`mmgan.metrics.text.text_scores`, and those of plugins.
     """
     data, device = task.run.dataset, task.run.device.torch
@@ -68,9 +68,9 @@ def scores(task: SeqGAN, generator: Generator, n: int) -> Scores:
 
 
 def tradeoff(task: SeqGAN, generators: dict[str, Generator]) -> Tradeoff:
-    """Draw generators at several temperatures: what each gains in quality, and what it pays in diversity.
+    """Plot quality against diversity for generators at several temperatures.
 
-    A lower temperature always reads better and always repeats itself more, so that one number alone shows
+    A lower temperature always improves quality and always reduces diversity, so that one number alone shows
     nothing (Caccia et al. 2020, "Language GANs Falling Short").
     """
     if task.on_oracle:
@@ -111,18 +111,18 @@ def _of_texts(task: SeqGAN) -> Point:
 def write(
     task: SeqGAN, generator: Generator, n: int, temperature: float, prompt: Sequence[int] = ()
 ) -> Tensor:
-    """Sample ``n`` sequences to be shown, without UNKNOWN tokens: (n, length)."""
+    """Sample ``n`` sequences for display, without UNKNOWN tokens: (n, length)."""
     return torch.cat(list(write_in_parts(task, generator, n, temperature, prompt)))
 
 
 def write_in_parts(
     task: SeqGAN, generator: Generator, n: int, temperature: float, prompt: Sequence[int] = ()
 ) -> Iterator[Tensor]:
-    """Yield what :func:`write` returns, in parts."""
+    """Yield the result of :func:`write` in parts."""
     without = UNKNOWN if task.ends else None
     return generate_in_parts(generator, n, task.config.length, task.ends, temperature, prompt, without)
 
 
 def decoded(task: SeqGAN, tokens: Tensor) -> list[str]:
-    """Turn sequences into texts."""
+    """Decode sequences into texts."""
     return [task.tokenizer.decode(row) for row in tokens.tolist()]

@@ -1,4 +1,4 @@
-"""The generated sequences that the discriminator learns from, made anew round by round."""
+"""The generated sequences that the discriminator learns from, sampled anew for each round."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Negatives:
-    """Rounds of generated sequences, each seen several times, in another order each time.
+    """Rounds of generated sequences, each seen several times, in a different order each time.
 
-    What a batch holds follows from D's number of updates and from :attr:`tokens`, and so does its order:
-    a resumed run needs to keep nothing else.
+    The content and order of a batch are determined by D's number of updates and by :attr:`tokens`: a resumed
+    run needs no other state.
 
     Args:
         config: Sizes and lengths of rounds.
@@ -39,6 +39,6 @@ class Negatives:
         if inside % (epochs * c.epoch_steps) == 0 or self.tokens is None:
             self.tokens = self.write(c.epoch_steps * c.share)
         epoch, part = divmod(update, c.epoch_steps)
-        # Its own generator: the order is a function of the seed and the epoch.
+        # A separate generator: the order is a function of the seed and the epoch.
         order = np.random.default_rng([c.seed, epoch]).permutation(len(self.tokens))
         return self.tokens[torch.from_numpy(order[part * c.share : (part + 1) * c.share])]

@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 from mmgan_seqgan.transformer import Transformer
 
-#: What a sequence begins after. For the oracle's language it is an ordinary token, as in the paper's code; of
-#: texts it is the boundary, which ends and pads them too.
+#: The token before a sequence. For the oracle it is an ordinary token, as in the paper's code; for texts it
+#: is the boundary, which also ends and pads them.
 START = 0
-#: Widths of the discriminator's convolutions, and how many filters each has (appendix of the paper).
+#: Widths of the discriminator's convolutions, and the number of filters of each (appendix of the paper).
 FILTERS = {
     1: 100, 2: 200, 3: 200, 4: 200, 5: 200, 6: 100, 7: 100, 8: 100, 9: 100, 10: 100, 15: 160, 20: 160,
 }  # fmt: skip
-#: Sequences that a processor scores at once outside of training: few enough to stay in its cache.
+#: Sequences that a CPU scores at once outside of training: few enough to stay in its cache.
 SCORED = 256
 
 
@@ -28,9 +28,9 @@ class Generator(nn.Module):
         vocabulary: Number of tokens.
         embedding: Length of a token's vector; a transformer's is ``hidden``.
         hidden: Length of the state.
-        cell: ``lstm``, ``gru``, or ``transformer``, which takes the recurrent layer's place.
-        std: Deviation of the normal distribution that all weights are drawn from (but a transformer's own).
-        length: Most tokens that a transformer can read.
+        cell: ``lstm``, ``gru``, or ``transformer``, which replaces the recurrent layer.
+        std: Standard deviation of the initial weights (except a transformer's own).
+        length: The most tokens that a transformer can read.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Generator(nn.Module):
 
         Args:
             tokens: int64 (rows,).
-            state: What the last call returned; by default sequences begin, after :data:`START`.
+            state: The state that the last call returned; by default sequences begin, after :data:`START`.
 
         Returns:
             Features for :attr:`output`, (rows, hidden), and the new state: nested tuples of tensors whose
@@ -86,9 +86,9 @@ class Discriminator(nn.Module):
 
     Args:
         vocabulary: Number of tokens.
-        length: Tokens in a sequence. Filters that are wider are left out.
+        length: Tokens in a sequence. Wider filters are left out.
         embedding: Length of a token's vector.
-        dropout: Share of the features that is dropped in training. The paper **keeps** 0.75.
+        dropout: Fraction of the features that is dropped in training. The paper **keeps** 0.75.
     """
 
     def __init__(self, vocabulary: int, length: int = 20, embedding: int = 64, dropout: float = 0.25) -> None:
@@ -108,10 +108,10 @@ class Discriminator(nn.Module):
             nn.init.constant_(layer.bias, 0.1)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Map int64 (batch, length) to logits (batch, 2): of being generated, and of being real."""
+        """Map int64 (batch, length) to logits (batch, 2): generated, real."""
         x = self.embedding(tokens).transpose(1, 2)
         found = torch.cat([convolution(x).amax(2) for convolution in self.convolutions], dim=1)
-        # The maximum of what ReLU leaves is what ReLU leaves of the maximum, and far fewer numbers.
+        # ReLU commutes with the maximum, after which there are far fewer numbers.
         logits: Tensor = self.output(self.dropout(self.highway(found.relu())))
         return logits
 
@@ -124,18 +124,18 @@ class Discriminator(nn.Module):
     def judge(self, completions: Tensor) -> Tensor:
         """Return how likely completions of prefixes are real, with dropout off.
 
-        What the filters find in a prefix is the same for all its completions, and is looked for once.
+        The filters' responses in a prefix are the same for all its completions, and are computed once.
 
         Args:
-            completions: int64 (prefixes, rollouts, batch, length). Those at [t - 1] have their first t tokens
-                in common with the sequences [-1, 0], as :func:`mmgan_seqgan.rollouts.complete` makes them.
+            completions: int64 (prefixes, rollouts, batch, length). Those at [t - 1] share their first t
+                tokens with the sequences [-1, 0], as :func:`mmgan_seqgan.rollouts.complete` makes them.
 
         Returns:
             (prefixes, rollouts, batch), each in [0, 1].
         """
         prefixes, rollouts, batch = completions.shape[:3]
         whole = self.embedding(completions[-1, 0]).transpose(1, 2)
-        # [..., p] is the most that a filter found from the first place to place p.
+        # [..., p] is a filter's maximum from the first place to place p.
         most = [convolution(whole).cummax(2).values for convolution in self.convolutions]
         sequences = torch.arange(batch, device=completions.device).repeat(rollouts)
         scores = []
@@ -153,17 +153,17 @@ class Discriminator(nn.Module):
 
     @staticmethod
     def _beyond(convolution: nn.Module, x: Tensor, kept: int, before: Tensor, sequence: Tensor) -> Tensor:
-        """Return the most that filters find: where they reach beyond the prefix, or in the prefix itself."""
+        """Return the filters' maxima: where they reach beyond the prefix, and within the prefix itself."""
         (width,) = cast(nn.Conv1d, convolution).kernel_size
         found = convolution(x[..., max(0, kept - width + 1) :]).amax(2)
         return found if kept < width else torch.maximum(found, before[sequence, :, kept - width])
 
 
 class Highway(nn.Module):
-    """Let a gate decide, feature by feature, what is transformed and what passes (Srivastava et al. 2015).
+    """A highway layer: a gate blends each feature with its transformation (Srivastava et al. 2015).
 
     Args:
-        features: Their number.
+        features: The number of features.
     """
 
     def __init__(self, features: int) -> None:
@@ -176,13 +176,13 @@ class Highway(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, features) to as many."""
-        # The gates begin nearly closed, so that at first most passes as it is.
+        # The gates begin nearly closed, so that at first most features pass unchanged.
         gate = torch.sigmoid(self.gate(x) - 2)
         return gate * torch.relu(self.transform(x)) + (1 - gate) * x
 
 
 def in_parts(rows: Tensor, count: int) -> tuple[Tensor, ...]:
-    """Split rows into parts of what a processor's cache holds; a GPU gets 32 times as many, to be kept busy.
+    """Split rows into parts that fit into a CPU's cache; a GPU gets parts 32 times as large, to stay busy.
 
     Args:
         rows: (n, …).
@@ -192,5 +192,5 @@ def in_parts(rows: Tensor, count: int) -> tuple[Tensor, ...]:
 
 
 def oracle(vocabulary: int = 5000, hidden: int = 32) -> Generator:
-    """Make the paper's source of synthetic data: a generator whose weights are drawn from N(0, 1)."""
+    """Make the paper's oracle: a generator whose weights are drawn from N(0, 1)."""
     return Generator(vocabulary, hidden, hidden, std=1.0).requires_grad_(False).eval()

@@ -1,7 +1,7 @@
 """The paper's synthetic data: sequences sampled from a random LSTM, so that their true likelihood is known.
 
 Yu et al. 2017, section 4: every weight of the oracle is drawn from N(0, 1). A generator is measured by the
-negative log-likelihood of what it writes under the oracle.
+negative log-likelihood of its sequences under the oracle.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mmgan_seqgan.rollouts import generate
 if TYPE_CHECKING:
     from mmgan_seqgan.config import SeqGANConfig
 
-#: Sequences to train on, and as many to measure likelihood on, as in the paper's code.
+#: The number of sequences to train on, and of those to measure likelihood on, as in the paper's code.
 SIZE = 9_984
-#: Digits of the largest numbers that are read: Python refuses to read thousands of them.
+#: Most digits of a number: Python refuses to parse thousands of them.
 DIGITS = 10
 #: Sequences whose logits are in memory at once.
 CHUNK = 128
@@ -62,26 +62,26 @@ class Numbers:
         return " ".join(str(int(token)) for token in tokens)
 
     def state(self) -> dict[str, Any]:
-        """Return nothing: all is in the settings."""
+        """Return an empty state: everything is in the settings."""
         return {}
 
 
 class OracleData(Dataset):
-    """Sequences written by an oracle.
+    """Sequences sampled from an oracle.
 
     Args:
-        config: Sizes of the language.
-        seed: Which oracle, and which sequences of it.
+        config: Vocabulary and length.
+        seed: Decides the oracle and its sequences.
     """
 
     def __init__(self, config: SeqGANConfig, seed: int) -> None:
-        # Always drawn on the CPU, so that a seed is the same oracle everywhere.
+        # Always drawn on the CPU, so that a seed gives the same oracle everywhere.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.oracle: Generator = oracle(config.vocabulary)
             #: int64 (9984, length), to train on.
             self.tokens = generate(self.oracle, SIZE, config.length)
-            #: int64 (9984, length), not trained on.
+            #: int64 (9984, length), held out.
             self.held_out = generate(self.oracle, SIZE, config.length)
         self.description = (
             f"{SIZE:,} sequences of {config.length} tokens, written by random LSTM number {seed} "
@@ -107,7 +107,7 @@ def nll(
     """Return the mean negative log-likelihood of sequences under a generator, in nats a token.
 
     Args:
-        generator: Whose opinion is asked.
+        generator: The model.
         tokens: int64 (n, length).
         weights: (n, length), 1 for tokens that count and 0 for padding; by default all count.
         temperature: Divides the logits.

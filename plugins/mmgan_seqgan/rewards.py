@@ -5,27 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-#: How much better the first rank is rewarded than the last (delta in LeakGAN's rescaled activation).
+#: Steepness of rank rewards (delta in LeakGAN's rescaled activation).
 STEEPNESS = 12.0
 
 
 def shape(values: Tensor, counted: Tensor, rescale: str = "none", baseline: str = "none") -> Tensor:
-    """Rescale rewards, and take a baseline away.
+    """Rescale rewards, and subtract a baseline.
 
     Args:
-        values: D's opinions, (batch, length) in [0, 1].
+        values: Action values by D's scores, (batch, length) in [0, 1].
         counted: 1 for tokens, 0 for padding, (batch, length).
         rescale: ``none``, or ``rank``: at each position sigmoid(12 (1/2 - rank / batch)), rank 1 for the
-            greatest, so that a D that is sure of itself still tells which is better (Guo et al. 2018,
+            greatest, so that a confident D still says which is better (Guo et al. 2018,
             "Long Text Generation via Adversarial Training with Leaked Information", after RankGAN's idea).
         baseline: ``none``, or ``mean``: the batch's mean at each position, which lowers the variance of the
-            gradient and does not change its expectation but for the sample's own small part in the mean.
+            gradient and changes its expectation only by the sample's own small share of the mean.
 
     Returns:
         (batch, length).
     """
     if rescale == "rank":
-        # Padding comes last, so that it does not push texts apart. Equal values share their mean rank.
+        # Padding comes last and does not affect the ranks of texts. Equal values share their mean rank.
         last = values.where(counted > 0, -1)
         above = (last[None] > last[:, None]).sum(1)
         ranks = above + ((last[None] == last[:, None]).sum(1) + 1) / 2

@@ -1,9 +1,9 @@
 """Action values of tokens: the discriminator's mean score of completions from there (Monte Carlo rollouts).
 
-Yu et al. 2017, section 3.1, equation 4: a prefix is completed by the generator several times (Monte Carlo
-search), and the token that ended it is worth the mean probability of being real of what came of it. As it is
-usually written, each prefix is read again for each completion. Here a prefix's state is computed once, and
-all completions of all prefixes advance together.
+Yu et al. 2017, section 3.1, equation 4: the generator completes a prefix several times (Monte Carlo search),
+and the value of the prefix's last token is the mean probability that these completions are real. Usual
+implementations read each prefix again for each completion. Here a prefix's state is computed once, and all
+completions of all prefixes advance together.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from mmgan_seqgan.networks import START, Discriminator, Generator, in_parts
 from mmgan_seqgan.sampling import draw
 
-#: Rows whose logits a processor computes and draws from at once: few enough to stay in its cache.
+#: Rows whose logits a CPU computes and draws from at once: few enough to stay in its cache.
 DRAWN = 128
-#: Sequences that a processor writes at once for people, which bounds the memory of their states.
+#: Sequences that a CPU samples at once for users, which bounds the memory of their states.
 WRITTEN = 2_048
 
 
@@ -36,10 +36,10 @@ def rewards(
 
     Args:
         generator: The policy of the completions.
-        discriminator: Whose opinion counts.
+        discriminator: Scores the completions.
         tokens: The generator's sequences, int64 (batch, length).
         rollouts: Completions of each prefix.
-        rows: Completions that are made and scored at once (at least one of each prefix of a sequence).
+        rows: Completions that are sampled and scored at once (at least one of each prefix of a sequence).
         ends: Whether :data:`START` also ends a sequence; then only it follows itself.
 
     Returns:
@@ -80,7 +80,7 @@ def _complete(generator: Generator, tokens: Tensor, rollouts: int, ends: bool) -
     begun = generator.advance(torch.full_like(tokens[:, 0], START))
     running: tuple[Tensor, Any] | None = None
     for position in range(1, length):
-        # The prefix that ends here is read on by one token, and its completions join those of shorter ones.
+        # The prefix that ends here reads one more token, and its completions join those of shorter prefixes.
         begun = generator.advance(tokens[:, position - 1], begun[1])
         joining = _map(lambda x: x.repeat(*[1] * (x.ndim - 2), rollouts, 1), begun)
         running = (
@@ -100,7 +100,7 @@ def draw_from(
     without: int | None = None,
     uniform: Tensor | None = None,
 ) -> Tensor:
-    """Draw a token, but not the one to do without, for each row of features (rows, hidden): int64 (rows,)."""
+    """Draw a token other than ``without`` for each row of features (rows, hidden): int64 (rows,)."""
     uniform = _uniform(features) if uniform is None else uniform
     drawn = []
     for part, decides in zip(in_parts(features, DRAWN), in_parts(uniform, DRAWN), strict=True):
@@ -130,7 +130,7 @@ def generate(
         length: Tokens in each.
         ends: As in :func:`rewards`.
         temperature: Divides the logits.
-        prompt: What all begin with, shorter than ``length``.
+        prompt: The beginning of all sequences, shorter than ``length``.
         without: A token that is never sampled.
         uniform: The random numbers, from U[0, 1), (tokens to sample, count, 1); drawn here by default.
 
@@ -163,7 +163,7 @@ def generate_in_parts(
 ) -> Iterator[Tensor]:
     """Yield the sequences of :func:`generate` in parts, (part, length), whose states take little memory.
 
-    The random numbers are drawn for all sequences first, token by token, as there.
+    The random numbers are drawn for all sequences first, token by token, as :func:`generate` does.
     """
     rows = torch.empty(count, 0, device=generator.output.weight.device)
     uniform = torch.stack([_uniform(rows) for _ in range(length - len(prompt))])
@@ -174,7 +174,7 @@ def generate_in_parts(
 
 
 def _uniform(rows: Tensor) -> Tensor:
-    """Draw a number from U[0, 1) for each row, (rows, 1), in the calls that a processor's parts make."""
+    """Draw a number from U[0, 1) for each row, (rows, 1), in one call for each part on a CPU."""
     return torch.cat([torch.rand(len(part), 1, device=part.device) for part in in_parts(rows, DRAWN)])
 
 

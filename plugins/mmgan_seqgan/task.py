@@ -27,22 +27,22 @@ from mmgan_seqgan.rollouts import generate, rewards
 
 
 class SeqGAN(Task[SeqGANConfig]):
-    """A generator of sequences that learns by policy gradient what a discriminator takes for real.
+    """A generator of sequences that learns by policy gradient to convince a discriminator.
 
-    Tokens are discrete, so no gradient passes from D to G. G is an agent, a token an action, and D's opinion
-    of the finished sequence the reward (Yu et al. 2017). G learns by likelihood first, then D to tell its
-    sequences, then both against each other.
+    Tokens are discrete, so no gradient passes from D to G. G is an agent, a token an action, and D's score of
+    the finished sequence the reward (Yu et al. 2017). First G learns by likelihood, then D learns to
+    recognise its sequences, then both learn against each other.
     """
 
     Config = SeqGANConfig
     data_kind = "texts"
     sample_settings = frozenset({"temperature"})
-    # The tokenizer is the one that the run was made with, and what is held out must stay so.
+    # The tokenizer belongs to the run, and held-out texts must stay held out.
     fixed_settings = frozenset({"tokenizer", "vocabulary", "length", "held_out", "column", "preset"})
 
     @property
     def best_score(self) -> str:
-        """The oracle's likelihood of G's sequences; "" for texts, which no single score ranks."""
+        """``nll_oracle``; "" for texts, which no single score ranks."""
         return "nll_oracle" if self.on_oracle else ""
 
     @property
@@ -67,26 +67,26 @@ class SeqGAN(Task[SeqGANConfig]):
         return tuple(stage for stage in stages if stage.steps != 0)
 
     def build(self) -> dict[str, Player]:
-        """Make G and D. The vocabulary is the data's, and later the one that the run was made with."""
+        """Make G and D. The vocabulary is the data's, and in a resumed run the checkpoint's."""
         c = self.config
         self.tokenizer: Any = self.open_tokenizer()
         vocabulary = len(self.tokenizer)
         self.g = Generator(vocabulary, c.embedding, c.hidden, c.generator, length=c.length)
         self.d = Discriminator(vocabulary, c.length, dropout=c.dropout)
-        #: G as likelihood left it, to be compared with what became of it.
+        #: G after likelihood training, for comparison with the final G.
         self.taught = self.frozen_copy()
-        #: The policy of the rollouts, where it lags behind G.
+        #: The policy of the rollouts, if it lags behind G.
         self.policy = self.frozen_copy() if c.lag else self.g
         self.negatives = Negatives(c, self.write)
         return {
-            # One network with two optimizers, as in the paper's code: likelihood's momentum is not kept.
+            # One network with two optimizers, as in the paper's code: the momentum of likelihood is not kept.
             "MLE": Player(self.g, Adam(self.g.parameters(), c.mle_lr), clip_norm=c.clip_norm),
             "G": Player(self.g, Adam(self.g.parameters(), c.lr), clip_norm=c.clip_norm),
             "D": Player(self.d, Adam(self.d.parameters(), c.d_lr)),
         }
 
     def open_tokenizer(self) -> Any:
-        """Return the oracle's numbers, the tokenizer that the run was saved with, or a new one."""
+        """Return the oracle's tokenizer, the one that the run was saved with, or a new one."""
         if self.on_oracle:
             return Numbers(self.config.vocabulary)
         if self.run.saved:
@@ -102,7 +102,7 @@ class SeqGAN(Task[SeqGANConfig]):
         return self._data
 
     def frozen_copy(self) -> Any:
-        """Copy G, to where it will be: the engine moves players only."""
+        """Copy G to the run's device: the engine only moves players."""
         return copy.deepcopy(self.g).requires_grad_(False).to(self.run.device.torch)
 
     # The three losses.
@@ -112,7 +112,7 @@ class SeqGAN(Task[SeqGANConfig]):
         if phase == "MLE":
             return {"MLE/nll": self.likelihood(batch)}
         if self.run.players["D"].updates == 0 and self.run.players["G"].updates == 0:
-            # Likelihood is over, and the game begins.
+            # The likelihood stage is over, and the adversarial one begins.
             for copied in {self.taught, self.policy} - {self.g}:
                 copied.load_state_dict(self.g.state_dict())
         return self.discriminate(batch) if phase == "D" else {"G/policy": self.policy_gradient(len(batch))}
@@ -148,7 +148,7 @@ class SeqGAN(Task[SeqGANConfig]):
         return (self.losses(tokens) * reward * counted).sum()
 
     def value(self, tokens: Tensor) -> Tensor:
-        """Estimate what each token is worth by rollouts that D scores: (batch, length) in [0, 1]."""
+        """Estimate each token's action value by rollouts that D scores: (batch, length) in [0, 1]."""
         c = self.config
         return rewards(self.policy, self.d, tokens, c.rollouts, c.rollout_rows, self.ends)
 
@@ -174,23 +174,23 @@ class SeqGAN(Task[SeqGANConfig]):
         policy: list[Tensor] = list(self.policy.parameters())
         torch._foreach_lerp_(policy, list[Tensor](self.g.parameters()), 1 - self.config.lag)
 
-    # What a person gets.
+    # Samples for the user.
 
     def sample(self, n: int) -> TextSamples:
-        """Write ``n`` texts; where the data is open, with a picture of quality against diversity."""
-        # First the texts, which must be the same whether the data is open or not.
+        """Sample ``n`` texts; if the data is open, with a plot of quality against diversity."""
+        # The texts first: they must be the same whether the data is open or not.
         texts = self.texts(n)
         return TextSamples(texts, self.tradeoff())
 
     def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
-        """Write ``n`` texts in parts; the last one has the picture that there is without a prompt."""
+        """Sample ``n`` texts in parts; without a prompt, the last part has the plot."""
         begun, left = self.encoded(prompt) if prompt else [], n
         for part in write_in_parts(self, self.g, n, self.config.temperature, begun):
             left -= len(part)
             yield TextSamples(decoded(self, part), None if left or prompt else self.tradeoff())
 
     def tradeoff(self) -> Tradeoff | None:
-        """Draw quality against diversity, where the data is open."""
+        """Plot quality against diversity, if the data is open."""
         if not self.run.data_is_open:
             return None
         generators = {"likelihood alone": self.taught, "adversarial": self.g}
@@ -206,9 +206,9 @@ class SeqGAN(Task[SeqGANConfig]):
         """Return the tokens of a prompt.
 
         Raises:
-            UsageError: It is too long, or holds what the run never saw.
+            UsageError: It is too long, or has tokens that are not in the run's vocabulary.
         """
-        # As texts are when they are read.
+        # Normalised as texts are when they are read.
         prompt = unicodedata.normalize("NFC", prompt.encode(errors="replace").decode())
         tokens: list[int] = self.tokenizer.encode(prompt)
         if self.ends and UNKNOWN in tokens:
@@ -229,7 +229,7 @@ class SeqGAN(Task[SeqGANConfig]):
         return decoded(self, write(self, self.g, n, self.config.temperature, prompt))
 
     def evaluate(self, n: int) -> dict[str, float]:
-        """Score ``n`` sequences (0: 2,000, and of the oracle 9,984) and the likelihood of held-out ones."""
+        """Score ``n`` sequences (0: 2,000, or 9,984 for the oracle), and the likelihood of held-out ones."""
         return scores(self, self.g, n)
 
     def state_dict(self) -> dict[str, Any]:

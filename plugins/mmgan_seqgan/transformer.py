@@ -1,7 +1,6 @@
-"""A small transformer in the place of the recurrent layer: the same calls as ``torch.nn.LSTM``.
+"""A small transformer with the interface of ``torch.nn.LSTM``, as a replacement of the recurrent layer.
 
-Vaswani et al. 2017, with the normalisation before each part (Xiong et al. 2020), as language models are built
-today.
+Vaswani et al. 2017, with normalisation before each block (Xiong et al. 2020), as in today's language models.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ State = tuple[tuple[Tensor, Tensor], ...]
 
 
 class Transformer(nn.Module):
-    """Layers of causal self-attention. What was read before is its state, as a recurrent layer has one.
+    """Layers of causal self-attention. Its state, as that of a recurrent layer, is the tokens read so far.
 
     Args:
         width: Length of a token's vector, a multiple of 4.
-        length: Most tokens that can be read.
+        length: The most tokens that can be read.
     """
 
     def __init__(self, width: int, length: int) -> None:
@@ -67,7 +66,7 @@ class Layer(nn.Module):
         query, key, value = self.attention(self.norms[0](x)).transpose(0, 1).chunk(3, dim=-1)
         if state is not None:
             key, value = torch.cat([state[0], key]), torch.cat([state[1], value])
-        # One token alone may look at all before it; several must not look at what comes after them.
+        # A single token may attend to all before it; several must not attend to later ones.
         q, k, v = _heads(query), _heads(key), _heads(value)
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=state is None)
         x = x + self.mix(seen.transpose(1, 2).flatten(2))

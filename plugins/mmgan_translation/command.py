@@ -19,7 +19,7 @@ from mmgan.cli.settings import sampling_settings
 from mmgan.counting import counted
 from mmgan.plugins import Plugins
 
-#: Seconds between two lines of progress, where there is no terminal.
+#: Seconds between two lines of progress without a terminal.
 _INTERVAL = 5.0
 
 
@@ -30,19 +30,19 @@ _INTERVAL = 5.0
 @click.option(
     "--direction",
     type=click.Choice(["AtoB", "BtoA"]),
-    help="By default AtoB, or the only one that the run was trained in.",
+    help="By default AtoB, or the only direction that the run was trained in.",
 )
 @click.option(
     "--mask",
     type=UserPath(),
     metavar="FILE",
-    help="White where a hole is to be filled, of the input's size; or a folder of masks named as the inputs.",
+    help="A picture of the input's size, white in the hole; or a folder of masks named as the inputs.",
 )
 @click.option(
     "--tile",
     type=click.IntRange(1),
     metavar="SIDE",
-    help="Translate larger pictures in overlapping tiles of this side; by default 512, or the run's size.",
+    help="Side of the overlapping tiles of large pictures; by default 512, or the run's size if larger.",
 )
 @click.option(
     "--seed",
@@ -50,7 +50,7 @@ _INTERVAL = 5.0
     default=0,
     show_default=True,
     metavar="S",
-    help="Another seed: other pictures, where the network draws noise.",
+    help="Seed of the network's noise, if it has any.",
 )
 @sampling_option
 @checkpoint_option
@@ -71,8 +71,8 @@ def translate(
 ) -> None:
     """Translate pictures of any size with the run in RUN, which was trained from pictures to pictures.
 
-    INPUT are pictures, or folders of them with their subfolders. Each becomes a PNG of its name and size
-    below FOLDER; of two results of one name, the later is called NAME-2.png. What can't be read is skipped.
+    INPUT are pictures, or folders of them with their subfolders. Each becomes a PNG of the same name and size
+    below FOLDER; of two results with one name, the later is called NAME-2.png. Unreadable files are skipped.
 
     On stdout: the files, one a line.
     """
@@ -111,10 +111,10 @@ def translate(
 
 
 def _check_that_it_translates(folder: Path, plugins: Plugins) -> None:
-    """Refuse a run whose task translates no pictures, before the run is opened, which takes longer.
+    """Refuse a run whose task does not translate pictures, before opening the run, which takes longer.
 
     Raises:
-        UsageError: It does not.
+        UsageError: The task does not translate pictures.
     """
     from mmgan.storage.folder import read_settings
 
@@ -138,7 +138,7 @@ def _translating(plugins: Plugins) -> list[str]:
 
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a progress callback for the number of pictures done: a bar, or a line now and then."""
+    """Yield a progress callback for the number of pictures done: a bar, or a line every few seconds."""
     if not sys.stderr.isatty():
         due = time.monotonic() + _INTERVAL
 
@@ -153,7 +153,7 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    # What is said meanwhile appears above the bar, which goes when all is done.
+    # Messages appear above the bar, which vanishes at the end.
     with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         line = bar.add_task("translating", total=total)
         yield lambda done: bar.update(line, completed=done)

@@ -1,4 +1,4 @@
-"""The settings of pix2pix and of CycleGAN, and the networks that they choose."""
+"""The settings of pix2pix and CycleGAN, and the networks that they choose."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TranslationConfig(PairConfig, ObjectiveConfig):
         "batch", description="normalisation in G and D; with a penalty D has instance instead of batch"
     )
     dropout: Literal["always", "training", "none"] = Field(
-        "always", description="dropout in G: always (in use too, as the noise), in training only, or none"
+        "always", description="dropout in G: always (as noise, also when used), in training only, or none"
     )
     lr: float = Field(2e-4, gt=0, description="Adam's learning rate")
     betas: tuple[float, float] = Field((0.5, 0.999), description="Adam's decay rates")
@@ -47,10 +47,10 @@ class TranslationConfig(PairConfig, ObjectiveConfig):
         100, ge=0, description="parts of the run (the papers' epochs) at the full learning rate"
     )
     lr_decay: int = Field(
-        100, ge=0, description="parts of the run after them, in which the rate falls to 0; 0: it stays"
+        100, ge=0, description="parts of the run after those, in which the rate falls to 0; 0: none"
     )
     ema: float = Field(
-        0.0, ge=0, lt=1, description="decay of a moving average of G's weights, for use; 0: none"
+        0.0, ge=0, lt=1, description="decay of a moving average of G's weights, used for results; 0: none"
     )
 
     @model_validator(mode="after")
@@ -89,13 +89,13 @@ class TranslationConfig(PairConfig, ObjectiveConfig):
 
     @property
     def multiple(self) -> int:
-        """The number to whose multiples the sides of a picture to translate are padded."""
-        # A ResNet halves twice, and what is left must have two pixels to be reflected and normalised.
+        """The sides of a picture to translate are padded to multiples of this."""
+        # A ResNet halves twice, and then needs at least two pixels for reflection and normalisation.
         return 2**self.unet_depth if self.generator == "unet" else 8
 
     @property
     def running(self) -> bool:
-        """Whether batch norm keeps running statistics: not at batch size 1, where a picture has its own."""
+        """Whether batch norm keeps running statistics: not at batch size 1, with a picture at a time."""
         return self.batch_size > 1
 
     def make_generator(self, inputs: int, outputs: int) -> nn.Module:
@@ -152,7 +152,7 @@ class CycleGANConfig(TranslationConfig):
     generator: Literal["unet", "resnet"] = Field("resnet", description="the generators' architecture")
     norm: Literal["batch", "instance", "none"] = Field("instance", description="normalisation in G and D")
     dropout: Literal["always", "training", "none"] = Field(
-        "none", description="dropout in G: always (in use too, as the noise), in training only, or none"
+        "none", description="dropout in G: always (as noise, also when used), in training only, or none"
     )
     loss: LossName = Field("lsgan", description="the adversarial loss; wgan needs a penalty or clip_weights")
     cycle_weight: float = Field(10.0, ge=0, description="weight of the cycle loss, in both directions")

@@ -35,14 +35,14 @@ class Translated(NamedTuple):
     back_a: Tensor
     #: B to A and back.
     back_b: Tensor
-    #: What BtoA makes of A, which should be A; None without identity loss.
+    #: BtoA applied to A, which should be A; None without identity loss.
     same_a: Tensor | None
-    #: What AtoB makes of B.
+    #: AtoB applied to B, which should be B.
     same_b: Tensor | None
 
 
 class CycleGAN(TranslationTask[CycleGANConfig]):
-    """Two generators, there and back, and a discriminator for each side; no picture has a partner."""
+    """Two generators, there and back, and a discriminator for each side, on unpaired pictures."""
 
     Config = CycleGANConfig
     best_score = "kernel_random"
@@ -54,7 +54,7 @@ class CycleGAN(TranslationTask[CycleGANConfig]):
         return (Stage("train", (Phase("G", "G"), Phase("D", "D", repeat=self.config.critic_steps))),)
 
     def build(self) -> dict[str, Player]:
-        """Make the four networks, and one Adam for each two."""
+        """Make the four networks, with one Adam for both generators and one for both discriminators."""
         c, a, b = self.config, self.input_channels, self.config.channels
         self.run.sample_count = 8
         self.objective = Objective(c, self.run)
@@ -73,12 +73,12 @@ class CycleGAN(TranslationTask[CycleGANConfig]):
             ConfigError: The run is to be evaluated, and there are too few pictures for its best score.
         """
         data = open_unpaired(lambda: self.run.open_data("images"), self.config, self.run.progress)
-        # The kernel distance is of pairs within a side.
+        # The kernel distance needs pairs within a side.
         check_best(self, min(data.count_a, data.count_b), 1, "picture")
         return data
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> Translated:
-        """Translate both sides, there and back, and each into itself where that is to be learned."""
+        """Translate both sides, there and back, and, with identity loss, each into itself."""
         a, b = batch
         if self.config.identity_weight and self.config.cycle_weight:
             fake_b, same_b = self.together(self.g["AtoB"], a, b)
@@ -115,7 +115,7 @@ class CycleGAN(TranslationTask[CycleGANConfig]):
         return {name.replace("D/", f"D/{side}_"): loss for name, loss in losses.items()}
 
     def together(self, network: nn.Module, *pictures: Tensor) -> tuple[Tensor, ...]:
-        """Pass sets of pictures through a network, at once where no batch norm would mix them."""
+        """Pass sets of pictures through a network, together unless batch norm would mix them."""
         if self.config.norm == "batch":
             return tuple(network(each) for each in pictures)
         results: Tensor = network(torch.cat(pictures))
@@ -133,15 +133,15 @@ class CycleGAN(TranslationTask[CycleGANConfig]):
         return strips(a, fake_b, back_a, b, fake_a, back_b)
 
     def sample_chunks(self, n: int, prompt: str = "") -> Iterator[Samples]:
-        """Translate in chunks; with noise, which is drawn network by network, all together."""
+        """Translate in chunks; with noise, which is drawn network by network, all at once."""
         noisy = self.config.dropout == "always"
         return Task.sample_chunks(self, n) if noisy else super().sample_chunks(n)
 
     def evaluate(self, n: int) -> dict[str, float]:
         """Score the translations of up to ``n`` pictures of each side (0: at most 1,000).
 
-        The cycle is measured on the validation part, distances between sets on the training part, which is
-        larger: as the other games on pictures do.
+        The cycle is measured on the validation part, distances between sets on the larger training part, as
+        in the other games on pictures.
         """
         cycles: list[tuple[float, float]] = []
         for part in torch.split(self.spread(n or COMPARED), CHUNK):

@@ -17,7 +17,7 @@ from mmgan.data.pairs.degradations import Derivation, derivation
 from mmgan_translation.config import TranslationConfig
 from mmgan_translation.schedule import over_a_run
 
-#: Pictures that are translated at once, where the network is the same for one and for many.
+#: Pictures that are translated at once, if the results don't depend on the batch.
 CHUNK = 16
 
 
@@ -33,7 +33,7 @@ class TranslationTask(Task[C]):
     @property
     @abstractmethod
     def directions(self) -> tuple[str, ...]:
-        """Which ways it translates: ``AtoB``, ``BtoA``."""
+        """The directions in which it translates: ``AtoB``, ``BtoA``."""
 
     @property
     def multiple(self) -> int:
@@ -42,7 +42,7 @@ class TranslationTask(Task[C]):
 
     @property
     def derivation(self) -> Derivation | None:
-        """How A is derived from B, where the pairs are derived."""
+        """How A is derived from B, if the pairs are derived."""
         return None if self.config.derive == "none" else derivation(self.config)
 
     @property
@@ -75,7 +75,7 @@ class TranslationTask(Task[C]):
         Returns:
             float32 (n, channels, height, width) in [-1, 1] on the CPU.
         """
-        # Batch norm without running statistics uses those of the batch: each picture is a batch then.
+        # Batch norm without running statistics uses the batch's: then each picture is a batch of its own.
         alone = self.config.norm == "batch" and not self.config.running
         network, device = self.generator(direction), self.run.device.torch
         chunks = torch.split(inputs, 1 if alone else CHUNK)
@@ -105,7 +105,7 @@ class TranslationTask(Task[C]):
         return a, b
 
     def chosen(self, n: int) -> Tensor:
-        """Return the indices of up to ``n`` fixed validation pictures; say so where there are fewer."""
+        """Return the indices of up to ``n`` fixed validation pictures; warn if there are fewer."""
         chosen = self.spread(n)
         if n > len(chosen) and n != self.run.sample_count:
             warnings.warn(
@@ -116,7 +116,7 @@ class TranslationTask(Task[C]):
         return chosen
 
     def shown(self, a: Tensor) -> Tensor:
-        """Return pictures of A as they can be shown: where they are derived, not as the network gets them."""
+        """Return pictures of A for display; derived ones are converted from the network's input."""
         derived = self.derivation
         return derived.show(a) if derived else a
 
@@ -125,7 +125,7 @@ def strips(*columns: Tensor) -> ImageSamples:
     """Put pictures side by side: one sample is ``input | output | target``.
 
     Args:
-        columns: (n, 1 or 3, height, width) in [-1, 1] each; grey ones become RGB where others are.
+        columns: (n, 1 or 3, height, width) in [-1, 1] each; grey ones become RGB if others are.
     """
     channels = max(column.shape[1] for column in columns)
     wide = [column.cpu().expand(-1, channels, -1, -1) for column in columns]

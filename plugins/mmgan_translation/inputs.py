@@ -1,4 +1,4 @@
-"""Which pictures are translated, with which masks, and where each result goes."""
+"""The pictures to translate, their masks, and the paths of the results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Item:
 
     @property
     def key(self) -> str:
-        """Its name below the folder that was given, without suffix: that of its mask too."""
+        """Its name below the folder that was given, without suffix; its mask has the same name."""
         return _key(self.source, self.index)
 
     def __str__(self) -> str:
@@ -43,19 +43,18 @@ class Item:
         return text if text.isprintable() else ascii(text)
 
     def open(self) -> Image.Image:
-        """Open the picture. May raise anything where it is damaged."""
+        """Open the picture. May raise anything if it is damaged."""
         return self.source[self.index][0]
 
 
 def find(inputs: Sequence[Path]) -> list[Item]:
     """Find all pictures in files and folders, and name their results.
 
-    A folder's tree is kept. Where two results had the same name, the later one gets a number: ``a-2.png``.
-    They are compared as the least discerning file system would: capitals and small letters are the same. What
-    can't be printed in a name (a line break) becomes ``_``.
+    A folder's tree is kept. If two results have the same name, the later one gets a number: ``a-2.png``. Case
+    is ignored, as on some file systems. Unprintable characters in a name (a line break) become ``_``.
 
     Raises:
-        DataError: An input does not exist, or there is no picture at all.
+        DataError: An input does not exist, or there are no pictures.
     """
     sources = []
     for path in inputs:
@@ -70,7 +69,7 @@ def find(inputs: Sequence[Path]) -> list[Item]:
             hint="INPUT takes pictures that Pillow reads, such as .png or .jpg, and folders of them.",
         )
     wanted = [Path(f"{_printable(_key(source, index))}.png") for source, index in found]
-    # A folder keeps its name in any case, so that what is in it stays together.
+    # A folder always keeps its name, so that its pictures stay together.
     taken = {_fold(folder) for path in wanted for folder in path.parents}
     items = []
     for (source, index), path in zip(found, wanted, strict=True):
@@ -106,7 +105,7 @@ class Masks:
         """Return a picture's mask: uint8 (height, width, 1), white for the hole.
 
         Raises:
-            ValueError: There is none, more than one, it can't be read, or it has another size.
+            ValueError: There is no mask or more than one, it can't be read, or it has another size.
         """
         places = [0] if self._one else self._places.get(item.key, [])
         if len(places) != 1:

@@ -17,8 +17,8 @@ def norm_layers(norm: Norm, channels: int, running: bool) -> list[nn.Module]:
     Args:
         norm: ``batch`` (with gain and bias), ``instance`` (without, as CycleGAN's) or ``none``.
         channels: Feature maps.
-        running: Let batch norm keep running statistics for use. Without, it takes those of the pictures at
-            hand then too: pix2pix trains on one picture at a time, and so it is used (Isola et al., 3.3).
+        running: Let batch norm keep running statistics for inference. Without them it uses the current
+            batch's then too: pix2pix trains and is used with one picture at a time (Isola et al., 3.3).
     """
     match norm:
         case "batch":
@@ -38,7 +38,7 @@ class Dropout(nn.Module):
     """Dropout with p = 0.5, which pix2pix has instead of latents.
 
     Args:
-        when: ``always``, in use too, as the noise; only in ``training``; or ``none``.
+        when: ``always``, as noise, also in evaluation mode; only in ``training``; or ``none``.
     """
 
     def __init__(self, when: When) -> None:

@@ -45,7 +45,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class PixelDiscriminator(nn.Module):
-    """The 1x1 PatchGAN: it judges each pixel for itself, by C64-C128 of 1x1 convolutions.
+    """The 1x1 PatchGAN: it judges each pixel separately, by C64-C128 of 1x1 convolutions.
 
     Args:
         inputs: Channels of the pictures: of both sides together where D sees pairs.

@@ -17,7 +17,7 @@ from mmgan_translation.scores import WithoutLearning, means, pair_scores
 
 
 class Pix2Pix(TranslationTask[Pix2PixConfig]):
-    """D tells true pairs from pairs with a generated half; G fools it, and stays near the target."""
+    """D distinguishes real pairs from pairs with a generated half; G fools it and stays near the target."""
 
     Config = Pix2PixConfig
     best_score = "l1"
@@ -29,7 +29,7 @@ class Pix2Pix(TranslationTask[Pix2PixConfig]):
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The one that it is trained in."""
+        """The direction that it is trained in."""
         return (self.config.direction,)
 
     def build(self) -> dict[str, Player]:
@@ -49,7 +49,7 @@ class Pix2Pix(TranslationTask[Pix2PixConfig]):
         return open_pairs(lambda: self.run.open_data("images"), self.config, self.run.progress)
 
     def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
-        """Translate the pictures of a step once: D learns from the fakes, then G through the same graph."""
+        """Translate the pictures of a step once: D learns from the fakes, G then through the same graph."""
         source, _ = self.oriented(pair)
         fake: Tensor = self.g(source)
         return fake

@@ -11,11 +11,11 @@ from torch import Tensor
 class ReplayPool:
     """Up to ``size`` generated pictures that a discriminator has seen.
 
-    The first ``size`` pictures come back as they are, and are kept. Afterwards each comes back itself,
-    or with probability 0.5 a picture from the pool, whose place it takes (Zhu et al. 2017, section 4).
+    The first ``size`` pictures are kept and returned. Afterwards each picture is returned itself, or with
+    probability 0.5 exchanged for a picture from the pool (Zhu et al. 2017, section 4).
 
     Args:
-        size: How many are kept, 50 in the paper; 0: every picture comes back.
+        size: How many are kept, 50 in the paper; 0: every picture is returned itself.
     """
 
     def __init__(self, size: int) -> None:
@@ -23,12 +23,12 @@ class ReplayPool:
         self.pictures: list[Tensor] = []
 
     def exchange(self, pictures: Tensor) -> Tensor:
-        """Give the pictures (batch, channels, height, width) to the pool, and take as many from it.
+        """Pass pictures (batch, channels, height, width) through the pool, and return as many.
 
         Randomness comes from torch's default generator on the CPU. No gradient passes; the result
         is float32.
         """
-        # Float32 whatever the precision is: a pool that a checkpoint gave back must mix with new pictures.
+        # Float32 in any precision: a pool restored from a checkpoint must mix with new pictures.
         pictures = pictures.detach().float()
         if not self.size:
             return pictures
@@ -51,11 +51,11 @@ class ReplayPool:
 
         Args:
             state: From a checkpoint.
-            shape: That of a picture, (channels, height, width).
-            device: Where the pictures shall be.
+            shape: The shape of a picture, (channels, height, width).
+        device: The device for the pictures.
 
         Raises:
-            ValueError: It holds something else than such pictures.
+            ValueError: It holds anything but such pictures.
         """
         pictures = state.get("pictures", torch.empty(0, *shape))
         if pictures.shape[1:] != shape or pictures.dtype != torch.float32 or not pictures.isfinite().all():

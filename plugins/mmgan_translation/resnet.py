@@ -11,8 +11,8 @@ class ResNet(nn.Module):
     """c7s1-64, d128, d256, R256 x blocks, u128, u64, c7s1-3 (Johnson et al. 2016), reflected at the edges.
 
     Args:
-        inputs: Channels of the pictures that come.
-        outputs: Channels of those that go.
+        inputs: Channels of the input pictures.
+        outputs: Channels of the output pictures.
         width: Feature maps of the first layer.
         blocks: Residual blocks: 9 in the paper for 256 pixels, 6 for 128.
         norm: After all convolutions but the last.
@@ -54,7 +54,7 @@ class ResNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions whose result is added to what came (He et al. 2016), no ReLU after the sum."""
+    """Two 3x3 convolutions whose result is added to the input (He et al. 2016), no ReLU after the sum."""
 
     def __init__(self, channels: int, norm: Norm, noise: When, running: bool) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ def linear_decay(epoch: int, constant: int, decay: int) -> float:
 def over_a_run(steps: int, constant: int, decay: int) -> Callable[[int], float]:
     """Return a player's schedule: the run as ``constant + decay`` equal parts, each of which is an epoch.
 
-    So a run of any length, on data of any size, has the papers' curve.
+    So a run of any length, on data of any size, follows the papers' curve.
 
     Args:
         steps: The run's length.
@@ -30,7 +30,7 @@ def over_a_run(steps: int, constant: int, decay: int) -> Callable[[int], float]:
     """
 
     def schedule(step: int) -> float:
-        # Beyond its length a run keeps the last part's rate.
+        # Beyond its length, a run keeps the last part's rate.
         part = min(step * (constant + decay) // steps, constant + decay - 1)
         return linear_decay(part, constant, decay) if decay else 1.0
 

@@ -10,7 +10,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 
 def differences(pictures: Tensor, targets: Tensor) -> list[float]:
-    """Return each picture's mean absolute difference (L1) to its target, black to white being 1.
+    """Return each picture's mean absolute difference (L1) to its target, where black to white is 1.
 
     Args:
         pictures: (n, 1 or 3, height, width) in [-1, 1]; grey ones are compared with every channel.
@@ -28,7 +28,7 @@ def pair_scores(pictures: Tensor, targets: Tensor) -> list[dict[str, float]]:
         targets: (n, channels, height, width) in [-1, 1].
 
     Returns:
-        For each picture ``l1``: mean absolute difference, black to white being 1. ``psnr``: peak
+        For each picture ``l1``: mean absolute difference, where black to white is 1. ``psnr``: peak
         signal-to-noise ratio in dB, at most 100. ``ssim``: structural similarity (Wang et al. 2004).
     """
     # Here, since the import takes a second.
@@ -39,7 +39,7 @@ def pair_scores(pictures: Tensor, targets: Tensor) -> list[dict[str, float]]:
     for picture, target, l1 in zip(
         torch.split(pictures, 1), torch.split(targets, 1), differences(pictures, targets), strict=True
     ):
-        # Equal pictures would have an infinite one, and one of them would make a mean infinite.
+        # Equal pictures would have an infinite PSNR, and make the mean infinite.
         psnr = peak_signal_noise_ratio(picture, target, data_range=2.0).clamp(max=100)
         ssim = structural_similarity_index_measure(picture, target, data_range=2.0)
         rows.append({"l1": l1, "psnr": float(psnr), "ssim": float(ssim)})  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ class WithoutLearning:
     Args:
         pairs: Batches of sources and targets of the training part, two of (n, channels, height, width) in
             [-1, 1]. They are kept at 32x32.
-        look: Gives the targets with these numbers again, at their size.
+        look: Returns the targets with these numbers, at full size.
     """
 
     def __init__(self, pairs: Iterable[tuple[Tensor, Tensor]], look: Callable[[list[int]], Tensor]) -> None:
@@ -70,9 +70,9 @@ class WithoutLearning:
         """Score them for pictures to translate.
 
         Returns:
-            For each picture ``l1_of_mean``: with the known targets' mean colour for everything.
-            ``l1_of_nearest``: with the target of the known source that is nearest in pixels (averaged to
-            32x32 if they are larger).
+            For each picture ``l1_of_mean``: the prediction is the mean colour of the training targets.
+            ``l1_of_nearest``: the prediction is the target of the training source that is nearest in pixels
+            (averaged to 32x32 if they are larger).
         """
         places = torch.cdist(small(sources).flatten(1), self.sources).argmin(1)
         of_mean, of_nearest = (

@@ -1,9 +1,9 @@
 """A function on small pictures, applied to a picture of any size.
 
-The picture is padded to a size that the function takes. Where that is larger than a tile, the function is
+The picture is padded to a size that the function takes. If that is larger than a tile, the function is
 applied to overlapping tiles, and its results are blended: towards its border each fades out linearly, as fast
-as its neighbour fades in. At the very border, where the function misses what lies outside, it counts for
-nothing. No more is held in floating point than one row of tiles along the shorter side.
+as its neighbour fades in. At the very border, where the function lacks context, its weight is 0. Only one row
+of tiles along the shorter side is in floating point at a time.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ def apply(
         function: From float32 (1, planes, h, w) in [-1, 1], h and w multiples of ``multiple`` and at most
             ``tile``, to (1, channels, scale * h, scale * w) in [-1, 1]; values outside are clipped.
         pixels: (height, width, planes).
-        multiple: Of what the sides must be multiples.
-        tile: The longest side, itself a multiple and at least two of them.
-        scale: How many times as large the function's results are.
+        multiple: The sides must be multiples of this.
+        tile: The longest side, at least ``2 * multiple`` and a multiple of it.
+        scale: How many times larger the function's results are.
 
     Returns:
         (scale * height, scale * width, channels).
     """
     height, width = pixels.shape[:2]
     if width > height:
-        # Rows of tiles go along the shorter side: a wide picture needs no more memory than a high one.
+        # Rows of tiles run along the shorter side: a wide picture needs no more memory than a tall one.
         turned = apply(
             lambda inputs: function(inputs.mT.contiguous()).mT, pixels.swapaxes(0, 1), multiple, tile, scale
         )
@@ -54,7 +54,7 @@ def apply(
 
 
 def pad(pixels: Pixels, multiple: int) -> tuple[Pixels, int, int]:
-    """Pad a picture at all sides to multiples: by its reflection, or by its edge where it is too small.
+    """Pad a picture on all sides to multiples: by reflection, or by its edge if it is too small.
 
     Returns:
         The padded picture, and how much of it is padding at the top and at the left.
@@ -71,12 +71,12 @@ def pad(pixels: Pixels, multiple: int) -> tuple[Pixels, int, int]:
 
 
 class Axis:
-    """How one side of a padded picture is divided into tiles.
+    """The division of one side of a padded picture into tiles.
 
     Args:
         length: The side, a multiple of ``multiple``.
-        multiple: Of what the tiles' starts and sides are multiples.
-        tile: The longest side of a tile, a multiple and at least two of them.
+        multiple: The tiles' starts and sides are multiples of this.
+        tile: The longest side of a tile, at least ``2 * multiple`` and a multiple of it.
     """
 
     def __init__(self, length: int, multiple: int, tile: int) -> None:
@@ -84,18 +84,18 @@ class Axis:
         #: The side of each tile.
         self.side = min(length, tile)
         overlap = -(-self.side // (4 * multiple)) * multiple
-        # Less than half of the overlap, so that each place counts in some tile.
+        # Less than half of the overlap, so that each place has weight in some tile.
         self._margin = overlap // 4
         slack = length - self.side
         gaps = -(-slack // max(self.side - overlap, 1))
-        #: Where the tiles begin: evenly spread, each overlapping the next by at least a quarter.
+        #: The tiles' starts: evenly spread, each overlapping the next by at least a quarter.
         self.starts = [slack // multiple * i // max(gaps, 1) * multiple for i in range(gaps + 1)]
 
     def weights(self, scale: int = 1) -> Tensor:
-        """Return how much each tile counts for, float32 (tiles, scale * side): 1 in sum at each place."""
+        """Return the tiles' weights, float32 (tiles, scale * side), which sum to 1 at each place."""
         ramp = (torch.arange(self.side * scale) + 0.5 - self._margin * scale).clamp(min=0)
         tents = torch.full((len(self.starts), self.side * scale), float(self.length * scale))
-        # At the picture's own border there is no neighbour to fade into.
+        # At the picture's own border there is no neighbour.
         tents[1:] = tents[1:].minimum(ramp)
         tents[:-1] = tents[:-1].minimum(ramp.flip(0))
         total = torch.zeros(self.length * scale)
@@ -105,7 +105,7 @@ class Axis:
         return torch.stack([tent / total[span] for span, tent in zip(spans, tents, strict=True)])
 
     def blend(self, tiles: Iterable[Tensor], scale: int = 1) -> Iterator[Tensor]:
-        """Blend tiles, (…, scale * side) each, and yield what is finished after each one: (…, any)."""
+        """Blend tiles, (…, scale * side) each, and yield the finished part after each one: (…, any)."""
         ends = [*self.starts[1:], self.length]
         carried: Tensor | None = None
         for tile, weights, start, end in zip(tiles, self.weights(scale), self.starts, ends, strict=True):

@@ -21,37 +21,37 @@ from mmgan_translation.inputs import Item, Masks
 if TYPE_CHECKING:
     from mmgan.data.pairs.degradations import Derivation
 
-#: The least side of the largest tile, in pixels, where the person gives none.
+#: The default longest side of a tile, in pixels; at least the run's size.
 _TILE = 512
 
 
 class Translator(Protocol):
-    """What a task that translates pictures has."""
+    """The interface of a task that translates pictures."""
 
     #: ``("AtoB",)``, ``("BtoA",)`` or both.
     directions: tuple[str, ...]
-    #: The sides that the networks take are multiples of this.
+    #: The sides of the networks' inputs are multiples of this.
     multiple: int
-    #: How A is made from B, where the run was not trained on pairs.
+    #: How A is made from B, if the run was not trained on pairs.
     derivation: Derivation | None
 
     def translate(self, inputs: Tensor, direction: str) -> Tensor:
-        """Translate (n, channels, h, w) in [-1, 1]; the result is so too, on the CPU."""
+        """Translate (n, channels, h, w) in [-1, 1] to the same range, on the CPU."""
 
 
 class PictureTranslator:
-    """Translates one picture after the other with what a run has learned.
+    """Translates pictures one by one with what a run has learned.
 
     Args:
         generator: Its task is a :class:`Translator`.
         direction: One of the task's directions.
         masks: The holes, where the run was trained to fill some.
-        tile: The longest side that the network is given at once, in pixels, rounded up to what it takes; by
-            default 512, or the run's size where that is more.
-        seed: Of what is random in the network. Each picture has it, so none depends on the others.
+        tile: The longest side of the network's input, in pixels, rounded up to a size that it takes; by
+        default 512, or the run's size if that is larger.
+    seed: Seed of the network's noise. The same for each picture, so that none depends on others.
 
     Raises:
-        UsageError: The run has another direction only, needs masks, or takes none.
+        UsageError: The run lacks the direction, needs masks, or takes none.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class PictureTranslator:
                 f"{this} was trained {only}, and can't translate {self.direction}.",
                 hint=f"--direction {only}, or leave it out.",
             )
-        # What was derived is A; the way back starts from pictures as they are.
+        # A was derived; the other direction starts from pictures as they are.
         self._derivation = self._task.derivation if self.direction == "AtoB" else None
         takes_mask = self._derivation is not None and self._derivation.takes_mask
         if takes_mask and masks is None:
@@ -87,7 +87,7 @@ class PictureTranslator:
                 hint="Leave out --mask, or train one with --set derive=inpaint.",
             )
         self._scale = self._derivation.scale if self._derivation else 1
-        # The network sees a picture that is ``scale`` times as large as the input.
+        # The network's input is ``scale`` times as large as the picture.
         self._multiple = self._task.multiple // gcd(self._task.multiple, self._scale)
         side = _up(tile or max(_TILE, self._config.size), self._scale * self._multiple) // self._scale
         self._tile = max(side, 2 * self._multiple)
@@ -107,7 +107,7 @@ class PictureTranslator:
         return np.dstack((pixels, np.where(mask > 127, np.uint8(255), np.uint8(0))))
 
     def translate(self, pixels: tiles.Pixels) -> Image.Image:
-        """Translate what :meth:`read` gave; the result has its size, or ``scale`` times that."""
+        """Translate the result of :meth:`read`, to the same size or ``scale`` times that."""
         result = self.generator.aside(
             lambda: tiles.apply(self._translate, pixels, self._multiple, self._tile, self._scale), self._seed
         )
@@ -131,16 +131,16 @@ def translate_all(
     skip: Callable[[Item, str], None],
     progress: Callable[[int], None],
 ) -> list[Path]:
-    """Translate pictures, one after the other, and write each when it is done.
+    """Translate pictures one by one, and write each when it is done.
 
-    A picture that can't be read is skipped. A file in ``out`` is always whole: while it is written it has
-    another name.
+    A picture that can't be read is skipped. Files in ``out`` are always whole: each has another name while it
+    is written.
 
     Args:
-        translator: See there.
+        translator: Translates a picture.
         items: The pictures.
         out: The folder of the results, made with the first of them.
-        skip: Told of each picture that is skipped, and why.
+        skip: Called with each picture that is skipped, and why.
         progress: Called with the number of pictures that are done.
 
     Returns:
@@ -162,7 +162,7 @@ def translate_all(
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    """Write a PNG that appears under its name only when it is whole."""
+    """Write a PNG, which gets its name only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(".unfinished.png")
     try:

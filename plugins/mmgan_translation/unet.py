@@ -15,11 +15,11 @@ class UNet(nn.Module):
     """Halve the picture ``depth`` times, then double it again, each time beside the encoder's features.
 
     U-Net-256 is ``depth=8``, U-Net-128 ``depth=7``: the bottleneck of a picture of that side is 1x1. Larger
-    pictures pass too, if their sides are multiples of 2^depth.
+    pictures are accepted too, if their sides are multiples of 2^depth.
 
     Args:
-        inputs: Channels of the pictures that come.
-        outputs: Channels of those that go.
+        inputs: Channels of the input pictures.
+        outputs: Channels of the output pictures.
         width: Feature maps of the first layer; they double up to eight times as many.
         depth: How often the picture is halved, at least 2.
         norm: After all convolutions but the first, the bottleneck's and the last.
@@ -48,7 +48,7 @@ class UNet(nn.Module):
                 nn.Sequential(
                     nn.LeakyReLU(0.2),
                     nn.Conv2d(narrow, wide, 4, 2, 1, bias=bias),
-                    # One value for a channel is all that a 1x1 bottleneck has: normalised, it would be 0.
+                    # A 1x1 bottleneck has one value per channel: normalised, it would be 0.
                     *([] if bottleneck else norm_layers(norm, wide, running)),
                 )
             )

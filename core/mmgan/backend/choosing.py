@@ -1,4 +1,4 @@
-"""The device and the precision of a run: a plugin's, registered by the name that is asked for, or torch's."""
+"""The device and the precision of a run: a plugin's, registered under the configured name, or torch's."""
 
 from __future__ import annotations
 

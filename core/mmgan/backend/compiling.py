@@ -11,19 +11,19 @@ from torch import nn
 
 
 def compile_network(name: str, network: nn.Module) -> None:
-    """Compile a network in place when it is first called. What can't be compiled is computed as written.
+    """Compile a network in place at its first call. If it can't be compiled, it runs as written.
 
     Args:
         name: The player's, for the warning.
         network: Its module.
     """
-    # What torch can't read in a network, it leaves to Python too, instead of raising.
+    # Code that torch can't trace is run by Python, too, instead of raising.
     torch._dynamo.config.suppress_errors = True
     network.compile(backend=_careful(name))
 
 
 def _careful(name: str) -> Callable[[torch.fx.GraphModule, list[Any]], Callable[..., Any]]:
-    """Return torch's default backend, made to warn and do without where it fails."""
+    """Return torch's default backend, which warns and falls back to the plain network if it fails."""
 
     def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
         try:

@@ -50,11 +50,11 @@ class Device:
             torch.mps.synchronize()
 
     def move(self, batch: Any) -> Any:
-        """Copy a batch's tensors to the device, from pinned memory without waiting.
+        """Copy a batch's tensors to the device, asynchronously from pinned memory.
 
         Args:
-            batch: A tensor, or tuples, named tuples, lists and dicts of them, which keep their form. Other
-                values are returned as they are.
+            batch: A tensor, or tuples, named tuples, lists and dicts of them, which keep their structure.
+                Other values are returned as they are.
         """
         if isinstance(batch, torch.Tensor):
             return batch.to(self.torch, non_blocking=self.type == "cuda")
@@ -66,7 +66,7 @@ class Device:
         return batch
 
     def prepare(self, player: Player) -> None:
-        """Move a player's module to the device, and let its optimizer use its fused form where there is one.
+        """Move a player's module to the device, and make its optimizer fused if it can be.
 
         Args:
             player: The player; its module is changed in place.
@@ -76,10 +76,10 @@ class Device:
             to_channels_last(player.module)
         if isinstance(player.optimizer, _FUSED) and self.type != "mps":
             for group in player.optimizer.param_groups:
-                # Only where its author left the choice open. On a CPU torch's own default is the slow form.
+                # Only if its author left the choice open. On a CPU torch's own default is the slow form.
                 if group["fused"] is None and group["foreach"] is None and not group["differentiable"]:
                     group["fused"] = True
-                    # As its constructor does for a fused optimizer: a gradient scaler then need not wait.
+                    # As a fused optimizer's constructor does: a gradient scaler then does not synchronise.
                     player.optimizer._step_supports_amp_scaling = True
 
 
@@ -89,7 +89,7 @@ def to_channels_last(module: nn.Module) -> None:
 
 
 def choose_device(name: str) -> Device:
-    """Return the device called ``name``; ``auto`` takes cuda, else mps, else cpu.
+    """Return the device called ``name``; ``auto`` chooses cuda, else mps, else cpu.
 
     Raises:
         ConfigError: torch does not know the name, or this machine has no such device.

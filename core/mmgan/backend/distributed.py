@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds in which a process that ends can take leave of the others.
+#: Seconds that an ending process has to leave the group.
 _LEAVE = 10.0
-#: Seconds of a wait during which Python handles no signal.
+#: Seconds of a single wait, during which Python handles no signal.
 _SLICE = 1.0
-#: What rank 0 says in ``sync_stop`` when it wants the others' state; greater than every signal's number.
+#: What rank 0 sends in ``sync_stop`` to ask for the others' state; greater than every signal's number.
 _SAVING = 1000
 
 
@@ -53,7 +53,7 @@ class Group(Ranks):
     def __init__(self) -> None:
         self.timeout = timeout()
         self._shared = 0
-        # Tensors on a GPU are added up by NCCL, and all else, as the words of `meet`, by gloo on the CPU.
+        # NCCL reduces tensors on a GPU, gloo everything on the CPU, such as the codes of `sync_stop`.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         patience = timedelta(seconds=self.timeout)
 
@@ -68,8 +68,8 @@ class Group(Ranks):
             self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
             self.local_rank = int(os.environ.get("LOCAL_RANK", self.rank))
             with reaching_others(self.rank, self.world, self.timeout):
-                # torch gives up by itself, at the latest when it has tried twice; but not where rank 0, in
-                # whose process the store may be, is stopped in the middle of it.
+                # torch gives up by itself, after two attempts at most; but not if rank 0, whose process may
+                # host the store, is stopped meanwhile.
                 self._store = RankStore(aside(connect, 3 * self.timeout), self.rank, self.world, self.timeout)
         except ValueError as error:
             raise UsageError(
@@ -88,14 +88,14 @@ class Group(Ranks):
         with contextlib.suppress(RuntimeError, TimeoutError):
             aside(leave, _LEAVE)
 
-    # While a run is opened. To decode a large data set may take longer than any wait in training should: the
-    # ranks wait here as long as the one that works shows signs of life.
+    # While a run is opened. Decoding a large data set may take longer than any wait in training should: the
+    # ranks wait here as long as the working rank sends heartbeats.
 
     def broadcast_object(self, work: Callable[[], T]) -> T:
-        """Do something on rank 0 only, and give what it returns, or its error, to every rank.
+        """Call a function on rank 0 only, and return its result, or raise its error, on every rank.
 
         Raises:
-            MmganError: Rank 0 failed, has ended, or shows no sign of life.
+            MmganError: Rank 0 failed, has ended, or sends no heartbeats.
         """
         self._shared += 1
         key = f"mmgan/{self._shared}"
@@ -103,10 +103,10 @@ class Group(Ranks):
         return result
 
     def rank_zero_first(self, work: Callable[[], T]) -> T:
-        """Do something on rank 0 and then on the others, who find in the cache what rank 0 put there.
+        """Call a function on rank 0 and then on the others, which find in the cache what rank 0 put there.
 
         Raises:
-            MmganError: Another rank failed, has ended, or shows no sign of life.
+            MmganError: Another rank failed, has ended, or sends no heartbeats.
         """
         begin = self._shared
         others = {rank: f"mmgan/{begin + 1}/{rank}" for rank in range(1, self.world)}
@@ -122,12 +122,12 @@ class Group(Ranks):
                 self._store.tell(others[self.rank], follow)
             else:
                 self.broadcast_object(lambda: results.append(work()))
-            # Training, which has a timeout, begins only when the last rank is ready.
+            # Training, which has a timeout, begins only once the last rank is ready.
             self.broadcast_object(
                 lambda: [self._store.hear(rank, key) for rank, key in others.items()] and None
             )
         finally:
-            self._shared = begin + 2  # On all ranks, wherever it failed.
+            self._shared = begin + 2  # On all ranks, even after a failure.
         return results[0]
 
     @override
@@ -170,13 +170,13 @@ class Group(Ranks):
             )
         player.module = nn.SyncBatchNorm.convert_sync_batchnorm(player.module)  # type: ignore[no-untyped-call]
 
-    # While it is trained.
+    # In training only.
 
     def broadcast_weights(self, modules: Iterable[nn.Module]) -> None:
-        """Broadcast rank 0's weights and buffers: where networks were made without the seed, they differ."""
+        """Broadcast rank 0's weights and buffers: networks that were made without the seed differ."""
         for module in modules:
             for tensor in module.state_dict().values():
-                # gloo wants it contiguous, which channels-last weights are not.
+                # gloo needs contiguous tensors, which channels-last weights are not.
                 values = tensor.detach().contiguous()
                 self._exchange(values, lambda tensor: dist.broadcast(tensor, 0, async_op=True))
                 tensor.detach().copy_(values)
@@ -185,9 +185,9 @@ class Group(Ranks):
     def all_reduce_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
         """Replace the gradients of parameters by their mean over the ranks, and return the mean loss.
 
-        All go in one flat tensor: one exchange for each update. A parameter that has a gradient on some ranks
-        only counts as zeros on the others; where none has one it keeps none, since an optimizer tells the two
-        apart. The loss goes with them, so that one that is NaN somewhere is NaN everywhere.
+        All are sent in one flat tensor: one all-reduce per update. A parameter that has a gradient on some
+        ranks only counts as zeros on the others; if no rank has one it keeps None, since optimizers treat
+        None and zeros differently. The loss is sent along, so that NaN on one rank is NaN on all.
 
         Args:
             parameters: Those that a player trains, the same on all ranks.
@@ -211,7 +211,7 @@ class Group(Ranks):
         head, *parts = torch.split(flat, [1 + len(present), *(g.numel() for g in gradients)])
         views = [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
         torch._foreach_copy_(gradients, views)
-        # A GPU is waited for only where something is missing here.
+        # Synchronises with a GPU only if a gradient is missing here.
         if not all(present):
             for parameter, gradient, anywhere in zip(parameters, gradients, head[1:].tolist(), strict=True):
                 parameter.grad = gradient if anywhere else None
@@ -260,7 +260,7 @@ class Group(Ranks):
 
     def _gather(self, state: Any, states: list[Any] | None = None) -> None:
         with self._store.reaching_others():
-            # torch gives up by itself; each of two exchanges, of lengths and of states, may take its time.
+            # torch gives up by itself; both exchanges, of lengths and of states, have a timeout of their own.
             aside(lambda: dist.gather_object(state, states), 3 * self.timeout)
 
     def _greatest(self, number: int) -> int:
@@ -269,7 +269,7 @@ class Group(Ranks):
         return int(word)
 
     def _exchange(self, tensor: Tensor, begin: Callable[[Tensor], Any]) -> None:
-        """Begin an exchange of a tensor with all ranks and wait for its end; on a GPU, until it is queued.
+        """Run a collective operation and wait until it is done; on a GPU, until it is queued.
 
         In short waits, since Python handles no signal inside one: a second Ctrl-C exits at once.
         """
@@ -287,12 +287,12 @@ class Group(Ranks):
 
 
 def ranks() -> Ranks:
-    """Return the processes that train together, by the environment that ``torchrun`` sets."""
+    """Return the processes that train together, from the environment that ``torchrun`` sets."""
     if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
         return _group()
     return Ranks()
 
 
-@functools.cache  # As torch's own group is: one for the process.
+@functools.cache  # One per process, as torch's own group is.
 def _group() -> Group:
     return Group()

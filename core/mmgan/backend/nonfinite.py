@@ -50,7 +50,7 @@ class FiniteWatch:
         """Synchronise with the device, and raise if anything recorded so far was non-finite.
 
         Raises:
-            DivergedError: It was; the message names the first step and phase.
+            DivergedError: Something was; the message names the first step and phase.
         """
         code = int(self.first) - 1
         if code < 0:
@@ -65,7 +65,7 @@ class FiniteWatch:
 
 
 def check_scale(player: str, scale: float) -> None:
-    """Raise where a gradient is non-finite at any loss scale (fp16): the scaler halves its scale in vain.
+    """Raise if a gradient is non-finite at any loss scale (fp16): the scaler then halves its scale in vain.
 
     Raises:
         DivergedError: The scale has fallen below 1.
@@ -78,7 +78,7 @@ def check_scale(player: str, scale: float) -> None:
 
 
 def check_weights(name: str, module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
-    """Refuse to store a network, or what its optimizer remembers, where a number in it is not finite.
+    """Refuse to store a network or an optimizer's state that is not finite.
 
     Raises:
         DivergedError: A weight, or a tensor of the optimizer's state, is NaN or infinite.
@@ -95,9 +95,9 @@ def check_weights(name: str, module: nn.Module, optimizer: torch.optim.Optimizer
 
 
 def moments(optimizer: torch.optim.Optimizer) -> list[tuple[Tensor, dict[str, Any], str]]:
-    """List what an optimizer keeps in a weight's own shape: the weight, its state, and the key in there.
+    """List the tensors in an optimizer's state with their weight's shape: the weight, its state, the key.
 
-    A plugin's own optimizer may keep other things beside, which are its own matter.
+    A plugin's own optimizer may keep other things too, which are not checked.
     """
     return [
         (parameter, state, key)
@@ -109,5 +109,5 @@ def moments(optimizer: torch.optim.Optimizer) -> list[tuple[Tensor, dict[str, An
 
 
 def is_finite(value: Tensor) -> bool:
-    """Whether no element is NaN or infinite; numbers without a point always are finite."""
+    """Whether no element is NaN or infinite; integers always are finite."""
     return not (value.is_floating_point() or value.is_complex()) or bool(torch.isfinite(value).all())

@@ -1,4 +1,4 @@
-"""Which number format a run computes in: autocast, and one gradient scaler for each player.
+"""The number format that a run computes in: autocast, and one gradient scaler for each player.
 
 Weights, optimizer state and losses are always float32; ``bf16`` and ``fp16`` are what autocast computes
 convolutions and matrix products in (Micikevicius et al. 2018).
@@ -28,7 +28,7 @@ class Precision:
         device: Where the run computes.
         name: ``fp32``, ``bf16``, ``fp16``, or another name with its dtype.
         reason: Why it was chosen, for people.
-        dtype: What autocast computes in; by default the name's.
+        dtype: The dtype of autocast; by default the name's.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Precision:
         """Return the scalers' state by player name; an empty dict where losses are not scaled."""
         if not self.scales:
             return {}
-        # Sorted, since a resumed run may meet its players in another order.
+        # Sorted, since a resumed run may update its players in another order.
         return {player: dict(self._scalers[player].state_dict()) for player in sorted(self._scalers)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ class Precision:
 
 
 def choose_precision(device: Device, name: str) -> Precision:
-    """Return the precision called ``name``; ``auto`` takes the fastest that the device computes natively.
+    """Return the precision called ``name``; ``auto`` chooses the fastest that the device computes natively.
 
     Raises:
         ConfigError: The name is not known.
@@ -140,7 +140,7 @@ def differentiate(
     """
     with precision.exact():
         if not torch.is_autocast_enabled(precision.device.type):
-            # Widened before the gradient is taken, which could overflow in half precision.
+            # Converted before the gradient is taken, which could overflow in half precision.
             inputs = inputs.float()
         outputs = function(inputs)
         (gradient,) = torch.autograd.grad(outputs.float().sum(), inputs, create_graph=True)

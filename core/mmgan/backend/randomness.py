@@ -25,12 +25,12 @@ def use_deterministic(wanted: bool) -> None:
     """Restrict torch to deterministic algorithms, or allow all."""
     torch.use_deterministic_algorithms(wanted)
     if wanted:
-        # What cuBLAS needs to repeat itself; it reads this when it is first used.
+        # cuBLAS needs this to be deterministic, and reads it when it is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def get_state(device: torch.device) -> dict[str, Any]:
-    """Return the state of every generator that a run on this device draws from, fit for a checkpoint."""
+    """Return the state of every generator that a run on this device draws from, for a checkpoint."""
     version, words, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     state: dict[str, Any] = {
@@ -52,10 +52,10 @@ def get_state(device: torch.device) -> dict[str, Any]:
 
 
 def check_state(state: dict[str, Any], device: torch.device) -> None:
-    """Raise where :func:`set_state` would, and change nothing.
+    """Raise what :func:`set_state` would raise, and change nothing.
 
     Raises:
-        Exception: Whatever a generator raises on what is not a state of its own.
+        Exception: Whatever a generator raises on an invalid state.
     """
     torch.Generator().set_state(state["torch"])
     random.Random().setstate(_python(state))
@@ -65,7 +65,7 @@ def check_state(state: dict[str, Any], device: torch.device) -> None:
 
 
 def set_state(state: dict[str, Any], device: torch.device) -> None:
-    """Restore the state of :func:`get_state`. A GPU's is skipped where the device has changed."""
+    """Restore the state of :func:`get_state`. A GPU's is skipped if the device has changed."""
     torch.set_rng_state(state["torch"])
     random.setstate(_python(state))
     np.random.set_state(_numpy(state))
@@ -87,9 +87,9 @@ def _numpy(state: dict[str, Any]) -> tuple[str, NDArray[np.uint32], int, int, fl
 
 
 class Aside:
-    """Randomness of side work (sampling, evaluation), which leaves training's as it was.
+    """Randomness of side work (sampling, evaluation), which leaves that of training as it was.
 
-    So how often a run samples does not change what it learns, and the same latents come every time.
+    So how often a run samples does not change what it learns, and the latents are the same every time.
 
     Args:
         seed: Where it begins.
@@ -115,7 +115,7 @@ class Aside:
             set_state(outside, self._device)
 
 
-#: What sampling draws from in this thread or task; None is torch's default generator.
+#: The generator that sampling draws from in this thread or task; None is torch's default one.
 _OWN: ContextVar[torch.Generator | None] = ContextVar("own", default=None)
 
 
@@ -148,5 +148,5 @@ class Own:
 
 
 def isolated(seed: int, device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Do side work in one go, with its own seed."""
+    """Seed all randomness for side work, and restore it afterwards."""
     return Aside(seed, device).drawn()

@@ -1,7 +1,7 @@
 """Messages between ranks by torch's store while a run is opened, and heartbeats that detect a lost rank.
 
 Waiting for another rank has no other limit: each sends a heartbeat every second while its process runs, and
-is given up when none came for the timeout. It was killed then, or stopped.
+is given up when none has arrived for the timeout: it was killed, or stopped.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class RankStore:
         store: torch's. It may be in the process of a rank that is stopped, and then answers nothing.
         rank: Of this process.
         world: How many there are.
-        timeout: Seconds without a sign of life after which a rank is given up.
+        timeout: Seconds without a heartbeat after which a rank is given up.
     """
 
     def __init__(self, store: Any, rank: int, world: int, timeout: float) -> None:
@@ -48,7 +48,7 @@ class RankStore:
         """Call ``work``, and send the others its result or its error.
 
         Raises:
-            MmganError: The store has gone. What ``work`` raises passes through.
+            MmganError: The store is gone. Errors of ``work`` pass through.
         """
         try:
             result = work()
@@ -65,7 +65,7 @@ class RankStore:
         """Wait for another rank's message, and return it.
 
         Raises:
-            MmganError: What the other failed with; or it has ended, or shows no sign of life.
+            MmganError: The error that the other failed with; or it has ended, or sends no heartbeats.
         """
         beats, since = -1, time.monotonic()
         with self.reaching_others():
@@ -88,13 +88,13 @@ class RankStore:
         """Tell the others that this process ends. Called at its end, in :func:`aside`."""
         self._ending.set()
         if self._answers:
-            # A thread that comes back from torch while Python takes itself apart would crash it.
+            # A thread that returns from torch while the interpreter shuts down would crash it.
             self._beating.join()
             with contextlib.suppress(RuntimeError):
                 self._store.set(f"mmgan/ended/{self.rank}", "")
 
     def reaching_others(self) -> contextlib.AbstractContextManager[None]:
-        """Explain what goes wrong inside, as :func:`reaching_others` does."""
+        """Explain errors inside this context, as :func:`reaching_others` does."""
         return reaching_others(self.rank, self.world, self.timeout)
 
     def _put(self, key: str, outcome: tuple[Any, MmganError | None]) -> None:
@@ -109,14 +109,14 @@ class RankStore:
             raise
 
     def _beat(self) -> None:
-        with contextlib.suppress(RuntimeError):  # The store has gone with its process.
+        with contextlib.suppress(RuntimeError):  # The store is gone with its process.
             while not self._ending.wait(_BEAT):
                 self._store.add(f"mmgan/beats/{self.rank}", 1)
 
 
 @contextlib.contextmanager
 def reaching_others(rank: int, world: int, timeout: float) -> Iterator[None]:
-    """Turn what torch raises where another rank has gone into an error that a person can act on.
+    """Turn torch's error about a lost rank into one that a person can act on.
 
     Raises:
         MmganError: Another rank has ended or does not answer.
@@ -127,18 +127,18 @@ def reaching_others(rank: int, world: int, timeout: float) -> Iterator[None]:
         raise MmganError(
             f"Rank {rank} of {world} lost the others: one has ended, or did not answer within "
             f"{timeout:g} seconds ({line(error)}).",
-            hint="What ended it stands above or below. `mmgan resume` goes on from the last checkpoint; "
-            "MMGAN_RANK_TIMEOUT=3600 lets ranks wait for an hour.",
+            hint="The messages above or below say what ended it. `mmgan resume` goes on from the last "
+            "checkpoint; MMGAN_RANK_TIMEOUT=3600 lets ranks wait for an hour.",
         ) from error
 
 
 def aside(work: Callable[[], T], seconds: float) -> T:
-    """Do what may wait for another process, in a thread that is left behind where it takes too long.
+    """Call a function that may wait for another process, in a thread that is abandoned if it takes too long.
 
-    The calling thread handles signals meanwhile, which it could not inside of torch.
+    Meanwhile the calling thread handles signals, which it could not do inside torch.
 
     Raises:
-        TimeoutError: It has taken longer than that many seconds.
+        TimeoutError: It has taken longer than ``seconds``.
     """
     outcome: Future[T] = Future()
 
@@ -156,7 +156,7 @@ def aside(work: Callable[[], T], seconds: float) -> T:
 
 
 def timeout() -> float:
-    """Return the seconds that a rank waits for the others, by ``MMGAN_RANK_TIMEOUT`` where it is set."""
+    """Return the seconds that a rank waits for the others: ``MMGAN_RANK_TIMEOUT``, or the default."""
     text = os.environ.get("MMGAN_RANK_TIMEOUT", str(TIMEOUT))
     with contextlib.suppress(ValueError):
         if float(text) > 0:

@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What stops a run as finished: greater than every signal's number.
+#: Stops a run as finished: greater than every signal's number.
 FINISH = 999
-#: What asks all ranks to go back to a checkpoint; it is less than FINISH, and greater than signals.
+#: Asks all ranks to go back to a checkpoint: less than FINISH, and greater than signals.
 ROLL_BACK = 998
 
 
 class Ranks:
-    """The processes of a run where there is one: nothing to agree on. ``run.ranks``.
+    """The processes of a run that has only one: nothing to exchange. ``run.ranks``.
 
     Attributes:
-        rank: Which of them this process is; 0 is the one that writes.
-        world: How many there are.
+        rank: The number of this process; rank 0 writes.
+        world: The number of processes.
     """
 
     rank = 0
     world = 1
 
     def broadcast_object(self, work: Callable[[], T]) -> T:
-        """Do something on rank 0 only, and give what it returns, or its error, to every rank."""
+        """Call a function on rank 0 only, and return its result, or raise its error, on every rank."""
         return work()
 
     def rank_zero_first(self, work: Callable[[], T]) -> T:
-        """Do something on rank 0 and then on the others, who find in the cache what rank 0 put there."""
+        """Call a function on rank 0 and then on the others, which find in the cache what rank 0 put there."""
         return work()
 
     def hooks(self, hook: Any) -> Any:
@@ -47,7 +47,7 @@ class Ranks:
         return hook
 
     def device_for_rank(self, device: Device) -> Device:
-        """Return the device of this rank, given the one that was chosen for the run."""
+        """Return the device of this rank, given the run's."""
         return device
 
     def synchronize_batch_norm(self, player: Player, device: Device) -> None:
@@ -64,8 +64,8 @@ class Ranks:
         """Wait between two steps for all ranks, and return the greatest stop signal among them, or 0.
 
         Args:
-            signal: That of this rank.
-            own_state: Gives what this rank has for itself, where rank 0 saves a checkpoint meanwhile.
+            signal: This rank's stop signal.
+            own_state: Returns this rank's own state, for a checkpoint that rank 0 saves meanwhile.
         """
         return signal
 
@@ -83,12 +83,12 @@ class Ranks:
         return value
 
     def gather_states(self, state: Any) -> list[Any]:
-        """Return what the other ranks gave as their :meth:`Run.own_state`, in the order of their ranks."""
+        """Return the :meth:`Run.own_state` of the other ranks, in the order of their ranks."""
         return []
 
 
 class Quiet:
-    """The hooks of a rank that has no listeners: those that choose or change what is trained."""
+    """The hooks of a rank without listeners: those that choose or change what is trained."""
 
     def __init__(self, hook: Any) -> None:
         self.select_device = hook.select_device

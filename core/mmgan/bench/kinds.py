@@ -10,7 +10,7 @@ from mmgan.errors import UsageError, did_you_mean
 from mmgan.run import Run
 from mmgan.task import Stage, Task
 
-#: Most steps that are looked through for kinds; only a stage of huge, coprime ``every`` has more.
+#: How many steps are searched for kinds at most; only a stage with huge, coprime ``every`` has more.
 _LONGEST = 100_000
 
 
@@ -19,13 +19,13 @@ class Kind:
     """The steps of a stage in which the same phases are due.
 
     With ``Phase("G", "G", every=4680)`` beside ``Phase("D", "D")`` hours may lie between two updates of G. So
-    each kind is measured for itself, as a stage in which all its phases are due in every step, and counts by
-    its share.
+    each kind is measured by itself, as a stage in which all its phases are due in every step, and is weighted
+    by its share.
 
     Args:
         stage: Those phases, without an end.
         count: How many steps of a period are of this kind.
-        share: The same, as a part of all steps.
+        share: The same, as a fraction of all steps.
     """
 
     stage: Stage

@@ -18,7 +18,7 @@ from mmgan import __version__
 from mmgan.backend.device import Device
 from mmgan.run import Run
 
-#: Which of a processor's features say how fast it computes, as Linux calls them.
+#: The processor features that matter for speed, by Linux's names.
 _FEATURES = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "sve", "bf16")
 #: Sides of the matrices; the larger are for GPUs.
 SIZES = (512, 1024, 2048, 4096, 8192)
@@ -27,7 +27,7 @@ _BUDGET = 0.2
 
 
 def environment(run: Run) -> dict[str, Any]:
-    """Return what a figure depends on, apart from the task's settings."""
+    """Return what a measurement depends on, apart from the task's settings."""
     plugins, name = run.plugins, run.config.plugin
     owner = plugins.tasks[name].plugin
     version = next((plugin.version for plugin in plugins.loaded if plugin.name == owner), "")
@@ -48,10 +48,10 @@ def environment(run: Run) -> dict[str, Any]:
 
 
 def processor(cpuinfo: Path) -> dict[str, Any]:
-    """Return the processor's name, which of its features matter here, and what torch's kernels use of them.
+    """Return the processor's name, those of its features that matter here, and the ones that torch uses.
 
     Args:
-        cpuinfo: Where Linux describes it; elsewhere Python is asked.
+        cpuinfo: Linux's description of it; elsewhere Python's ``platform`` is used.
     """
     fields: dict[str, str] = {}
     if cpuinfo.exists():
@@ -77,7 +77,7 @@ def memory_format(module: nn.Module) -> str:
 
 
 def ceiling(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """Measure the fastest product of two square matrices that this machine computes.
+    """Measure this machine's highest rate for a product of two square matrices.
 
     Args:
         device: Where.
@@ -97,7 +97,7 @@ def ceiling(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _product(device: torch.device, dtype: torch.dtype, size: int) -> float:
-    """Return the least seconds that a product took: what else the machine does only makes it slower."""
+    """Return the shortest time of a product, in seconds: other load only makes it slower."""
     waiting = Device(str(device))
     a, b, c = (torch.rand(size, size, device=device).to(dtype) for _ in range(3))
     torch.mm(a, b, out=c)
@@ -125,10 +125,9 @@ class Memory:
             torch.cuda.reset_peak_memory_stats(device.torch)
 
     def read(self) -> dict[str, Any]:
-        """Return bytes: what torch took at most on a GPU, and what was resident of the whole process.
+        """Return bytes: torch's peak on a GPU, and the peak resident memory of the whole process.
 
-        A process's peak is never forgotten, so ``growth`` is by how much it rose, which is nothing where more
-        was in use before.
+        A process's peak can't be reset, so ``growth`` is by how much it rose: 0 if more was in use before.
         """
         resident = _peak_resident()
         on_gpu = torch.cuda.max_memory_allocated(self.device.torch) if self.device.type == "cuda" else None

@@ -24,9 +24,9 @@ from mmgan.listeners.checkpointer import Checkpointer
 from mmgan.run import Run
 from mmgan.task import Player
 
-#: How many rounds' steps are played while the parts of a step are timed.
+#: How many rounds are played while the parts of a step are timed.
 _SPLIT_ROUNDS = 3
-#: More steps than are ever played: the program stops by itself.
+#: More steps than are ever played.
 _ENDLESS = 2**52
 
 
@@ -52,8 +52,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measure how fast a run trains here, and where the time goes.
 
-    What runs is the engine's own loop with the listeners of every run, in a temporary folder; nothing is
-    sampled, evaluated or saved. The run can't be used for anything else afterwards.
+    The engine's own loop runs with the default listeners, in a temporary folder; nothing is sampled,
+    evaluated or saved. The run can't be used for anything else afterwards.
 
     Args:
         run: A new run without a folder.
@@ -81,8 +81,8 @@ def measure(
         )
     chosen, start = choose(run, stage)
     run.step = start
-    # The stages before it stay before it, so that a step has the index in it that it has in training.
-    # A stage without an end, after which training never gets, has 0 steps here.
+    # The stages before it are kept, so that a step has the same index in its stage as in training.
+    # A stage without an end, which training never leaves, has 0 steps here.
     before = [replace(one, steps=one.steps or 0) for one in run.stages[: run.stages.index(chosen)]]
     found = [Measured(kind) for kind in kinds(run, chosen)]
 

@@ -6,11 +6,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class Operations(FlopCounterMode):
-    """Counts, while it is entered, the operations of matrix products, convolutions and attention.
+    """A context that counts the operations of matrix products, convolutions and attention.
 
-    A multiplication and an addition are two. Everything else is 0: sums, activations, normalisation,
-    optimizers, and fused kernels that torch has no formula for, such as an LSTM's on a CPU. A custom
-    autograd function counts by what it calls, and a second backward pass as any other.
+    A multiplication and an addition count as two. Everything else counts as 0: sums, activations,
+    normalisation, optimizers, and fused kernels that torch has no formula for, such as an LSTM's on a CPU. A
+    custom autograd function counts as the operations that it calls, and so does a second backward pass.
     """
 
     def __init__(self) -> None:

@@ -15,10 +15,10 @@ REST: Part = ("rest", "")
 
 
 class Split:
-    """A clock with a hand for each part; one of them goes at any time, so that they add up to all the time.
+    """A timer for each part; exactly one runs at any time, so that they add up to the whole time.
 
     Args:
-        synchronize: Waits for the device at each boundary, so that a part's work is counted as its own.
+        synchronize: Waits for the device at each boundary, so that each part is charged with its own work.
         now: The time in seconds.
     """
 
@@ -41,7 +41,7 @@ class Split:
     def enter(self, part: str, phase: str = "") -> None:
         """Start this part's timer, and pause those of the parts around it."""
         self._turn()
-        # What an update holds beside the parts inside it: gradients set to None, clipped, and the optimizer.
+        # What an update does outside of its parts: gradients set to None and clipped, the optimizer's step.
         self._inside.append(("optimizer" if part == "update" else part, phase))
 
     def leave(self) -> None:
@@ -81,7 +81,7 @@ def splitting(run: Run) -> Iterator[Split]:
 
 
 def order(part: Part, phases: list[str]) -> tuple[int, int]:
-    """Return where a part stands in a step: what it begins with, the phases in their order, and the rest."""
+    """Return a part's sort key: what a step begins with, then the phases in their order, then the rest."""
     name, phase = part
     names = ["data", "forward", "loss", "backward", "optimizer", "average", "hooks", "rest"]
     outside = -1 if names.index(name) < 2 else len(phases) + 1

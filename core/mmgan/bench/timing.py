@@ -9,12 +9,12 @@ from mmgan.engine import play
 from mmgan.errors import MmganError
 from mmgan.run import Run
 
-#: Seconds that a round takes at least: long enough that neither a clock nor a pause of the machine shows.
+#: Least seconds of a round: long enough that neither the clock's resolution nor a short pause matters.
 SECONDS = 1.0
 
 
 def timed(run: Run, steps: int) -> float:
-    """Play steps, and return the seconds that one took. The device is waited for at both ends only."""
+    """Play steps, and return the mean seconds of one; synchronises with the device only before and after."""
     run.device.synchronize()
     start = time.perf_counter()
     if signal := play(run, run.step + steps):

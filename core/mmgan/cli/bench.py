@@ -43,7 +43,7 @@ from mmgan.cli.training import preparing
     default=3,
     show_default=True,
     metavar="N",
-    help="Steps that are played first and not counted.",
+    help="Warm-up steps, which are not counted.",
 )
 @click.option(
     "--rounds",
@@ -156,7 +156,7 @@ def _memory(memory: dict[str, Any]) -> tuple[str, str]:
     if memory["gpu_peak_bytes"] is not None:
         return f"{memory['gpu_peak_bytes'] / 2**20:,.0f} MiB", "of the GPU at most"
     if memory["process_peak_bytes"] is None:
-        return "unknown", "the system does not say"
+        return "unknown", "the system does not report it"
     growth = f"{memory['process_peak_growth_bytes'] / 2**20:,.0f} MiB of it since the first step"
     return f"{memory['process_peak_bytes'] / 2**20:,.0f} MiB", f"of the whole process at most, {growth}"
 

@@ -34,7 +34,7 @@ from mmgan.errors import UsageError
 
 COMMANDS = (run, resume, sample, evaluate, bench, plugins, new_plugin, config, doctor)
 
-#: Taken out before click parses, wherever it stands: the plugins that it finds bring commands.
+#: Removed from the arguments before click parses them, since the plugins in the folder add commands.
 PLUGINS_DIR = "--plugins-dir"
 
 
@@ -46,7 +46,7 @@ class CommandLine(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the command. Another exit code than 0 comes from ``context.exit(code)`` or an error."""
+        """Run the command and return 0. ``context.exit(code)`` or an error sets any other exit code."""
         try:
             super().invoke(ctx)
         except click.UsageError as error:
@@ -86,7 +86,7 @@ def build(session: Session) -> CommandLine:
         session.verbose = session.verbose or verbose
         try:
             os.getcwd()
-        except OSError:  # Libraries end the process, and say something else.
+        except OSError:  # Libraries would end the process with another message.
             raise UsageError(
                 "The folder in which this was started is gone.", hint="Change to another: cd ~"
             ) from None
@@ -108,7 +108,7 @@ def call(words: list[str]) -> int:
             code = build(session).main(words, prog_name="mmgan", standalone_mode=False, obj=session)
             sys.stdout.flush()
             return int(code or 0)
-        # Interrupts too: every way out has its exit code and its one line.
+        # Interrupts too: each has its exit code and its message.
         except (Exception, KeyboardInterrupt) as error:
             as_json = "--json" in words and is_first()
             return failures.report(signals.behind(error), as_json=as_json, verbose=session.verbose)
@@ -136,7 +136,7 @@ def _take_folder(words: Sequence[str]) -> tuple[Path | None, list[str]]:
 
 
 def _reserving(command: click.Command) -> click.Command:
-    """Return the command with stdout kept for what it emits, whatever it calls may print."""
+    """Return the command with stdout reserved for its results, whatever the code that it calls prints."""
     command = copy.copy(command)
     if command.callback:
         command.callback = reserved()(command.callback)

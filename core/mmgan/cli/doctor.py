@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def command(context: click.Context, as_json: bool) -> None:
     """Show versions, devices and folders, and what would stop a run here.
 
-    Ends with 1 where something would, else with 0.
+    The exit code is 1 if something would, else 0.
     """
     session: Session = context.obj
     problems = [f"plugin {plugin.name!r} is broken: {plugin.error}" for plugin in session.plugins.broken]
@@ -74,7 +74,7 @@ def imported(problems: list[str]) -> bool:
 
 
 def computing(plugins: Plugins, problems: list[str]) -> dict[str, Any]:
-    """Return the devices here, and what a run would choose of itself."""
+    """Return the devices here, and those that ``auto`` would choose."""
     import torch
 
     from mmgan.backend.precision import native_bf16
@@ -98,14 +98,14 @@ def computing(plugins: Plugins, problems: list[str]) -> dict[str, Any]:
         found["device"] = {"name": str(device.torch), "reason": device.reason}
         precision = plugins.hook.make_precision(device=device, config=config)
         found["precision"] = {"name": precision.name, "reason": precision.reason}
-    # These hooks may be third-party, and a run would meet the same exception.
+    # These hooks may be third-party, and a run would fail with the same exception.
     except Exception as error:
         problems.append(f"no device and precision can be chosen: {error}")
     return found
 
 
 def memory() -> int | None:
-    """Return the machine's memory in bytes, or None where the system does not say."""
+    """Return the machine's memory in bytes, or None where the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -113,7 +113,7 @@ def memory() -> int | None:
 
 
 def cache() -> dict[str, Any]:
-    """Return where decoded data is kept, and whether that can be written."""
+    """Return the folder of decoded data, and whether it is writable."""
     from mmgan.data.cache import cache_folder
 
     folder = cache_folder()
@@ -137,7 +137,7 @@ def describe(findings: dict[str, Any]) -> str:
         rows.append(("bf16", findings["bf16"] or "no instructions for it in this processor"))
     if findings["memory"]:
         rows.append(("memory", f"{findings['memory'] / 2**30:.1f} GiB"))
-    note = "" if findings["cache"]["writable"] else " (can't be written; a temporary folder serves instead)"
+    note = "" if findings["cache"]["writable"] else " (can't be written; a temporary folder is used instead)"
     rows.append(("cache", findings["cache"]["folder"] + note))
     rows += [("problem", problem) for problem in findings["problems"]]
     return table(rows)

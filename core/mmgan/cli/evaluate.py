@@ -21,7 +21,7 @@ from mmgan.cli.training import preparing
 @click.command("evaluate", short_help="Score what a run has learned.")
 @folder_argument
 @click.option(
-    "-n", "count", type=click.IntRange(1), metavar="N", help="How many; by default the task's choice."
+    "-n", "count", type=click.IntRange(1), metavar="N", help="How many samples; by default the task's choice."
 )
 @moved_data_option
 @checkpoint_option
@@ -39,8 +39,8 @@ def command(
 ) -> None:
     """Score samples of the run in DIR against its data.
 
-    On stdout: a line `name value` for each score. Those for which there are too few examples are named on
-    stderr.
+    On stdout: a line `name value` for each score. Those for which there are too few examples are listed
+    on stderr.
     """
     from mmgan.data.opening import absolute
     from mmgan.opening import load_run

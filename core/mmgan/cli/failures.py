@@ -25,8 +25,8 @@ def report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
     """Print an error in one or two lines and return its exit code.
 
     Args:
-        error: What ended the command.
-        as_json: Print a JSON document on stdout, instead of lines on stderr.
+        error: The error that ended the command.
+        as_json: Print a JSON document on stdout instead of lines on stderr.
         verbose: Print the traceback too.
     """
     if isinstance(error, click.Abort) and error.__cause__:

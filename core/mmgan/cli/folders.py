@@ -1,4 +1,4 @@
-"""New folders for the results of a command, always empty ones."""
+"""New, empty folders for the results of a command."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mmgan.errors import UsageError
 
 @contextlib.contextmanager
 def numbered(parent: Path, prefix: str = "") -> Iterator[Path]:
-    """Make ``parent/prefix001`` or the next that is free, and remove it again if the work in it never began.
+    """Make ``parent/prefix001`` or the next free number, and remove it again if nothing was written to it.
 
-    Two processes never get the same: making the folder is what takes the number.
+    Two processes never get the same folder, since making it is what takes the number.
     """
     parent.mkdir(parents=True, exist_ok=True)
     matches = (re.fullmatch(rf"{re.escape(prefix)}([0-9]{{1,9}})", path.name) for path in parent.iterdir())
@@ -23,13 +23,13 @@ def numbered(parent: Path, prefix: str = "") -> Iterator[Path]:
     for number in itertools.count(max(taken, default=0) + 1):
         folder = parent / f"{prefix}{number:03d}"
         with contextlib.suppress(FileExistsError):
-            # Another process that gave up may just have taken the parent away.
+            # Another process that gave up may just have removed the parent.
             folder.mkdir(parents=True)
             break
     try:
         yield folder
     except BaseException:
-        # rmdir removes empty folders only, so whatever was written stays.
+        # rmdir removes empty folders only, so anything written stays.
         with contextlib.suppress(OSError):
             folder.rmdir()
             parent.rmdir()
@@ -38,7 +38,7 @@ def numbered(parent: Path, prefix: str = "") -> Iterator[Path]:
 
 @contextlib.contextmanager
 def made(folder: Path) -> Iterator[Path]:
-    """Make ``folder`` and its parents; where the work in it fails, those that are still empty are removed."""
+    """Make ``folder`` and its parents; if the work in it fails, remove those that are still empty."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,14 +51,14 @@ def made(folder: Path) -> Iterator[Path]:
 
 
 def check_new(folder: Path, hint: str = "Choose another --out.") -> None:
-    """Refuse a folder that holds something.
+    """Refuse a folder that is not empty.
 
     Args:
         folder: A folder that may not be there yet.
         hint: What to do instead.
 
     Raises:
-        UsageError: It does, or it is a file.
+        UsageError: It is not empty, or it is a file.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(

@@ -9,11 +9,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
-    """Keep memory that tensors free for the next ones, instead of giving it back to the system at once.
+    """Keep freed memory for the next tensors, instead of returning it to the system at once.
 
-    A step frees and takes the same large tensors again and again, and the system clears each page that it
-    gives, which can cost a twentieth of a step. It is a process's own choice, so the command line makes it
-    and the library does not.
+    A step frees and allocates the same large tensors again and again, and the system clears each page that it
+    hands out, which can cost a twentieth of a step. The setting is for the whole process, so the command line
+    makes it and the library does not.
 
     Returns:
         Whether the C library supports it; only glibc does.

@@ -1,4 +1,4 @@
-"""``mmgan new-plugin``: a package to begin with, which can be installed, trained and tested at once."""
+"""``mmgan new-plugin``: a starter package, which can be installed, trained and tested at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KINDS = ("image", "audio", "text", "pairs")
 @click.option("--out", type=UserPath(), metavar="FOLDER", help="A new folder; by default NAME.")
 @click.pass_obj
 def command(session: Session, name: str, kind: str, out: Path | None) -> None:
-    """Write a package with a GAN of your own: a small one that works, to be changed.
+    """Write a package with a small GAN that works, as the start of your own.
 
     It has networks and a game, a README, tests and a workflow that runs them. It trains on data that is
     embedded in mmgan or in the package itself.
@@ -59,7 +59,7 @@ def check_name(session: Session, name: str) -> None:
     """Find out whether a plugin may have this name.
 
     Raises:
-        UsageError: It is no name for a package, or another plugin, task or module has it.
+        UsageError: It can't name a package, or another plugin, task or module has the name.
     """
     if not re.fullmatch(r"[A-Za-z](?:[A-Za-z0-9_-]*[A-Za-z0-9])?", name):
         raise UsageError(
@@ -110,7 +110,7 @@ def write(folder: Path, name: str, kind: str) -> list[Path]:
             text = text.replace(word, meaning)
         path = folder / place
         path.parent.mkdir(parents=True, exist_ok=True)
-        # "x": no file is overwritten, not even one that has come there meanwhile.
+        # "x": no file is overwritten, not even one that was made meanwhile.
         with path.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
         written.append(path)

@@ -10,7 +10,7 @@ import click
 
 
 class UserPath(click.ParamType[Path]):
-    """A path in which ``~`` is the home folder; a shell leaves it as it is in ``--out=~/runs``."""
+    """A path in which ``~`` is expanded; a shell does not expand it in ``--out=~/runs``."""
 
     name = "path"
 
@@ -33,9 +33,9 @@ checkpoint_option = click.option(
     help="Which checkpoint to load.",
 )
 moved_data_option = click.option(
-    "--data", metavar="PATH", help="Where the same data lies now; that it is the same is checked."
+    "--data", metavar="PATH", help="Where the data is now, if it was moved; its content is checked."
 )
-#: The option ``--set KEY=VALUE`` of a command that samples: ``settings``, for
+#: ``--set KEY=VALUE`` of a command that samples; gives ``settings`` for
 #: :func:`mmgan.cli.settings.sampling_settings`.
 sampling_option = click.option(
     "--set",

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from mmgan.errors import MmganError, UsageError
 
-#: Version of every JSON document that a command prints. It grows when a key changes its meaning or goes.
+#: Version of every JSON document that a command prints. Raised when a key is removed or changes its meaning.
 SCHEMA = 1
 
 
@@ -25,7 +25,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def reserved() -> Iterator[None]:
-    """Keep stdout for :func:`emit`: what plugins and libraries print meanwhile goes to stderr."""
+    """Reserve stdout for :func:`emit`; what plugins and libraries print meanwhile goes to stderr."""
     with contextlib.redirect_stdout(_Aside(sys.stdout)):
         yield
 
@@ -44,14 +44,14 @@ def emit(text: str) -> None:
     """Print ``text``, data, to stdout.
 
     Raises:
-        UsageError: It holds characters that stdout's encoding has not.
+        UsageError: It has characters that stdout's encoding lacks.
         MmganError: stdout refused it.
         BrokenPipeError: The reader of the pipe is gone.
     """
 
     def encode(encoding: str) -> bytes:
         try:
-            # The bytes of names that are not text in the system's encoding go out as they came in.
+            # File names that can't be decoded are written as the bytes that they are.
             return text.encode(encoding, "surrogateescape")
         except UnicodeEncodeError as error:
             raise UsageError(

@@ -24,7 +24,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
     \b
     mmgan plugins               lists them
-    mmgan plugins check NAME    tries whether a plugin keeps the rules
+    mmgan plugins check NAME    checks whether a plugin keeps the rules
     """
     if context.invoked_subcommand is not None:
         return
@@ -54,7 +54,7 @@ def command(context: click.Context, as_json: bool) -> None:
         say(f"\n`mmgan run --plugin {name}` trains a task; `mmgan config {name}` lists its settings.")
 
 
-@command.command("check", short_help="Try whether a plugin keeps the rules.")
+@command.command("check", short_help="Check whether a plugin keeps the rules.")
 @click.argument("name")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the task; may be repeated."
@@ -75,7 +75,7 @@ def command(context: click.Context, as_json: bool) -> None:
     default=2,
     show_default=True,
     metavar="N",
-    help="Let N processes train the task together too; 1: none are started.",
+    help="Also train the task in N processes together; 1: don't.",
 )
 @json_option
 @click.pass_context
@@ -89,13 +89,13 @@ def check(
     ranks: int,
     as_json: bool,
 ) -> None:
-    """Try whether the task NAME keeps the rules by which it is trained, saved, resumed and sampled from.
+    """Check whether the task NAME keeps the rules of training, saving, resuming and sampling.
 
-    A few steps of each of its stages are played on the CPU, on its default data, and over the boundaries of
-    stages, by one process and by two. Small networks make it quick: --set width=4.
+    A few steps of each of its stages, and across their boundaries, are played on the CPU on its default data,
+    by one process and by two. Small networks make it quick: --set width=4.
 
-    Of the plugin NAME it is tried what it has beside tasks. Listeners are played along a small game that is
-    saved, resumed and fails; data sets, metrics, devices and precisions are used.
+    If NAME is a plugin, everything but its tasks is checked. Its listeners are attached to a small
+    game that is saved, resumed and fails; its data sets, metrics, devices and precisions are used.
 
     On stdout: a table of the rules. The exit code is 3 if one is broken.
     """
@@ -161,10 +161,10 @@ def check(
 
 
 def _check_has_tasks_of_its_name(name: str, plugins: Plugins) -> None:
-    """Say which tasks a plugin has, where its name is not that of one.
+    """Refuse a plugin that has tasks only, and name them: each is checked by its own name.
 
     Raises:
-        UsageError: It is not, and there is nothing else to try.
+        UsageError: The name is a plugin's, and the plugin has nothing else to check.
     """
     tasks = [task for task, entry in plugins.tasks.items() if entry.plugin == name]
     if tasks and name not in tasks:

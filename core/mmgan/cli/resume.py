@@ -56,8 +56,8 @@ def command(
     """Go on with the run in DIR from its last checkpoint.
 
     A run that was stopped and resumed ends as one that never stopped. --steps is the length of the whole run,
-    the steps already done included. What is given here is kept in the run's config.toml, and every setting
-    that differs from those of the checkpoint is said.
+    including the steps already done. Settings given here are kept in the run's config.toml, and every setting
+    that differs from the checkpoint's is printed.
     """
     from mmgan.data.opening import absolute
     from mmgan.opening import load_run
@@ -86,7 +86,7 @@ def command(
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[FolderLock | None]:
-    """Hold the lock of a run's folder from before it is read: no other process shall train in it meanwhile.
+    """Lock a run's folder before it is read, so that no other process trains in it meanwhile.
 
     Raises:
         UsageError: Another process trains in it.

@@ -62,8 +62,8 @@ def command(
 ) -> None:
     """Train a GAN into a new folder.
 
-    `mmgan config NAME` lists a plugin's settings with their defaults. Over these win, in this order: the
-    --config file, MMGAN_* environment variables (MMGAN_BATCH_SIZE=32), and the options here.
+    `mmgan config NAME` lists a plugin's settings with their defaults. They are overridden by the --config
+    file, then by MMGAN_* environment variables (MMGAN_BATCH_SIZE=32), then by the options here.
 
     On stdout: the run's folder. Ctrl-C saves a checkpoint first; `mmgan resume` goes on from there.
     """
@@ -100,7 +100,7 @@ def command(
 
 
 def named(plugins: Plugins, plugin: str | None, file: Path | None, command: str) -> str:
-    """Return what ``--plugin`` names, or where that is not given what the config file does.
+    """Return the plugin that ``--plugin`` names, or, if that is not given, the config file.
 
     Raises:
         ConfigError: The file can't be read.

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     "-n", "count", type=click.IntRange(1), default=64, show_default=True, metavar="N", help="How many."
 )
 @click.option("--out", type=UserPath(), metavar="FOLDER", help="A new folder; by default DIR/generated/001.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="S", help="Another seed: other samples.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="S", help="Seed of the samples.")
 @click.option("--prompt", default="", metavar="TEXT", help="Begin each text with this.")
-@click.option("--label", metavar="NAME", help="Of this class only, by its name or number.")
+@click.option("--label", metavar="NAME", help="Sample this class only, by name or number.")
 @click.option(
     "--truncation",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="PSI",
-    help="Less than 1: more typical and less varied samples.",
+    help="Below 1: more typical and less varied samples.",
 )
 @click.option("--interpolate", is_flag=True, help="Walk through latent space instead.")
 @sampling_option
@@ -55,14 +55,14 @@ def command(
     checkpoint: str,
     device: str | None,
 ) -> None:
-    """Generate samples with the run in DIR: a file for each, and one that shows them together: of many the
-    first 1,024 pictures or 256 sounds.
+    """Generate samples with the run in DIR: a file for each, and one that shows them together (at most the
+    first 1,024 pictures or 256 sounds).
 
-    On stdout: the files, one a line, as they are written. Where samples are texts and no --out is given: the
-    texts themselves, one a line, and no files. The same seed gives the same samples.
+    On stdout: the files, one a line, as they are written. Texts are printed themselves, one a line, unless
+    --out is given. The same seed gives the same samples.
 
-    A run that has learned classes gives samples of all of them, or of the one that --label names; the class
-    ends the name of each file, and has a row of its own in the grid.
+    A run that has learned classes gives samples of all of them, or of the one that --label names. The name of
+    each file ends in its class, and the grid has a row for each class.
     """
     from mmgan.generator import load
 
@@ -77,7 +77,7 @@ def command(
         chunks = iter([generator.interpolate(count, seed, label, truncation)])
     else:
         chunks = generator.stream(count, seed, prompt, label, truncation)
-    # Before there is a folder, so that what can't be generated leaves none behind.
+    # Before the folder is made, so that an error leaves none behind.
     first = next(chunks)
     chunks = itertools.chain([first], chunks)
     printed = out is None and not interpolate and first.lines() is not None
@@ -102,7 +102,7 @@ def _print(chunks: Iterable[Samples]) -> int:
 
 
 def _save(chunks: Iterable[Samples], folder: Path) -> int:
-    """Write a file for each sample, as they come, and one that shows them together, with its picture if any.
+    """Write a file for each sample, as they come, and one that shows them together, with its drawing if any.
 
     Returns:
         How many samples there were.
@@ -135,7 +135,7 @@ def _save_walk(samples: Samples, folder: Path, plugin: str) -> int:
     """Write a walk, and return how many samples it has.
 
     Raises:
-        UsageError: Samples of this kind can't be shown so.
+        UsageError: Samples of this kind have no walk.
     """
     try:
         _list(samples.save_walk(folder))

@@ -1,4 +1,4 @@
-"""State that the commands of one call share: the plugins, and whether tracebacks are shown."""
+"""State shared by the commands of one call: the plugins, and whether tracebacks are shown."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Session:
         return self._plugins
 
     def add_commands(self, group: click.Group) -> None:
-        """Add every plugin's commands to ``group``; one that fails, or takes a name in use, loses its own."""
+        """Add every plugin's commands to ``group``; a plugin that fails or takes a name in use adds none."""
         for plugin in [] if isinstance(self._plugins, MmganError) else self._plugins.loaded:
             if "register_commands" not in plugin.hooks:
                 continue

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def sampling_settings(folder: Path, plugins: Plugins, assignments: tuple[str, ...]) -> dict[str, Any]:
-    """Read what ``--set`` gives for the run in a folder, to be the ``changes`` of :func:`mmgan.load_run`.
+    """Parse ``--set`` for the run in a folder, as the ``changes`` of :func:`mmgan.load_run`.
 
     Args:
         folder: The run's.
         plugins: Those that are installed.
-        assignments: What ``--set`` gives, each ``KEY=VALUE``.
+        assignments: The values of ``--set``, each ``KEY=VALUE``.
 
     Raises:
         CheckpointError: This is not a run's folder.
@@ -42,13 +42,13 @@ def sampling_settings(folder: Path, plugins: Plugins, assignments: tuple[str, ..
 def changed_settings(
     folder: Path, plugins: Plugins, assignments: tuple[str, ...], given: dict[str, Any]
 ) -> dict[str, Any]:
-    """Read the settings with which a run shall go on, to be the ``changes`` of :func:`mmgan.load_run`.
+    """Parse the settings of a run that is resumed, as the ``changes`` of :func:`mmgan.load_run`.
 
     Args:
         folder: The run's.
         plugins: Those that are installed.
-        assignments: What ``--set`` gives.
-        given: What options of their own give.
+        assignments: The values of ``--set``.
+        given: Settings that have options of their own.
 
     Raises:
         CheckpointError: This is not a run's folder.

@@ -1,7 +1,7 @@
 """Handling of Ctrl-C, ``kill`` and a closed terminal: the first signal stops gracefully, the second at once.
 
-Everywhere but in training they raise an exception, so that what a command has begun is undone; in training
-they end it after the present step, and the run is saved.
+Outside of training a signal raises an exception, so that a command's unfinished work is cleaned up; during
+training it ends the run after the current step, and the run is saved.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from mmgan.errors import Terminated, exit_code
 if TYPE_CHECKING:
     from mmgan.run import Run
 
-#: SIGHUP says that the terminal is gone, as when an SSH session is closed. Windows has no such signal.
+#: SIGHUP: the terminal is gone, as when an SSH session is closed. Windows has no such signal.
 _HANGUP = getattr(signal, "SIGHUP", None)
 _SIGNALS = [signal.SIGINT, signal.SIGTERM, *([_HANGUP] if _HANGUP else [])]
 
 
-#: What a signal has raised in the present :func:`unwinding`.
+#: The exception that a signal raised in the current :func:`unwinding`.
 _raised: KeyboardInterrupt | None = None
 
 
@@ -34,8 +34,8 @@ def unwinding(forever: bool = False) -> Iterator[None]:
     """Let a signal raise KeyboardInterrupt, or Terminated, which is one.
 
     Args:
-        forever: The process ends behind this context. A signal then ends it as the system does, without the
-            traceback that Python would show of its own end.
+        forever: The process ends after this context. A later signal then kills it by the system's default,
+            without a traceback from Python's shutdown.
     """
 
     def act(number: int) -> None:
@@ -54,18 +54,18 @@ def unwinding(forever: bool = False) -> Iterator[None]:
 
 
 def behind(error: BaseException) -> BaseException:
-    """Return what a signal has raised, if one has, since the error comes of it; else the error.
+    """Return the exception that a signal raised, if any, since it caused the error; else the error.
 
-    A library that is being imported may swallow the first, and fail with the second.
+    A library that is being imported may swallow the former, and fail with the latter.
     """
     return _raised or error
 
 
 def raise_swallowed() -> None:
-    """Raise again what a signal has raised, and a library has swallowed.
+    """Raise again an interrupt that a library has swallowed.
 
     Raises:
-        KeyboardInterrupt: One has.
+        KeyboardInterrupt: There was one.
     """
     if _raised is not None:
         raise _raised
@@ -75,7 +75,7 @@ def raise_swallowed() -> None:
 def stopping(run: Run) -> Iterator[None]:
     """End training after the current step on the first signal, and at once on the second.
 
-    Leaving at once is like a power cut, for which checkpoints are made: the last one is whole.
+    Leaving at once is like a power cut, which checkpoints are made for: the last one is whole.
     """
 
     def act(number: int) -> None:
@@ -100,7 +100,7 @@ def _handling(act: Callable[[int], None]) -> Iterator[None]:
         nonlocal asked
         if os.getpid() != process:
             # Worker processes that were forked from this one inherit the handler. Ctrl-C may reach them too,
-            # and is for the one that they work for; when it ends, so do they.
+            # but only this process handles it; they end when it does.
             if number == signal.SIGTERM:
                 os._exit(128 + number)
         elif not asked:

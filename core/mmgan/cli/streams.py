@@ -14,9 +14,9 @@ from typing import Any, TextIO
 def sound() -> Iterator[None]:
     """Make stdin, stdout and stderr usable, whatever the process was started with.
 
-    A closed one (``2>&-``) leads nowhere: were it left closed, the next file that is opened would take its
-    number, and libraries would write their messages into it. What stderr refuses is dropped: its reader or
-    its terminal may be gone, or its disk full, and a run that is told of there must be saved all the same.
+    A closed one (``2>&-``) is opened to the null device: otherwise the next file that is opened would take
+    its number, and libraries would write their messages into it. What stderr can't take is dropped: its
+    reader or its terminal may be gone, or its disk full, and the run must be saved all the same.
     """
     _open_closed()
     for name in ("COLUMNS", "LINES"):
@@ -34,7 +34,7 @@ def sound() -> Iterator[None]:
 
 
 class _Talk:
-    """Stands in for stderr, and drops what it refuses."""
+    """Stands in for stderr, and drops what can't be written."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -54,7 +54,7 @@ class _Talk:
             self.write(line)
 
     def flush(self) -> None:
-        """Flush what can be."""
+        """Flush, if the stream can."""
         with contextlib.suppress(OSError):
             self._stream.flush()
 
@@ -64,7 +64,7 @@ def _open_closed() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # The system gives the lowest number that is free: this one, since those before it are taken.
+            # The system assigns the lowest free number: this one, since those before it are taken.
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             stream = os.fdopen(number, mode, encoding="utf-8", errors="replace", closefd=False)

@@ -36,7 +36,7 @@ class LastMetrics:
 
 def is_first() -> bool:
     """Whether this process prints: rank 0, where `torchrun` started several."""
-    # By the environment itself, since this is asked where torch may not be there yet.
+    # From the environment, since this is called where torch may not be imported yet.
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
@@ -49,7 +49,7 @@ def preparing() -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    # It only shows itself when there is something to prepare, and goes when that is done.
+    # The bar appears only when there is something to prepare, and vanishes afterwards.
     with Progress(console=Console(stderr=True), transient=True) as bar:
 
         def show(done: int, total: int) -> None:
@@ -66,10 +66,10 @@ def play(run: Run, folder: Path, as_json: bool, *listeners: object) -> int:
         run: The run, its data open.
         folder: Its folder.
         as_json: Print one JSON document instead of the folder.
-        listeners: More that watch it.
+        listeners: Listeners to attach beside the run's own.
     """
     last = LastMetrics()
-    # At once: from here on the folder holds a run, and a signal must leave one that can be resumed.
+    # First of all: from here on the folder holds a run, and a signal must leave it resumable.
     with stopping(run):
         from mmgan.engine import train
         from mmgan.listeners.progress import Progress
@@ -102,8 +102,8 @@ def profilers(wanted: bool) -> list[object]:
 
 
 def exit_code_of(report: Report) -> int:
-    """Return 0, or what a shell calls the signal that stopped the run: 130 for Ctrl-C, 143 for ``kill``, 129
-    for a terminal that is gone.
+    """Return 0, or a shell's code for the signal that stopped the run: 130 for Ctrl-C, 143 for ``kill``, 129
+    for a closed terminal.
     """
     return 128 + report.signal if report.signal else 0
 
@@ -158,7 +158,7 @@ def summary(run: Run, folder: Path, report: Report, metrics: dict[str, Any]) -> 
 
 
 def newest_sample(folder: Path) -> Path | None:
-    """Return the sample file of the latest step, not the picture beside it, or None where there is none."""
+    """Return the sample file of the latest step, not the picture beside it; None if there are no samples."""
     matches = {path: re.fullmatch(r"step-([0-9]{6,16})", path.stem) for path in folder.glob("samples/step-*")}
     steps = {path: int(match[1]) for path, match in matches.items() if match}
     return max(steps, key=lambda path: (steps[path], path.suffix != ".png"), default=None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Checkpointer:
     """Saves every ``checkpoint_every`` steps and at the end; keeps the newest ``keep`` and the best one.
 
-    After an error nothing is saved: the weights may be what is wrong. The checkpoint before it is whole.
+    After an error nothing is saved, since the weights may be wrong. The checkpoint before it is whole.
     """
 
     def __init__(self) -> None:
@@ -55,10 +55,10 @@ class Checkpointer:
         if math.isfinite(value) and value < self._best.get("value", math.inf):
             self._best = {"step": step, "score": name, "value": value}
 
-    # Last of all listeners: what a step wrote elsewhere, and what others remember of it, is complete by then.
+    # Last of all listeners: by then the step's files and the other listeners' states are complete.
     @hookimpl(trylast=True)
     def after_step(self, run: Run, step: int) -> None:
-        """Save where it is due, or where the score is the best so far; not what is about to be undone."""
+        """Save if it is due or the score is the best so far, but not before a roll-back."""
         if run.roll_back_request is not None:
             return
         best = self._best.get("step") == step
@@ -67,12 +67,12 @@ class Checkpointer:
             if best:
                 with writing(run):
                     files.write_text(run.checkpoints / "best.json", json.dumps(self._best) + "\n")
-            # Only now, so that a concurrent reader finds a best one at any time.
+            # Only now, so that a concurrent reader always finds a best one.
             self._prune(run)
 
     @hookimpl(trylast=True)
     def after_roll_back(self, run: Run) -> None:
-        """Save the run as it goes on, so that it is resumed as such; then remove what lies ahead of it."""
+        """Save the run as it goes on, so that a resume starts from there; then remove later checkpoints."""
         self._find_best(run)
         self._saved = None
         self._save(run)
@@ -92,8 +92,8 @@ class Checkpointer:
     def _prune(self, run: Run) -> None:
         """Remove all but the newest and the best.
 
-        Those of later steps go too. They are torn, or from before the run was taken up again at an earlier
-        step, and now that there is a new checkpoint they would only be in its way.
+        Those of later steps are removed too: they are torn, or from before the run was resumed at an earlier
+        step, and would be taken for newer than the new checkpoint.
         """
         with writing(run):
             present = checkpoint.steps(run.checkpoints)

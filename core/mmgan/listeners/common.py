@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def writing(run: Run) -> Iterator[Path]:
-    """Give the run's folder; what the disk refuses becomes an error that a person can act on.
+    """Yield the run's folder; errors of the disk become errors that say what to do.
 
     Raises:
         UsageError: The run was made without a folder.

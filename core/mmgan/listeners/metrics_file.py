@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmgan.storage.records import RollBack
 
 _NAME = "metrics.jsonl"
-#: Bytes that it can honestly have: some millions of lines.
+#: Most bytes of the file: some millions of lines.
 _LARGEST = 1 << 30
 
 
@@ -27,9 +27,9 @@ class MetricsFile:
 
     @hookimpl
     def before_run(self, run: Run) -> None:
-        """Drop what a killed run wrote after its last checkpoint, and take up its clock.
+        """Drop what a killed run wrote after its last checkpoint, and continue its clock.
 
-        The clock is kept here and not in checkpoints, so that these are the same bytes whether a run was
+        The clock is kept here and not in checkpoints, so that their bytes are the same whether a run was
         stopped or not.
         """
         with writing(run) as folder:
@@ -44,7 +44,7 @@ class MetricsFile:
 
     @hookimpl
     def after_roll_back(self, run: Run, roll_back: RollBack) -> None:
-        """Write that steps go back from here, and keep the lines of those that were undone."""
+        """Write that the run rolls back; the lines of the undone steps stay."""
         told = {key: {"from": before, "to": now} for key, (before, now) in roll_back.changes.items()}
         steps = {"from": roll_back.from_step, "to": roll_back.to_step}
         record = {"count": len(run.roll_backs), **steps, "reason": roll_back.reason, "settings": told}
@@ -64,8 +64,8 @@ class MetricsFile:
 
 
 def _keep(path: Path, step: int, roll_backs: int) -> float:
-    """Keep the lines up to a step after so many roll-backs, and return the clock of the last one. All lines
-    from before the last roll-back stay, though their steps may be later. A torn line goes.
+    """Keep the lines up to a step after n roll-backs, and return the clock of the last one. All lines from
+    before the last roll-back stay, though their steps may be later. A torn line is removed.
     """
     seconds = 0.0
     undone_lines, end = _branch(path, roll_backs)
@@ -91,8 +91,8 @@ def _keep(path: Path, step: int, roll_backs: int) -> float:
 
 
 def _branch(path: Path, roll_backs: int) -> tuple[int, float]:
-    """Return the number of the line that tells of the last of so many roll-backs, 0 for none, and how many
-    lines there are before the next one, which a resume undoes.
+    """Return the number of the line with the last of n roll-backs, 0 for none, and the number of lines before
+    the next one, which a resume undoes.
     """
     last, number = 0, 0
     with files.open_to_read(path, _LARGEST) as file:
@@ -113,13 +113,13 @@ def _branch(path: Path, roll_backs: int) -> tuple[int, float]:
 
 
 def _append(run: Run, record: Mapping[str, Any]) -> None:
-    # Opened for each line: nothing is left to flush or to close, however the run ends.
+    # Opened for each line: nothing needs to be flushed or closed, however the run ends.
     with writing(run) as folder:
         files.append_text(folder / _NAME, json.dumps(record) + "\n")
 
 
 def _json(value: Any) -> Any:
-    """Return a setting as JSON has it, which knows no NaN and no infinity."""
+    """Return a setting as JSON, which has neither NaN nor infinity."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -27,8 +27,8 @@ class Profiler:
     records fewer.
 
     Args:
-        skip: Steps before the profiler is on: the first ones are unlike all others.
-        warm: Steps in which it is on, and what it sees is thrown away.
+        skip: Steps before the profiler starts: the first ones are slower.
+        warm: Steps of warm-up, whose recording is discarded.
         record: Steps that are recorded.
     """
 
@@ -38,7 +38,7 @@ class Profiler:
         self._profile: profile | None = None
         self._before: Any = None
 
-    # After all others, so that nothing of what comes before the steps is in the recording.
+    # After all others, so that nothing before the steps is recorded.
     @hookimpl(trylast=True)
     def before_run(self, run: Run) -> None:
         """Find out which steps to record."""
@@ -52,7 +52,7 @@ class Profiler:
 
     @hookimpl(trylast=True)
     def after_step(self, run: Run) -> None:
-        """Go on to the next step, and begin or end where that is due."""
+        """Advance the profiler, and begin or end the recording if it is due."""
         if self._profile is None:
             self._turn_on(run)
         elif run.step < self._last:
@@ -62,7 +62,7 @@ class Profiler:
 
     @hookimpl(tryfirst=True)
     def after_run(self, run: Run) -> None:
-        """Write what there is of a run that was stopped before."""
+        """Write what was recorded of a run that ended early."""
         if self._profile is not None and run.step >= self._first:
             self._write(run, self._profile)
         elif run.step < self._first:
@@ -71,13 +71,13 @@ class Profiler:
 
     @hookimpl(tryfirst=True)
     def on_run_error(self, run: Run) -> None:
-        """Leave no profiler on."""
+        """Stop the profiler."""
         self._turn_off(run)
 
     def _turn_on(self, run: Run) -> None:
         if run.step != self._start:
             return
-        # Its library would write lines of its own on stderr, of errors too where a CUDA build finds no GPU.
+        # Its library would print to stderr, even errors if a CUDA build finds no GPU.
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         activities = [ProfilerActivity.CPU]
         if run.device.type == "cuda":

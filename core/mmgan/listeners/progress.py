@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mmgan.storage.records import RollBack
     from mmgan.task import Stage
 
-#: Seconds between two looks at the bar. To draw it takes 0.6 ms, which is then about 0.1% of the time.
+#: Seconds between two updates of the bar. Drawing it takes 0.6 ms, which is then about 0.1% of the time.
 _REDRAW = 0.5
 #: Scores that are shown.
 SCORES = 10
@@ -60,13 +60,13 @@ class Progress:
 
     @hookimpl
     def before_stage(self, stage: Stage) -> None:
-        """Measure the speed anew: stages differ in it."""
+        """Measure the speed anew, since it differs between stages."""
         self._stage = stage.name
         self._start = None
 
     @hookimpl
     def after_roll_back(self, run: Run, roll_back: RollBack) -> None:
-        """Say so, and measure the speed anew."""
+        """Report the roll-back, and measure the speed anew."""
         changed = describe({key: (before, now) for key, (before, now) in roll_back.changes.items()})
         why = "; ".join(filter(None, [roll_back.reason, changed]))
         said = f"rolled back from step {roll_back.from_step} to step {roll_back.to_step}"
@@ -75,7 +75,7 @@ class Progress:
 
     @hookimpl
     def after_step(self, run: Run, step: int) -> None:
-        """Show the position if it is time to. Losses are those of the last log: to read them is to wait."""
+        """Show the position if it is due, with the last log's losses: reading others would synchronise."""
         now = time.monotonic()
         if self._start is None:
             # From the end of the first step, which takes longer than others (compilation, warm-up).
@@ -90,7 +90,7 @@ class Progress:
         if first or step == run.config.steps:
             self._show(run, time.monotonic())
 
-    # Last of all listeners: by then the file is there.
+    # Last of all listeners: by then the file exists.
     @hookimpl(trylast=True)
     def after_sample(self, run: Run, step: int, samples: Samples) -> None:
         """Print the folder of the samples, once."""
@@ -100,7 +100,7 @@ class Progress:
 
     @hookimpl
     def after_evaluate(self, step: int, scores: Mapping[str, float]) -> None:
-        """Show the scores, of many the first ones: each class may have one."""
+        """Show the scores; of many only the first, since each class may have one."""
         named = _named(scores)
         more = [f"and {len(named) - SCORES} more"] if len(named) > SCORES else []
         self._say("  ".join([f"step {step}", "scores", *named[:SCORES], *more]))
@@ -155,7 +155,7 @@ class Progress:
 class _Bar(RichProgress):
     """A line with the bar, and one below it with the losses.
 
-    It is drawn when told to and not by a thread, which would take its time from training.
+    It is drawn on request and not by a thread, which would take time from training.
     """
 
     def __init__(self, stream: TextIO, step: int, steps: int) -> None:
@@ -168,8 +168,8 @@ class _Bar(RichProgress):
             console=Console(file=stream, force_terminal=True),
             auto_refresh=False,
             expand=True,
-            # stdout is for data, which must not end up in the terminal when stdout is a file. What others
-            # write to stderr appears above the bar.
+            # stdout is for data, and is not redirected: it may be a file. Other output on stderr appears
+            # above the bar.
             redirect_stdout=False,
         )
         self.line = self.add_task("", total=steps, completed=step, speed="")
@@ -194,12 +194,12 @@ def _named(values: Mapping[str, float]) -> list[str]:
 
 
 def _short(value: float) -> str:
-    """Write three digits, or all before the point: 0.693, 31.2, 1998, 1.2e-05."""
+    """Format a number with three digits, or all before the point: 0.693, 31.2, 1998, 1.2e-05."""
     return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _duration(seconds: float) -> str:
-    """Write two units: 45s, 1m20s, 2h05m, 3d04h."""
+    """Format seconds with two units: 45s, 1m20s, 2h05m, 3d04h."""
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     days, h = divmod(hours, 24)

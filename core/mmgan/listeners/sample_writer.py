@@ -23,7 +23,7 @@ class SampleWriter:
         with writing(run) as folder:
             path = sample_path(folder, step, samples)
             files.make_folder(path.parent)
-            # Unfinished files lie outside, so that all that are in there are whole.
+            # Unfinished files are kept outside, so that every file in the folder is whole.
             with files.fresh(path, beside=folder) as partial:
                 samples.save(partial)
             picture = samples.picture()
@@ -33,5 +33,5 @@ class SampleWriter:
 
 
 def sample_path(folder: Path, step: int, samples: Samples) -> Path:
-    """Return where the samples of a step belong."""
+    """Return the path of a step's samples."""
     return folder / "samples" / f"step-{step:06d}{samples.suffix}"

@@ -1,4 +1,4 @@
-"""``config.toml`` of a run that goes on with other settings than it had."""
+"""``config.toml`` of a run that goes on with changed settings."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 
 class SettingsFile:
-    """Stores the settings that a run is resumed with, or rolled back with.
+    """Stores the settings that a run is resumed or rolled back with.
 
     Args:
-        changed: Whether those it begins with are others than the folder has.
+        changed: Whether the settings differ from those in the folder.
     """
 
     def __init__(self, changed: bool) -> None:
         self._changed = changed
 
-    # Not before: only now does it train by them, and holds the folder's lock.
+    # Not before: only now the run trains with them and holds the folder's lock.
     @hookimpl
     def before_run(self, run: Run) -> None:
-        """Store them."""
+        """Store the settings if they were changed."""
         if self._changed:
             self._write(run)
 
-    # Around the checkpointer: a checkpoint from before the roll-back must not be resumed with them.
+    # Written after the new checkpoint: older ones must not be resumed with these settings.
     @hookimpl(wrapper=True, tryfirst=True)
     def after_roll_back(self, run: Run, roll_back: RollBack) -> Generator[None, object, object]:
-        """Store those that changed, once there is a checkpoint that was made with them."""
+        """Store changed settings once there is a checkpoint made with them."""
         result = yield
         if roll_back.changes:
             self._write(run)

@@ -1,4 +1,4 @@
-"""``status.json``: whether a run is going on, how far it is, and how it ended."""
+"""``status.json``: whether a run is going on, its step, and how it ended."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ Wrapper = Generator[None, object, object]
 class StatusFile:
     """Keeps the status, and holds the folder's lock while the run goes on.
 
-    It wraps what the other listeners do. So the folder is locked before any of them writes, a run is called
-    finished only when all are done, and a failure is noted even where another listener fails at it.
+    Its hooks wrap those of the other listeners. So the folder is locked before any of them writes, a run is
+    called finished only when all are done, and a failure is recorded even if another listener's hook fails.
     """
 
-    #: Seconds between two updates during training: one is flushed to disk, which may take 10 ms.
+    #: Seconds between two updates during training: each is flushed to disk, which may take 10 ms.
     interval = 5.0
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class StatusFile:
 
     @hookimpl(wrapper=True)
     def before_run(self, run: Run) -> Wrapper:
-        """Lock the folder, and say that the run goes on."""
+        """Lock the folder, and write that the run goes on."""
         with writing(run) as folder:
             run.lock = run.lock or FolderLock(folder)
             files.sweep(folder)
@@ -53,13 +53,13 @@ class StatusFile:
 
     @hookimpl
     def after_step(self, run: Run) -> None:
-        """Note the step, now and then."""
+        """Write the step every few seconds."""
         if time.monotonic() >= self._next:
             self._write(run, "running")
 
     @hookimpl
     def after_roll_back(self, run: Run) -> None:
-        """Note it."""
+        """Write the roll-back."""
         self._write(run, "running")
 
     @hookimpl(wrapper=True)

@@ -30,7 +30,7 @@ class TensorBoard:
 
     @hookimpl
     def after_roll_back(self, run: Run) -> None:
-        """Open another one, which hides what was undone."""
+        """Open another file, which hides the undone steps."""
         self._close()
         self._open(run)
 
@@ -40,7 +40,7 @@ class TensorBoard:
         with writing(run) as folder:
             place = files.make_folder(folder / "tensorboard")
             purge = run.step + 1 if run.step else None
-            # Nobody can foresee the file's name, and lay a link there.
+            # The file's name is unpredictable, so that nobody can put a link there.
             suffix = f".{uuid.uuid4().hex}"
             self._writer = SummaryWriter(str(place), purge_step=purge, filename_suffix=suffix)
 

@@ -2,7 +2,7 @@
 
 In the formulas r and f are a discriminator's raw scores (logits) of real and fake data, of any shape; E is
 the mean over **every** element (a PatchGAN gives many scores for a picture); s is the label smoothing.
-Everything is computed in float32 at least: bf16 and fp16 are widened first.
+Everything is computed in float32 at least: bf16 and fp16 are converted first.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Minimax(NonSaturating):
     name = "minimax"
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        """Return E[log(1 - sigmoid(f))], whose gradient vanishes where the discriminator is sure."""
+        """Return E[log(1 - sigmoid(f))], whose gradient vanishes if the discriminator is confident."""
         return -_called_fake(fake)
 
 
@@ -150,7 +150,7 @@ class RelativisticAverage(AdversarialLoss):
         return _called_real(real - fake.mean(), smoothing) + _called_fake(fake - real.mean())
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        """Return -E[log sigmoid(v)] - E[log(1 - sigmoid(u))]: real and fake change places."""
+        """Return -E[log sigmoid(v)] - E[log(1 - sigmoid(u))]: real and fake swapped."""
         if real is None:
             raise UsageError(
                 "The generator's loss of 'ragan' needs the scores of real data.",
@@ -181,7 +181,7 @@ def adversarial_loss(name: str) -> AdversarialLoss:
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """Return the tensor in float32, or in float64 if it was so."""
+    """Return the tensor in float32; float64 stays."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 

@@ -1,6 +1,6 @@
-"""What the two players minimise, chosen by config: an adversarial loss, a penalty, and what holds D back.
+"""What the two players minimise, chosen by settings: adversarial loss, gradient penalty, weight clipping.
 
-Every built-in game with one generator and one discriminator has these settings, and so may a stranger's.
+Every built-in game with one generator and one discriminator has these settings; a plugin's game may, too.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from mmgan.task import Phase, Stage
 Critic = Callable[[Tensor], Tensor]
 
 
-#: The type of a setting that names an adversarial loss: one of ours, or a plugin's.
+#: The type of a setting that names an adversarial loss: mmgan's own or a plugin's.
 LossName = Annotated[str, Registered("losses")]
-#: The type of a setting that names a gradient penalty: one of ours, or a plugin's.
+#: The type of a setting that names a gradient penalty: mmgan's own or a plugin's.
 PenaltyName = Annotated[str, Registered("penalties")]
 
 
 class Registry(Differentiator, Protocol):
-    """A run, as far as an objective needs one."""
+    """The part of a run that an objective needs."""
 
     def registered(self, table: str, name: str, kind: str = "") -> Any:
-        """Return what is registered under a name."""
+        """Return the object registered under a name."""
 
 
 class ObjectiveConfig(Config):
-    """Settings of the losses. A task's config inherits them beside its own."""
+    """Settings of the losses. A task's config inherits them."""
 
     loss: LossName = Field(
         "nonsaturating", description="the adversarial loss; wgan needs a penalty or clip_weights"
@@ -59,7 +59,7 @@ class ObjectiveConfig(Config):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """One stage: D, as often as ``critic_steps`` says, then G."""
+        """One stage: ``critic_steps`` updates of D, then one of G."""
         return (Stage("train", (Phase("D", "D", repeat=self.critic_steps), Phase("G", "G"))),)
 
 
@@ -68,7 +68,7 @@ class Objective:
 
     Args:
         config: The settings.
-        run: Computes the penalty's gradient, and knows what plugins registered: ``task.run``.
+        run: Computes the penalty's gradient, and looks up losses and penalties: ``task.run``.
     """
 
     def __init__(self, config: ObjectiveConfig, run: Registry) -> None:
@@ -93,10 +93,10 @@ class Objective:
 
         Args:
             critic: From examples (batch, ...) to raw scores.
-            real: Examples of the data.
+            real: Real examples.
             fake: Generated ones; no gradient reaches the generator.
-            scores: Those of real and fake, where they are known. By default both pass through the critic, one
-                after the other, so that batch norm sees each for itself.
+            scores: The scores of real and fake, if they are known. By default both pass through the critic,
+                one after the other, so that batch norm normalises each separately.
         """
         fake = fake.detach()
         on_real, on_fake = scores or (critic(real), critic(fake))
@@ -111,7 +111,7 @@ class Objective:
 
         Args:
             critic: From examples (batch, ...) to raw scores.
-            real: Examples of the data, scored only where the loss is relativistic.
+            real: Real examples, scored only if the loss is relativistic.
             fake: Generated ones, with their graph.
         """
         scores = critic(real) if self.adversarial.needs_real else None

@@ -21,13 +21,13 @@ Critic = Callable[[Tensor], Tensor]
 
 
 class Differentiator(Protocol):
-    """What a penalty needs of a run: the gradient of a critic at its inputs, safe under mixed precision."""
+    """The part of a run that a penalty needs: a critic's gradient at its inputs, safe in mixed precision."""
 
     def grad(self, critic: Callable[[Tensor], Tensor], inputs: Tensor, /) -> tuple[Tensor, Tensor]:
         """Return a critic's outputs and the gradient of their sum with respect to the inputs.
 
         Args:
-            critic: Maps inputs to scores, each from its own sample alone.
+            critic: Maps inputs to scores; each score depends on its own sample only.
             inputs: (batch, …), requiring gradients.
 
         Returns:
@@ -36,7 +36,7 @@ class Differentiator(Protocol):
         ...
 
 
-#: Given (run, critic, real, fake), a scalar that is differentiable in the critic's weights.
+#: From (run, critic, real, fake) to a scalar that is differentiable in the critic's weights.
 Penalty = Callable[[Differentiator, Critic, Tensor, Tensor], Tensor]
 
 
@@ -56,9 +56,9 @@ def penalty(
     Args:
         name: One of ``PENALTIES``.
         run: Computes the gradient.
-        critic: Maps data to scores, each from its own sample alone: batch norm breaks the norm per sample.
+        critic: Maps data to scores; each score depends on its own sample only, so no batch norm.
         real: Real data, (batch, ...).
-        fake: Fake data, of real's shape. No gradient reaches what made it.
+        fake: Fake data, of real's shape. No gradient reaches the generator.
 
     Returns:
         A scalar of float32 (float64 for a float64 gradient), differentiable in the critic's weights.
@@ -149,5 +149,5 @@ def interpolate(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def _per_sample(gradient: Tensor) -> Tensor:
-    """Return the gradient as (batch, elements of a sample), widened before anything is squared."""
+    """Return the gradient as (batch, elements of a sample), in float32 at least before it is squared."""
     return wide(gradient).reshape(len(gradient), -1)

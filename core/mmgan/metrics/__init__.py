@@ -1,1 +1,1 @@
-"""Measures of what a run generates, beside the data that it was trained on."""
+"""Metrics of generated examples, compared with the data that the run was trained on."""

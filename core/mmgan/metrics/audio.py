@@ -1,7 +1,7 @@
 """Metrics of sounds: distances between generated and real ones, by several properties.
 
 Sounds are compared by their log-mel spectrograms, 10 log10(mel + 0.1) of 64 bands in windows of about 64 ms,
-and by what a musician would name: brightness, attack and decay. Stereo is mixed to mono first.
+and by brightness, attack and decay. Stereo is mixed to mono first.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from mmgan.metrics.distances import METRICS, Metric
 from mmgan.metrics.reservoir import Reservoir
 from mmgan.metrics.scores import Scores
 
-#: Most sounds of a set that are kept.
+#: The most sounds of a set that are compared.
 MAX_SOUNDS = 2_000
 #: Bands of the mel scale.
 BANDS = 64
-#: Numbers that stand for a sound in the distances: the mean and the deviation over time of each band.
+#: Length of a sound's feature vector: the mean and the standard deviation over time of each band.
 DIMENSIONS = 2 * BANDS
-#: A generated sound is a copy if it is nearer to a sound of the data than this part of what is usual there.
+#: A generated sound is a copy if its distance to a real one is below this fraction of the real median.
 COPIED = 1 / 3
-#: Seconds between two values of a loudness envelope.
+#: Hop of a loudness envelope, in seconds.
 ENVELOPE = 0.004
 
 
@@ -43,7 +43,7 @@ def audio_scores(
     metrics: Mapping[str, Metric] | None = None,
     classes: Classes | None = None,
 ) -> Scores:
-    """Measure generated sounds beside real ones.
+    """Compare generated sounds with real ones.
 
     Memory is bounded: of more than 2,000 sounds in a set, a sample of 2,000 is kept, the same each time.
 
@@ -55,24 +55,24 @@ def audio_scores(
             time of each log-mel band. The default is :data:`mmgan.metrics.distances.METRICS`. They become
             ``{name}_logmel``: ``frechet_logmel`` is a Fréchet distance on these statistics, and **not** the
             Fréchet audio distance, which needs a trained network.
-        classes: Those of the sounds, for a score of each class too: "kernel_logmel/snare".
+        classes: Labels of the sounds, for a score of each class too: "kernel_logmel/snare".
 
     Returns:
-        Beside those (0 is best, if nothing else is said; those for which there are too few sounds are
+        Besides those (0 is best unless stated otherwise; scores for which there are too few sounds are
         ``missing``):
 
         - ``spectrum_distance_db``: mean over bands and times of the absolute difference of the two sets'
           mean log-mel spectrograms.
-        - ``diversity_logmel``: how far a generated sound is from the nearest other one, beside the same in
-          the data, by their spectrograms. About 1 is best; 0 is one sound repeated.
-        - ``copied_logmel``: part of the generated sounds that are nearer to a sound of the data than a third
+        - ``diversity_logmel``: the distance of a generated sound to its nearest other one, divided by the
+          same in the data, by their spectrograms. About 1 is best; 0 is one sound repeated.
+        - ``copied_logmel``: fraction of the generated sounds that are nearer to a real sound than a third
           of the median distance from a real sound to its nearest other one.
         - ``centroid_distance_hz``, ``attack_distance_ms``, ``decay_distance_ms``: 1-Wasserstein distances of
           the two sets' spectral centroids, times from the start to the loudest moment, and times from there
           until the sound stays 20 dB lower.
 
     Raises:
-        UsageError: There is no sound in a set.
+        UsageError: A set is empty.
         DivergedError: A sound holds NaN or infinity.
     """
     fake = _gather(generated, rate, classes.generated if classes else None)
@@ -121,7 +121,7 @@ class LogMel:
 
 @dataclass(frozen=True)
 class _Sounds:
-    """What is known of a set of sounds.
+    """Features of a set of sounds.
 
     Args:
         spectrograms: (n, bands * times), dB.
@@ -142,7 +142,7 @@ class _Sounds:
 
 @torch.inference_mode()
 def _gather(batches: Iterable[Tensor], rate: int, labels: Tensor | None) -> _Sounds:
-    """Describe all sounds, or a fair sample of :data:`MAX_SOUNDS`."""
+    """Compute the features of all sounds, or of a uniform sample of :data:`MAX_SOUNDS`."""
     log_mel = LogMel(rate)
     reservoir: Reservoir | None = None
     seen = 0
@@ -199,17 +199,17 @@ def envelopes(sounds: Tensor, rate: int) -> tuple[Tensor, Tensor]:
 
 
 def _diversity(generated: Tensor, real: Tensor) -> Tensor:
-    """Return how far a sound is from the nearest other one, beside the same in the data."""
+    """Return the distance of a sound to its nearest other one, divided by the same in the data."""
     return _nearest_other(generated).mean() / _nearest_other(real).mean().clamp(min=1e-9)
 
 
 def _copied(generated: Tensor, real: Tensor) -> Tensor:
-    """Return the part of the generated sounds that are nearer to a sound of the data than is usual there."""
+    """Return the fraction of generated sounds that are much nearer to a real sound than real ones are."""
     return (_nearest(generated, real) < COPIED * _nearest_other(real).median()).double().mean()
 
 
 def _nearest(spectrograms: Tensor, others: Tensor) -> Tensor:
-    """Return each spectrogram's distance to the nearest of the others, as a mean over its points, in dB."""
+    """Return each spectrogram's distance to the nearest of ``others``, as a mean over its points, in dB."""
     nearest = torch.cdist(spectrograms, others).amin(1)
     return nearest.div(spectrograms.shape[1] ** 0.5)
 
@@ -221,8 +221,8 @@ def _nearest_other(spectrograms: Tensor) -> Tensor:
         UsageError: The set has one sound only.
     """
     if len(spectrograms) < 2:
-        raise UsageError("A set of 1 sound has no other one to compare it with: at least 2 are needed.")
-    # By differences: a product's rounding would keep copies of a sound apart.
+        raise UsageError("A set of 1 sound can't be compared with itself: at least 2 are needed.")
+    # By differences: with a matrix product, rounding would give copies a distance.
     distances = torch.cdist(spectrograms, spectrograms, compute_mode="donot_use_mm_for_euclid_dist")
     nearest = distances.fill_diagonal_(torch.inf).amin(1)
     return nearest.div(spectrograms.shape[1] ** 0.5)

@@ -1,4 +1,4 @@
-"""Scores of each class for itself, where a generator has learned classes."""
+"""Scores of each class, where a generator has learned classes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mmgan.data.tree import printable
 from mmgan.metrics.distances import Metric
 from mmgan.metrics.scores import Scores
 
-#: With more classes than these the list of scores would help nobody.
+#: With more classes than these, the list of scores would be too long to be of use.
 MOST = 100
-#: The metric that is computed for a class: it is unbiased, and so of use with the few examples of one class.
+#: The metric of a class: it is unbiased, and so useful with the few examples of one class.
 METRIC = "kernel"
 
 
@@ -23,7 +23,7 @@ class Classes:
     """The classes of generated and of real examples, in the order in which the examples come.
 
     Args:
-        names: Of the classes.
+        names: The names of the classes.
         generated: int64 (n,), the labels that were asked for.
         real: int64 (m,).
     """
@@ -44,10 +44,10 @@ def add_classes(
     """Add a score of each class, such as ``kernel_random/cat``, where there are at most 100 classes.
 
     Args:
-        scores: To add to.
-        metrics: Without one called "kernel", nothing is added.
-        ending: What the names of scores end with before the class.
-        names: Of the classes.
+        scores: The scores to add to.
+        metrics: Metrics by name; nothing is added if none is called "kernel".
+        ending: The end of the scores' names, before the class.
+        names: The names of the classes.
         generated: Features (n, d) and labels (n,).
         real: Features (m, d) and labels (m,).
     """

@@ -4,8 +4,8 @@ Each is a function of two tensors, features of generated examples (N, D) and of 
 a float; a plugin adds one by ``register_metrics``.
 
 torchmetrics' Fréchet and kernel distances take a feature module too, but are not used here: the first takes
-the eigenvalues of a non-symmetric matrix and accepts too few samples without a word, the second warns at
-every construction and draws its subsets from the global generator, so that measuring a run would change it.
+the eigenvalues of a non-symmetric matrix and silently accepts too few samples, the second warns at every
+construction and draws its subsets from the global generator, so that measuring a run would change it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mmgan.errors import UsageError
 
 Metric = Callable[[Tensor, Tensor], float]
 
-#: Most examples of a set in the metrics that compare every one with every other.
+#: The most examples of a set in metrics that compare all pairs.
 MAX_PAIRED = 5_000
-#: Rows of such a comparison that are in memory at a time.
+#: Rows of such a comparison that are in memory at once.
 CHUNK = 1_000
 #: Which neighbour sets a ball's radius: Kynkäänniemi et al. 2019 take the third, Naeem et al. 2020 the fifth.
 NEIGHBOUR_OF_RECALL = 3
@@ -79,9 +79,9 @@ def kernel_distance(generated: Tensor, real: Tensor) -> float:
 
 
 def precision(generated: Tensor, real: Tensor) -> float:
-    """Part of the generated examples that lie among the real ones (Kynkäänniemi et al. 2019): fidelity.
+    """Fraction of the generated examples among the real ones (Kynkäänniemi et al. 2019): fidelity.
 
-    Among: nearer to some real example than its third neighbour is. In [0, 1], higher is better.
+    "Among" means nearer to some real example than its third neighbour is. In [0, 1], higher is better.
 
     Args:
         generated: (N, D).
@@ -95,7 +95,7 @@ def precision(generated: Tensor, real: Tensor) -> float:
 
 
 def recall(generated: Tensor, real: Tensor) -> float:
-    """Part of the real examples that lie among the generated ones (Kynkäänniemi et al. 2019): variety.
+    """Fraction of the real examples among the generated ones (Kynkäänniemi et al. 2019): variety.
 
     Precision with the two sets swapped. In [0, 1], higher is better.
 
@@ -130,7 +130,7 @@ def density(generated: Tensor, real: Tensor) -> float:
 
 
 def coverage(generated: Tensor, real: Tensor) -> float:
-    """Part of the real examples with a generated one nearer than their fifth neighbour (Naeem et al. 2020).
+    """Fraction of real examples with a generated one nearer than their fifth neighbour (Naeem et al. 2020).
 
     A measure of variety, less misled by outliers among the generated examples than recall. In [0, 1], higher
     is better.
@@ -148,7 +148,7 @@ def coverage(generated: Tensor, real: Tensor) -> float:
     return float((nearest < _radii(true, NEIGHBOUR_OF_COVERAGE)).double().mean())
 
 
-#: The distances of the house, by name. ``register_metrics`` adds to them.
+#: mmgan's own metrics on features, by name. ``register_metrics`` adds others.
 METRICS: dict[str, Metric] = {
     "frechet": frechet_distance,
     "kernel": kernel_distance,
@@ -198,14 +198,14 @@ def _kernel_sum(x: Tensor, y: Tensor) -> Tensor:
 def _distances(x: Tensor, y: Tensor) -> Tensor:
     """Return squared Euclidean distances in float64: (N, M), the same for (x, y) and (y, x)."""
     # torch.cdist is five times slower by differences (for 2,048 dimensions), and not symmetric by matrix
-    # product: with rounding to decide, a centre's k-th neighbour would be in its ball half of the time.
+    # product: by rounding, a centre's k-th neighbour would be in its ball half of the time.
     x, y = x.double(), y.double()
     return x.square().sum(1)[:, None] + y.square().sum(1) - 2 * (x @ y.T)
 
 
 def _radii(points: Tensor, k: int) -> Tensor:
     """Return each point's squared distance to its k-th neighbour among the others: (N,)."""
-    # k + 1: the nearest of all is the point itself.
+    # k + 1, since the nearest is the point itself.
     return torch.cat([_distances(rows, points).kthvalue(k + 1).values for rows in torch.split(points, CHUNK)])
 
 
@@ -216,6 +216,6 @@ def _balls_around(points: Tensor, centres: Tensor, k: int) -> Tensor:
 
 
 def _part_among(points: Tensor, centres: Tensor) -> float:
-    """Return the part of the points that lie in a ball around some centre."""
+    """Return the fraction of the points that lie in a ball around some centre."""
     balls = _balls_around(_choose(points), _choose(centres), NEIGHBOUR_OF_RECALL)
     return float((balls > 0).double().mean())

@@ -1,7 +1,7 @@
-"""Features of pictures for metrics, which need no download.
+"""Features of pictures for metrics; the default ones need no download.
 
 Image metrics compare features, not pixels. The usual ones come from an Inception network that must be
-downloaded; here it is one choice of three, and each score carries the name of the features it was made from
+downloaded; here it is one choice of three, and the name of each score includes that of the features
 ("frechet_random"), since distances in different features can't be compared.
 """
 
@@ -21,7 +21,7 @@ from torch.nn.functional import adaptive_avg_pool2d, conv2d, interpolate, leaky_
 from mmgan.errors import ConfigError, UsageError
 from mmgan.storage.files import open_to_read
 
-#: Bytes that a file of Inception's weights may have; torchvision's has 109 million.
+#: Most bytes of a file of Inception's weights; torchvision's has 109 million.
 _WEIGHTS = 1 << 29
 
 
@@ -29,7 +29,7 @@ class Features(nn.Module, ABC):
     """A fixed map from pictures to feature vectors. Subclass it to measure in features of your own.
 
     Attributes:
-        name: What ends the name of each score, as in ``frechet_random``.
+        name: The end of each score's name, as in ``frechet_random``.
         dimensions: D, the length of a picture's feature vector.
     """
 
@@ -45,7 +45,7 @@ class PooledPixels(Features):
     """The pixels themselves, averaged down to 8x8: layout and colour, no texture, no meaning.
 
     Args:
-        channels: 3, where grey pictures are repeated to three channels, or 1 for grey pictures only: then no
+        channels: 3 (grey pictures are repeated to three channels), or 1 for grey pictures only: then no
             feature is a copy of another.
 
     Raises:
@@ -71,11 +71,11 @@ class PooledPixels(Features):
 
 
 class RandomFeatures(Features):
-    """A small convolutional network that was never trained, with the same weights always and everywhere.
+    """A small convolutional network with fixed random weights.
 
     Naeem et al. 2020 ("Reliable fidelity and diversity metrics for generative models", section 5) show that a
     random embedding judges pictures unlike ImageNet's, such as digits or spectrograms, at least as well as
-    Inception. It sees shapes and textures, and knows nothing of objects.
+    Inception. It responds to shapes and textures, not to objects.
 
     Pictures are resized to 64x64; four 3x3 convolutions of stride 2 (16, 32, 64, 128 channels) and a linear
     map follow. Weights are N(0, 2 / fan_in) (He et al. 2015), so that the signal keeps its size.
@@ -89,7 +89,7 @@ class RandomFeatures(Features):
     def __init__(self) -> None:
         super().__init__()
         self.dimensions = 128
-        # A generator of its own: to measure a run must not change the randomness of that run.
+        # Its own generator: measuring a run must not change the run's randomness.
         generator = torch.Generator().manual_seed(self.SEED)
         shapes: list[tuple[int, ...]] = [(out, into, 3, 3) for into, out in pairwise(self.WIDTHS)]
         side = self.SIDE // 2 ** len(shapes)
@@ -108,7 +108,7 @@ class RandomFeatures(Features):
 
 
 class Inception(Features):
-    """Inception v3's 2,048 pooled features (Szegedy et al. 2016), from weights that the user has.
+    """Inception v3's 2,048 pooled features (Szegedy et al. 2016), with weights from a file.
 
     These are torchvision's weights and a resize by torch, not the TensorFlow graph that published FIDs come
     from: scores compare runs of mmgan with each other, not with papers.
@@ -128,7 +128,7 @@ class Inception(Features):
         from torchvision.models import inception_v3  # type: ignore[import-untyped]
 
         self.dimensions = 2048
-        # On "meta" no weight is drawn: initialising 27 million of them takes seconds and global randomness.
+        # On "meta" no weight is drawn: initialising 27 million takes seconds and global random numbers.
         with torch.device("meta"):
             self.network = inception_v3(weights=None, init_weights=False)
         try:
@@ -148,13 +148,13 @@ class Inception(Features):
         self.eval()
 
     def train(self, mode: bool = True) -> Inception:
-        """Stay in evaluation mode whatever ``mode`` is: batch norm must not learn from what it measures."""
+        """Stay in evaluation mode whatever ``mode`` is: batch norm must not update its statistics."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn ``images`` (N, 1 or 3, H, W) in [-1, 1] into (N, 2048)."""
-        # torchvision's recipe is ImageNet's normalisation and then ``transform_input``, which takes it back
-        # to (x - 0.5) / 0.5: that is [-1, 1], where the images are already.
+        # torchvision's recipe is ImageNet's normalisation and then ``transform_input``, which turns it back
+        # into (x - 0.5) / 0.5: the range [-1, 1], which the images have already.
         features: Tensor = self.network(_resize(_with_channels(images, 3), self.SIDE))
         return features
 
@@ -187,7 +187,7 @@ def _with_channels(images: Tensor, channels: int) -> Tensor:
 
 
 def _resize(images: Tensor, side: int) -> Tensor:
-    """Return the images at side x side; antialiased, without which a smaller picture is mostly noise."""
+    """Resize images to side x side, antialiased: without that, a smaller picture is mostly noise."""
     return interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
 
 

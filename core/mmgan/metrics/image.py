@@ -15,7 +15,7 @@ from mmgan.metrics.features import Features
 from mmgan.metrics.reservoir import Reservoir
 from mmgan.metrics.scores import Scores
 
-#: Most pictures of a set whose features are kept: the number that published Fréchet distances use.
+#: The most pictures of a set that are compared: the number of published Fréchet distances.
 MAX_SAMPLES = 50_000
 
 
@@ -27,22 +27,22 @@ def image_scores(
     metrics: Mapping[str, Metric] | None = None,
     classes: Classes | None = None,
 ) -> Scores:
-    """Measure generated pictures beside real ones.
+    """Compare generated pictures with real ones.
 
     Memory is bounded: of more than 50,000 pictures in a set, a sample of 50,000 is kept, the same each time.
 
     Args:
         generated: Batches of generated pictures, float (N, C, H, W) in [-1, 1].
         real: Batches of real pictures, likewise.
-        features: What turns pictures into vectors; it is moved to the device.
+        features: Turns pictures into vectors; it is moved to the device.
         device: Where the features are computed. The metrics themselves are computed on the CPU, in float64.
         metrics: Names and functions of two feature tensors; the default is
             :data:`mmgan.metrics.distances.METRICS`.
-        classes: Those of the pictures, for a score of each class too: "kernel_random/cat".
+        classes: Labels of the pictures, for a score of each class too: "kernel_random/cat".
 
     Returns:
-        The scores, as ``{metric}_{features.name}``: "frechet_random", "recall_random", and so on. Those for
-        which there are too few pictures are ``missing``.
+        The scores, as ``{metric}_{features.name}``: "frechet_random", "recall_random", and so on. Scores
+        for which there are too few pictures are ``missing``.
 
     Raises:
         UsageError: Pictures don't have 1 or 3 channels.
@@ -64,8 +64,8 @@ def image_scores(
 def _gather(
     batches: Iterable[Tensor], features: Features, device: torch.device | str, labels: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Return the features (N, D) and labels (N,) of all pictures, or of a fair sample of
-    :data:`MAX_SAMPLES`, on the CPU. Where there are no labels they are 0.
+    """Return the features (N, D) and labels (N,) of all pictures, or of a uniform sample of
+    :data:`MAX_SAMPLES`, on the CPU. Without labels they are 0.
     """
     reservoir = Reservoir(MAX_SAMPLES, features.dimensions + 1)
     seen = 0

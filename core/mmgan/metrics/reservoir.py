@@ -11,10 +11,10 @@ from torch import Tensor
 class Reservoir:
     """Keeps a uniform random sample of the rows that are added (reservoir sampling, Vitter 1985).
 
-    So data in the order of its classes is sampled fairly too. The same stream gives the same sample.
+    So data that is sorted by class is sampled fairly too. The same stream gives the same sample.
 
     Args:
-        size: Most rows that are kept.
+        size: The most rows that are kept.
         width: Numbers in a row.
     """
 

@@ -1,4 +1,4 @@
-"""Scores by name, and the reasons why others are missing: few examples suffice for some metrics only."""
+"""Scores by name, and why others are missing: some metrics need more examples than others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Scores(dict[str, float]):
     """Scores by name.
 
     Attributes:
-        missing: The names of scores that can't be had, and why; mostly since there are too few examples.
+        missing: The names of scores that could not be computed, and why; mostly for lack of examples.
     """
 
     def __init__(self, scores: Mapping[str, float] | None = None) -> None:
@@ -25,12 +25,12 @@ class Scores(dict[str, float]):
         self.missing: dict[str, str] = {}
 
     def add(self, name: str, measure: Callable[[], Any]) -> None:
-        """Add a score, or why it can't be had, where measuring raises or gives NaN.
+        """Add a score; if measuring raises or gives NaN, add the reason to ``missing``.
 
-        A metric may be a plugin's, which raises anything on few examples: the others are still worth having.
+        A plugin's metric may raise anything on few examples: the other scores are still useful.
 
         Args:
-            name: Of the score.
+            name: The score's name.
             measure: Returns a number; called once.
         """
         try:
@@ -52,13 +52,13 @@ class Scores(dict[str, float]):
 
 
 def check_best(task: Task, count: int, too_few: int, what: str) -> None:
-    """Refuse to train where the score that chooses the best checkpoint can't be had.
+    """Refuse to train if the score that chooses the best checkpoint can't be computed.
 
     Args:
-        task: Has that score, and the settings.
-        count: The examples that the data has.
-        too_few: The most examples that do not suffice.
-        what: One of them is called so.
+        task: The task with that score, and with the settings.
+        count: The number of examples in the data.
+        too_few: The largest number of examples that is not enough.
+        what: The noun for one example.
 
     Raises:
         ConfigError: The run is to be evaluated, and there are too few.

@@ -1,4 +1,4 @@
-"""Metrics of texts: quality and diversity by the n-grams they share, and what is merely repeated.
+"""Metrics of texts: quality and diversity by shared n-grams, and repetition.
 
 A text is a sequence of units: words without white space in them, or characters (so a ``str`` will do).
 """
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 #: The n of BLEU-n and self-BLEU-n.
 ORDERS = (2, 3, 4, 5)
-#: Most generated texts that BLEU and self-BLEU look at, and most references.
+#: The most generated texts that BLEU and self-BLEU use, and the most references.
 MAX_GENERATED, MAX_REFERENCES = 500, 2_000
 
 
 def text_scores(generated: Sequence[Text], held_out: Sequence[Text], train: Iterable[Text]) -> Scores:
-    """Measure generated texts beside texts that the training did not see, and those that it did.
+    """Compare generated texts with held-out texts and with the training texts.
 
     Args:
         generated: Generated texts, at least one; of one alone self-BLEU is ``missing``.
@@ -34,8 +34,8 @@ def text_scores(generated: Sequence[Text], held_out: Sequence[Text], train: Iter
 
         - ``bleu_2`` … ``bleu_5``: see :func:`bleu`, with the held-out texts as references; more is better.
         - ``self_bleu_2`` … ``self_bleu_5``: see :func:`self_bleu`; less is more diverse.
-        - ``unique``: part of the generated texts that is left when each is counted once.
-        - ``copied``: part of the generated texts that stand word for word in the training texts.
+        - ``unique``: number of distinct generated texts, divided by the number of generated texts.
+        - ``copied``: fraction of the generated texts that are word for word in the training texts.
 
     Raises:
         UsageError: There are no generated texts, or no held-out ones.
@@ -53,18 +53,18 @@ def text_scores(generated: Sequence[Text], held_out: Sequence[Text], train: Iter
 
 
 class References:
-    """Texts to compare others with, counted once for any number of comparisons.
+    """Reference texts, whose n-grams are counted once for any number of comparisons.
 
     Args:
         texts: At least one; of more than 2,000, 2,000 at equal distances are used.
 
     Raises:
-        UsageError: There are none.
+        UsageError: There are no texts.
     """
 
     def __init__(self, texts: Sequence[Text]) -> None:
         if not texts:
-            raise UsageError("Texts can't be compared: there are none to compare them with.")
+            raise UsageError("Texts can't be compared: there are no references.")
         chosen = _spread(texts, MAX_REFERENCES)
         self.lengths = Counter(map(len, chosen))
         self.most, _ = _largest(map(_count, chosen))
@@ -73,19 +73,19 @@ class References:
 def bleu(generated: Sequence[Text], references: References) -> dict[str, float]:
     """Return ``bleu_2`` … ``bleu_5``: BLEU-n (Papineni et al., 2002), the mean over the generated texts.
 
-    As text GANs are measured by it (Texygen: Zhu et al., 2018), each text is compared with **all** references
-    at once: an n-gram counts as found at most as often as it stands in the reference that has it most often,
-    and the brevity penalty is by the reference whose length is nearest (the shorter of two). BLEU-n is the
-    penalty times the geometric mean of the precisions of 1-grams to n-grams.
+    As is usual for text GANs (Texygen: Zhu et al., 2018), each text is compared with **all** references at
+    once: the matches of an n-gram are clipped at its largest count in any reference, and the brevity penalty
+    uses the reference whose length is nearest (the shorter of two). BLEU-n is the penalty times the geometric
+    mean of the precisions of 1-grams to n-grams.
 
-    Smoothing is that of Texygen, method 1 of Chen and Cherry (2014): where no n-gram of an order is found,
-    0.1 is taken for found. A text that shares not even a unit with the references, and one of no units,
-    scores 0. Otherwise than there, orders that a text is too short for are left out of the mean (sacrebleu's
-    ``effective_order``), so that a short text that stands in the references scores 1.
+    Smoothing is Texygen's, method 1 of Chen and Cherry (2014): an order without matches counts as 0.1
+    matches. A text that shares no unit with the references, or has no units, scores 0. Unlike there, orders
+    that a text is too short for are left out of the mean (sacrebleu's ``effective_order``), so that a short
+    text that is one of the references scores 1.
 
     Args:
         generated: At least one; of more than 500, 500 at equal distances are used.
-        references: What to compare them with.
+        references: The references to compare them with.
 
     Raises:
         UsageError: There are no generated texts.
@@ -101,8 +101,8 @@ def bleu(generated: Sequence[Text], references: References) -> dict[str, float]:
 def self_bleu(generated: Sequence[Text]) -> dict[str, float]:
     """Return ``self_bleu_2`` … ``self_bleu_5``: the mean BLEU-n of each text against all the others.
 
-    It is Texygen's measure of diversity: near 1 where a generator repeats itself. It grows with the number of
-    texts, so compare equal numbers. Counting and smoothing are as in :func:`bleu`; texts of no units score 0.
+    Texygen's measure of diversity: near 1 if a generator repeats itself. It grows with the number of texts,
+    so compare equal numbers. Counting and smoothing are as in :func:`bleu`; texts of no units score 0.
 
     Args:
         generated: At least two; of more than 500, 500 at equal distances are used.
@@ -119,9 +119,9 @@ def self_bleu(generated: Sequence[Text]) -> dict[str, float]:
     chosen = _spread(generated, MAX_GENERATED)
     counts = [_count(text) for text in chosen]
     lengths = Counter(map(len, chosen))
-    # A text's n-gram counts as found at most as often as it stands in any *other* text. Where this text has
-    # it most often of all, that is the second largest count; where it does not, neither the largest nor the
-    # second largest is below its own count. So clipping by the second largest is right for every text.
+    # The matches of an n-gram are clipped at its largest count in any *other* text. If this text has the
+    # largest count of all, that is the second largest; if not, neither the largest nor the second largest is
+    # below its own count. So clipping by the second largest is right for every text.
     _, second = _largest(counts)
     scores = []
     for text, own in zip(chosen, counts, strict=True):
@@ -131,7 +131,7 @@ def self_bleu(generated: Sequence[Text]) -> dict[str, float]:
     return _mean("self_bleu", scores)
 
 
-#: How often each n-gram stands in a text, for n = 1 to 5: orders are apart, as their n-grams are strings.
+#: The count of each n-gram in a text, for n = 1 to 5; orders are separate, since n-grams are strings.
 _Counts = list[Counter[str]]
 
 
@@ -144,14 +144,14 @@ def _count(text: Text) -> _Counts:
 def _largest(texts: Iterable[_Counts]) -> tuple[_Counts, _Counts]:
     """Return the largest and the second largest count that each n-gram has in any text.
 
-    They are equal where two texts have it equally often; where one text alone has it the second is missing.
+    They are equal if two texts have it equally often; if only one text has it, the second is missing.
     """
     most: _Counts = [Counter() for _ in range(ORDERS[-1])]
     second: _Counts = [Counter() for _ in range(ORDERS[-1])]
     for text in texts:
         for counts, first, next_ in zip(text, most, second, strict=True):
             for ngram, count in counts.items():
-                # By get: indexing a Counter by what it has not calls Python code.
+                # By get: indexing a Counter by a missing key calls Python code.
                 largest = first.get(ngram, 0)
                 if count > largest:
                     first[ngram] = count
@@ -166,10 +166,10 @@ def _sentence(counts: _Counts, length: int, most: _Counts, lengths: Iterable[int
     """Return BLEU-n of one text.
 
     Args:
-        counts: Of the text.
-        length: The text's, in units.
-        most: How often each n-gram may count as found.
-        lengths: Those of the references.
+        counts: The text's n-gram counts.
+        length: The text's length, in units.
+        most: The count at which each n-gram is clipped.
+        lengths: The lengths of the references.
     """
     from sacrebleu import BLEU
 
@@ -191,7 +191,7 @@ def _sentence(counts: _Counts, length: int, most: _Counts, lengths: Iterable[int
             effective_order=True,
             max_ngram_order=n,
         )
-        # It is in percent, and as a product of roots not always exactly 100.
+        # It is in percent, and as a product of roots not always exactly 100 for a perfect match.
         scores[n] = min(1.0, score.score / 100)
     return scores
 
@@ -201,7 +201,7 @@ def _mean(name: str, scores: Sequence[dict[int, float]]) -> dict[str, float]:
 
 
 def _spread(texts: Sequence[T], most: int) -> Sequence[T]:
-    """Choose ``most`` texts at equal distances, or all if there are fewer."""
+    """Return ``most`` texts at equal distances, or all if there are fewer."""
     if len(texts) <= most:
         return texts
     return [texts[number * len(texts) // most] for number in range(most)]

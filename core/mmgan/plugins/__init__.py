@@ -1,4 +1,4 @@
-"""Plugins: finding and loading them with a guard, and looking up what they registered."""
+"""Plugins: finding them, loading them safely, and looking up what they registered."""
 
 from __future__ import annotations
 

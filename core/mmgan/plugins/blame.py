@@ -21,13 +21,13 @@ class TaskError(PluginError):
 def blaming(task: type, plugin: str, phase: Callable[[], str] = str) -> Iterator[None]:
     """Turn an error that comes out of a task's code into one that names its plugin and the place.
 
-    What comes out of mmgan without a line of the task's in between stays as it is, and so do errors of
-    mmgan's own kinds and those of the machine, such as memory that runs out.
+    An error that does not pass through the task's own code stays as it is, and so do mmgan's own errors and
+    those of the machine, such as running out of memory.
 
     Args:
         task: The task's class.
         plugin: The name under which it is registered.
-        phase: Tells, when an error comes, which phase is played; "" for none.
+        phase: Returns, when an error occurs, the phase that is played; "" for none.
 
     Raises:
         TaskError: An error came out of the task's code.
@@ -41,7 +41,7 @@ def blaming(task: type, plugin: str, phase: Callable[[], str] = str) -> Iterator
         during = f", phase {phase()!r}" if phase() else ""
         raise TaskError(
             f"The task {plugin!r} failed in {frame.name}{during} {shown_place(frame)}: {reason(error)}",
-            hint="Mend the plugin; -v shows the traceback.",
+            hint="Fix the plugin; -v shows the traceback.",
         ) from error
 
 
@@ -49,13 +49,13 @@ def place(error: BaseException, *authors: type | ModuleType) -> traceback.FrameS
     """Return the last place in an author's code that an error came through, or None.
 
     Args:
-        error: It was raised.
-        authors: Classes or modules of theirs. Their code is what lies in the same package, or in the same
-            file where there is no package, and so for each class that a class of theirs inherits from.
+        error: The error that was raised.
+        authors: Classes or modules of the author. Their code is everything in the same package, or in the
+        same file if there is no package; likewise for each base class.
     """
     modules = {name for author in authors for name in _modules(author)}
     files = {str(getattr(sys.modules.get(name), "__file__", "")) for name in modules}
-    # A package's files are all of one author; what lies beside a single file is not.
+    # A package's files all have one author; files beside a single file may not.
     packages = (sys.modules.get(name.partition(".")[0]) for name in modules)
     folders = [folder for package in packages for folder in getattr(package, "__path__", ())]
     frames = [

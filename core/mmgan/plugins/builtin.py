@@ -69,7 +69,7 @@ def register_features(register: RegisterKind) -> None:
 
 @hookimpl(trylast=True)
 def select_device(config: Config) -> Device:
-    """Choose one of torch's devices; a plugin's, registered by name, was looked for before."""
+    """Choose one of torch's devices; devices that plugins register were looked up before."""
     from mmgan.backend.device import choose_device
 
     return choose_device(config.device)
@@ -77,7 +77,7 @@ def select_device(config: Config) -> Device:
 
 @hookimpl(trylast=True)
 def make_precision(device: Device, config: Config) -> Precision:
-    """Choose one of fp32, bf16 and fp16; a plugin's, registered by name, was looked for before."""
+    """Choose fp32, bf16 or fp16; precisions that plugins register were looked up before."""
     from mmgan.backend.precision import choose_precision
 
     return choose_precision(device, config.precision)

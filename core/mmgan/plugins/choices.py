@@ -19,8 +19,8 @@ class Registered:
     """Marks a setting as the name of something registered: ``loss: Annotated[str, Registered("losses")]``.
 
     Args:
-        table: What was registered by ``register_`` and this.
-        kind: Of which kind of data, where the table has kinds.
+        table: The table that ``register_…`` of this name fills.
+        kind: The kind of data, if the table has kinds.
     """
 
     table: str
@@ -33,7 +33,7 @@ def mark_of(field: FieldInfo) -> Registered | None:
 
 
 def choices(config_class: type[Config], plugins: Plugins) -> dict[str, list[str]]:
-    """Return the names that each such setting may have, ours first."""
+    """Return the allowed names of each such setting, mmgan's own first."""
     marks = {name: mark_of(field) for name, field in config_class.model_fields.items()}
     return {name: plugins.names(mark.table, mark.kind) for name, mark in marks.items() if mark}
 
@@ -42,7 +42,7 @@ def check_choices(config: Config, plugins: Plugins) -> None:
     """Refuse a name that nobody registered.
 
     Raises:
-        ConfigError: There is one; the message lists the names that there are.
+        ConfigError: A name is not registered; the message lists the allowed ones.
     """
     for setting, allowed in choices(type(config), plugins).items():
         given = getattr(config, setting)

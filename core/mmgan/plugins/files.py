@@ -12,7 +12,7 @@ from mmgan.errors import PluginError, UsageError
 
 
 def plugin_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that are plugins: ``*.py``, but for those whose names begin with ``_``.
+    """Return the files of a folder that are plugins: ``*.py``, except those whose names begin with ``_``.
 
     Raises:
         UsageError: There is no such folder.
@@ -28,8 +28,8 @@ def plugin_files(folder: Path) -> list[Path]:
 def import_file(path: Path) -> ModuleType:
     """Import a plugin's file as the module of its name.
 
-    The folder becomes the last one that Python looks for modules in. So a file may import the one beside it,
-    a loader's worker processes find it, and it hides nothing that is installed.
+    The folder is appended to ``sys.path``. So a file may import others beside it, a loader's worker processes
+    find it, and it hides no installed module.
 
     Raises:
         PluginError: There is a module of this name already, or the name can't be that of a module.

@@ -1,7 +1,5 @@
-"""What a plugin's hooks may do to a run: an error in one names its plugin and itself, and so does a result of
-a wrong type.
-
-Hooks are wrapped once, when their plugin is loaded; a call of one then costs a tenth of a microsecond more.
+"""Errors in plugins' hooks, and results of a wrong type, are reported with the plugin's and the hook's name.
+Hooks are wrapped once, when their plugin is loaded; each call then costs a tenth of a microsecond more.
 """
 
 from __future__ import annotations
@@ -20,33 +18,33 @@ RESULTS = {
     "select_device": "mmgan.backend.device:Device",
     "make_precision": "mmgan.backend.precision:Precision",
 }
-#: Hooks that change what is trained. A run without them would be another one, so they are never optional.
+#: Hooks that change what is trained. Without them the run would be a different one: they are never optional.
 DECISIVE = {*RESULTS, "configure_module"}
 
 Function = Callable[..., Any]
 
 
 def guard(manager: pluggy.PluginManager, name: str, module: Any) -> None:
-    """Wrap the hooks of a plugin that is registered.
+    """Wrap the hooks of a registered plugin.
 
-    Where the plugin says ``mmgan_optional = True``, a hook that only watches switches the plugin off when it
-    fails, and the run goes on.
+    If the plugin has ``mmgan_optional = True``, an error in a hook that only observes the run switches the
+    plugin off, and the run goes on.
     """
     optional = bool(getattr(module, "mmgan_optional", False))
 
     def switch_off(hook: str, error: BaseException) -> None:
-        # A hook may have called another one of its plugin, and both fail.
+        # A hook may have called another hook of its plugin, so that both fail.
         if manager.has_plugin(name):
             manager.unregister(name=name)
             message = f"Plugin {name!r} failed in {hook} and is switched off: {reason(error)}"
             warnings.warn(message, stacklevel=2)
 
     for caller in manager.get_hookcallers(module) or []:
-        # Registration has a guard of its own: what fails there is broken.
+        # Registration has a guard of its own: a plugin that fails there is broken.
         if caller.name.startswith("register_"):
             continue
         for impl in caller.get_hookimpls():
-            # A wrapper sees the errors of the hooks inside it, which are not its own.
+            # A wrapper also raises the errors of the hooks inside it, which are not its own.
             if impl.plugin is not module or impl.wrapper or impl.hookwrapper:
                 continue
             if optional and caller.name not in DECISIVE:
@@ -57,15 +55,15 @@ def guard(manager: pluggy.PluginManager, name: str, module: Any) -> None:
 
 
 def named(function: Function, plugin: str, where: str, returns: str = "", needed: bool = False) -> Function:
-    """Return the function with errors that say whose it is. One of mmgan's own passes as it is: a plugin may
-    stop a run on purpose, by an error that says why.
+    """Wrap a function so that its errors name the plugin. mmgan's own errors pass unchanged: a plugin may
+    stop a run on purpose, with an error that says why.
 
     Args:
-        function: A plugin's.
-        plugin: Its name.
-        where: The hook, or what it registered.
-        returns: The class of what it returns: ``"package.module:Class"``. "" for any.
-        needed: Whether it may not return None instead.
+        function: A plugin's function.
+        plugin: The plugin's name.
+        where: The hook, or the name that was registered.
+        returns: The class of its results, as ``"package.module:Class"``; "" for any.
+        needed: Whether None is refused.
     """
 
     def call(*args: Any) -> Any:
@@ -73,7 +71,7 @@ def named(function: Function, plugin: str, where: str, returns: str = "", needed
             result = function(*args)
         except MmganError:
             raise
-        # A stranger's function may raise anything, SystemExit too.
+        # Third-party code may raise anything, even SystemExit.
         except (Exception, SystemExit) as error:
             raise failure(plugin, where, error) from error
         if returns and (needed or result is not None):
@@ -84,7 +82,7 @@ def named(function: Function, plugin: str, where: str, returns: str = "", needed
 
 
 def dispensable(function: Function, hook: str, switch_off: Callable[[str, BaseException], None]) -> Function:
-    """Return the function without errors: the first is given to ``switch_off``."""
+    """Wrap a function so that it never raises: the first error is given to ``switch_off``."""
 
     def call(*args: Any) -> Any:
         try:
@@ -97,10 +95,10 @@ def dispensable(function: Function, hook: str, switch_off: Callable[[str, BaseEx
 
 
 def failure(plugin: str, where: str, error: BaseException) -> PluginError:
-    """Say which plugin failed, and in which of its hooks."""
+    """Return an error that names the plugin that failed, and its hook."""
     return PluginError(
         f"Plugin {plugin!r} failed in {where}: {reason(error)}",
-        hint="Mend or remove the plugin; -v shows the traceback.",
+        hint="Fix or remove the plugin; -v shows the traceback.",
     )
 
 
@@ -111,7 +109,7 @@ def reason(error: BaseException) -> str:
 
 
 def load(dotted: str) -> Any:
-    """Import what ``"package.module:attribute"`` names."""
+    """Import the object named by ``"package.module:attribute"``."""
     module, _, attribute = dotted.partition(":")
     return getattr(importlib.import_module(module), attribute)
 

@@ -19,10 +19,10 @@ class Plugin:
 
     Args:
         name: The plugin's name.
-        version: That of its distribution; "" for a file.
+        version: Its distribution's version; "" for a file.
         package: The distribution that it came with, or its file.
-        module: The module or object with its hooks; None where it could not be imported.
-        error: Why it is broken; "" where it is not.
+        module: The module or object with its hooks; None if it could not be imported.
+        error: Why it is broken; "" if it is not.
         hooks: The names of the hooks that it implements.
         cause: The exception that broke it.
     """
@@ -76,7 +76,7 @@ def check_interface(plugin: Plugin) -> None:
     """Refuse a plugin that is written for a later mmgan.
 
     Raises:
-        PluginError: It is.
+        PluginError: It needs a later version of the plugin interface.
     """
     from mmgan import INTERFACE, __version__
 
@@ -100,4 +100,4 @@ def remedy(plugin: Plugin) -> str:
         return plugin.cause.hint
     if isinstance(plugin.cause, ModuleNotFoundError):
         return f"Install what it needs, or remove {plugin.package!r}."
-    return f"Mend or remove {plugin.package!r}; -v shows the traceback."
+    return f"Fix or remove {plugin.package!r}; -v shows the traceback."

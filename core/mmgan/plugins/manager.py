@@ -1,7 +1,7 @@
-"""Finding plugins, loading them with a guard, and looking up what they registered.
+"""Finding plugins, loading them safely, and looking up what they registered.
 
-There is one :class:`Plugins` for a run or a command, and none at module level. A plugin that can't be loaded
-never stops the command line: it is kept in :attr:`Plugins.broken`, and raises only when it is asked for.
+Each run or command has its own :class:`Plugins`; none is at module level. A plugin that can't be loaded never
+stops the command line: it is kept in :attr:`Plugins.broken`, and raises only when it is asked for.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class Plugins:
         extra: Plugin objects to load beside the installed ones: modules, or any objects with hooks.
         installed: Whether to load the packages found by the entry-point group ``mmgan``, and the folder.
             ``MMGAN_LOAD_PLUGINS=a,b`` limits the packages to the named ones.
-        folder: A folder of plugins that are single files; by default what ``MMGAN_PLUGINS_DIR`` says.
+        folder: A folder of single-file plugins; by default the one that ``MMGAN_PLUGINS_DIR`` names.
 
     Raises:
         PluginError: Two of ``extra`` register the same name, or one implements a hook that does not exist.
-        UsageError: There is no such folder.
+        UsageError: The folder does not exist.
     """
 
     def __init__(self, *extra: Any, installed: bool = True, folder: Path | None = None) -> None:
@@ -119,7 +119,7 @@ class Plugins:
 
     @property
     def found(self) -> list[Plugin]:
-        """All plugins that were found, the broken ones last."""
+        """All plugins that were found, with broken ones last."""
         return [*self.loaded, *self.broken]
 
     @property
@@ -131,8 +131,8 @@ class Plugins:
         """Return the task class registered under ``name``.
 
         Raises:
-            PluginError: There is none, and the message suggests the nearest; its plugin is broken, and the
-                message says why; or it is not a task.
+            PluginError: The name is unknown (the message suggests the nearest), its plugin is broken (the
+                message says why), or it is not a task.
         """
         for plugin in self.broken:
             if plugin.name == name:
@@ -172,7 +172,7 @@ class Plugins:
         return with_settings(task_class.Config, self._models())
 
     def completed(self, config: C) -> C:
-        """Return a config with the default settings of those plugins that it knows nothing of."""
+        """Return a config completed by the default settings of the plugins that it lacks."""
         kept = type(config).model_fields
         missing = {name: model for name, model in self._models().items() if name not in kept}
         made = with_settings(type(config), missing)
@@ -183,7 +183,7 @@ class Plugins:
         return {name: (model_from(entry, name), entry.plugin) for name, entry in self.settings.items()}
 
     def settings_in(self, config: Config, name: str) -> Any:
-        """Return a plugin's own settings in those of a run, or their defaults where the run has none.
+        """Return a plugin's own settings from a run's, or their defaults if the run has none.
 
         Raises:
             PluginError: No plugin registered settings of this name.
@@ -236,9 +236,9 @@ class Plugins:
             plugin.module = plugin_in(load_module())
             self._add(plugin)
             guard(self.manager, plugin.name, plugin.module)
-        # A stranger's module may raise anything on import, SystemExit too; it must not stop the command line.
+        # A third-party module may raise anything, even SystemExit; that must not stop the command line.
         except (Exception, SystemExit) as error:
-            # By its name, since another plugin may be the same module.
+            # Registered by name, since another plugin may be the same module.
             if plugin.module is not None and self.manager.get_plugin(plugin.name) is plugin.module:
                 self.manager.unregister(name=plugin.name)
             self._restore(before)

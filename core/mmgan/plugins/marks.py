@@ -1,4 +1,4 @@
-"""Functions that are marked as hooks, and those that only look like hooks and would never be called."""
+"""Functions that are marked as hooks, and unmarked ones with hooks' names, which are never called."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ HOOKS = frozenset(name for name, value in vars(hookspecs).items() if hasattr(val
 
 
 def hooks_of(thing: Any) -> set[str]:
-    """Return the names of what is marked with ``@hookimpl`` in a plugin: a module or an object."""
+    """Return the names marked with ``@hookimpl`` in a plugin, which is a module or an object."""
     return {name for name in dir(thing) if hasattr(inspect.getattr_static(thing, name, None), "mmgan_impl")}
 
 
 def plugin_in(module: Any) -> Any:
-    """Return what a plugin's module means: itself, or its object ``plugin`` where it has no hooks."""
+    """Return the object with a module's hooks: the module, or its ``plugin`` if the module has no hooks."""
     inner = getattr(module, "plugin", None)
     return inner if isinstance(module, ModuleType) and inner is not None and not hooks_of(module) else module
 
 
 def warn_of_unmarked(thing: Any, name: str) -> None:
-    """Warn of functions of a plugin that are called like hooks and are not marked: nobody calls them."""
+    """Warn of a plugin's functions that have hooks' names but are not marked: they are never called."""
     for hook in sorted(HOOKS - hooks_of(thing)):
         function = inspect.getattr_static(thing, hook, None)
-        # What a module has imported from elsewhere need not be meant as a hook.
+        # A function that a module imports from elsewhere need not be meant as a hook.
         own = not isinstance(thing, ModuleType) or getattr(function, "__module__", "") == thing.__name__
         if inspect.isfunction(function) and own:
             warnings.warn(
@@ -37,7 +37,7 @@ def warn_of_unmarked(thing: Any, name: str) -> None:
 
 
 def warn_of_hooks_in_task(task: type, name: str) -> None:
-    """Warn of methods of a task that are called like hooks: only listeners have those."""
+    """Warn of a task's methods that have hooks' names: only listeners have hooks."""
     for hook in sorted(HOOKS):
         if inspect.isfunction(inspect.getattr_static(task, hook, None)):
             warnings.warn(

@@ -16,9 +16,9 @@ _MADE = {
     "register_penalties": "torch:Tensor",
     "register_features": "mmgan.metrics.features:Features",
 }
-#: Registries that are ordered by kinds of data.
+#: Tables that are divided by kinds of data.
 _KINDS = ("register_datasets", "register_metrics", "register_features")
-#: Where a table's name is not its things' name and an s.
+#: Nouns of tables whose names are not simple plurals.
 SINGULAR = {
     "register_losses": "loss",
     "register_penalties": "penalty",
@@ -31,17 +31,17 @@ class Entry:
     """What a plugin registered under a name.
 
     Args:
-        thing: The object, or where it is imported from: ``"package.module:attribute"``.
+        thing: The object, or its name to import: ``"package.module:attribute"``.
         plugin: The plugin's name.
-        kind: The kind of data, of data sets and metrics; "" for others.
+        kind: For data sets and metrics the kind of data; "" for others.
     """
 
     thing: Any
     plugin: str
     kind: str = ""
-    #: What it is, for messages: "the device 'cuda:9'".
+    #: The noun for messages: "the device 'cuda:9'".
     what: str = ""
-    #: What calling it must return, where it is a factory: ``"package.module:Class"``.
+    #: For a factory, the class that it must return: ``"package.module:Class"``.
     makes: str = ""
 
     def load(self) -> Any:
@@ -56,7 +56,7 @@ class Entry:
     def _import(self) -> Any:
         try:
             return load(self.thing)
-        # SystemExit too, as when a plugin is loaded.
+        # Even SystemExit, as when a plugin is loaded.
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"Plugin {self.plugin!r} registered {self.thing!r}, which can't be imported: {reason(error)}",
@@ -65,7 +65,7 @@ class Entry:
 
 
 def registrar(plugin: str, table: dict[str, Entry], hook: str) -> Any:
-    """Return what a registration hook is given as ``register``: it writes into a table, and checks."""
+    """Return the ``register`` argument of a registration hook: it checks, and writes to a table."""
 
     def register(name: str, thing: Any, /, *, kind: str = "") -> None:
         asked = f"Plugin {plugin!r} registered {name!r} in {hook}"
@@ -94,15 +94,15 @@ def checked_task(task: Any, name: str, plugin: str) -> Any:
     """Return a task's class.
 
     Raises:
-        PluginError: It is not one, or lacks methods.
+        PluginError: It is not a task, or lacks methods.
     """
     from mmgan.task import Task
 
     if not (isinstance(task, type) and issubclass(task, Task)):
         raise PluginError(
-            f"Plugin {plugin!r} registered {name!r} in register_tasks, and it is not a subclass of "
-            f"mmgan.Task but {shown(task)}.",
-            hint="What has no game, such as a data set or a metric, has a hook of its own.",
+            f"Plugin {plugin!r} registered {name!r} in register_tasks, but {shown(task)} is not a subclass "
+            "of mmgan.Task.",
+            hint="Other things, such as data sets and metrics, have hooks of their own.",
         )
     if missing := sorted(getattr(task, "__abstractmethods__", ())):
         raise PluginError(

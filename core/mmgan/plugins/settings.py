@@ -39,7 +39,7 @@ def model_from(entry: Entry, name: str) -> type[BaseModel]:
     if required:
         raise PluginError(
             f"{what}, and {', '.join(required)} has no default.",
-            hint="Runs of before and runs without the plugin's settings must load: each needs a default.",
+            hint="Each needs a default: older runs, and runs without the plugin's settings, must load.",
         )
     return model
 
@@ -82,7 +82,7 @@ def _extended(config_class: type[Config], models: tuple[tuple[str, type[BaseMode
     }
 
     def reduced(self: Config) -> Any:
-        # Made here, the class has no place in a module from where another process could import it.
+        # A class that is made here is in no module from which another process could import it.
         return _restored, (config_class, models, dict(self))
 
     made = create_model(
@@ -97,7 +97,7 @@ def _restored(config_class: type[Config], models: Any, values: dict[str, Any]) -
 
 
 def without_strangers(config_class: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's settings without those of plugins that are not installed, which are warned of."""
+    """Return a run's settings without those of missing plugins, which cause a warning."""
     kept = {
         key: value
         for key, value in values.items()

@@ -14,8 +14,8 @@ from mmgan.counting import counted
 from mmgan.errors import ConfigError, shown
 from mmgan.settings import flat, model_of
 
-#: Settings that do not decide what a step learns. Checkpoints do not hold them, and they are free to change.
-#: The data is known by its content, and not by where it lies.
+#: Settings that do not decide what a step learns. Checkpoints do not hold them, and they may change freely.
+#: The data is identified by its content, not by its place.
 FREE = {
     *("steps", "device", "data", "data_b", "data_root", "download", "workers", "tensorboard", "keep"),
     *("log_every", "sample_every", "checkpoint_every", "evaluate_every"),
@@ -28,24 +28,24 @@ Changes = dict[str, tuple[Any, Any]]
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """Return the settings that a checkpoint holds, as JSON knows them."""
+    """Return the settings that a checkpoint holds, as JSON values."""
     return {key: value for key, value in to_json(config).items() if key not in FREE}
 
 
 def find(before: Mapping[str, Any], config: Config) -> Changes:
     """Return the settings that differ from a checkpoint's, by whole names such as ``guardian.patience``.
 
-    One that it does not know is not a change.
+    A setting that the checkpoint does not have is not a change.
     """
     fields = type(config).model_fields
     known = {key: _in_full(fields[key], before[key]) for key in before.keys() & fields.keys() - FREE}
     then, now = flat(known), flat(settings_of(config))
-    # What is None is left out on either side.
+    # None is left out on either side.
     return {key: (then[key], now.get(key)) for key in sorted(then) if then[key] != now.get(key)}
 
 
 def _in_full(field: FieldInfo, value: Any) -> Any:
-    """Return a plugin's settings as its model has them now: with new ones, and none in an earlier form."""
+    """Return a plugin's settings as its current model has them: new ones added, earlier forms converted."""
     model = model_of(field)
     if model is None:
         return value
@@ -61,10 +61,9 @@ def check(changes: Changes, fixed: frozenset[str], step: int) -> None:
     Args:
         changes: From :func:`find`.
         fixed: Settings of the task that can't change.
-        step: How far the run is.
-
+        step: The run's step.
     Raises:
-        ConfigError: There is one; the message names it.
+        ConfigError: A change is not allowed; the message names it.
     """
     for key in changes:
         if {key, key.partition(".")[0]} & (FIXED | fixed):
@@ -82,7 +81,7 @@ def describe(changes: Changes) -> str:
 
 
 def options_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """Return the options of each group of an optimizer, such as its learning rate, as JSON knows them."""
+    """Return the options of each group of an optimizer, such as its learning rate, as JSON values."""
     return [
         {key: _plain(value) for key, value in group.items() if key not in ("params", "initial_lr")}
         for group in optimizer.param_groups
@@ -92,12 +91,12 @@ def options_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
 def apply_options(
     optimizer: torch.optim.Optimizer, before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Give an optimizer that was loaded those options that the task builds with other values now.
+    """Give a loaded optimizer the options that the task now builds with other values.
 
-    What a task itself has moved during training stays where it was, unless its settings have changed.
+    An option that the task itself has moved during training stays where it was, unless its setting changed.
 
     Args:
-        optimizer: With the state of a checkpoint.
+        optimizer: Holds the state of a checkpoint.
         before: The options with which the checkpoint's was built; empty in checkpoints of before.
         now: Those with which this one was built.
     """

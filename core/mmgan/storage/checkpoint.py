@@ -52,7 +52,7 @@ def save(
         MmganError: The disk refused it.
     """
     final = path_of(folder, step)
-    # Unique, so that what a killed process left behind is never written into.
+    # Unique, so that the leftovers of a killed process are never written into.
     temporary = folder / f"{PARTIAL}{uuid.uuid4().hex}"
     try:
         files.make_folder(folder)
@@ -67,15 +67,15 @@ def save(
         text = json.dumps(document, indent=1)
         if len(text) > records.LARGE:
             raise CheckpointError(
-                f"The state has {len(text):,} bytes beside its tensors, and at most {records.LARGE:,} fit.",
-                hint="What Task.state_dict gives should be tensors wherever it is many numbers.",
+                f"The state has {len(text):,} bytes beside its tensors; {records.LARGE:,} are allowed.",
+                hint="Task.state_dict should return tensors where there are many numbers.",
             )
         _write_text(temporary / "state.json", text)
         digests = {path.name: _digest(path) for path in sorted(temporary.iterdir())}
         manifest = {"format": FORMAT, "step": step, "weights": list(weights), "files": digests}
         _write_text(temporary / "manifest.json", json.dumps(manifest, indent=1))
         flush(temporary)
-        # A torn one, or the same step come to again after a resume from an earlier one.
+        # A torn one, or the same step reached again after a resume from an earlier one.
         if os.path.lexists(final):
             os.rename(final, folder / f"{PARTIAL}{uuid.uuid4().hex}")
         os.rename(temporary, final)
@@ -95,7 +95,7 @@ def load(path: Path, to_train: bool = True) -> Loaded:
 
     Args:
         path: The checkpoint.
-        to_train: Else what optimizers keep is left on the disk; their state is empty.
+        to_train: If false, the optimizers' state is left on the disk; it is returned empty.
 
     Raises:
         CheckpointError: A file is missing, torn or altered, or the format is a later one.
@@ -168,7 +168,7 @@ def steps(folder: Path) -> list[int]:
 
 
 def misnamed(folder: Path) -> list[str]:
-    """Return what has nearly a checkpoint's name below ``folder``: copies, and those that were renamed."""
+    """Return the names below ``folder`` that are nearly a checkpoint's: copies, and renamed checkpoints."""
     return sorted(
         path.name for path in _inside(folder) if path.name.startswith("step-") and step_of(path) is None
     )
@@ -181,7 +181,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def step_of(path: Path) -> int | None:
-    """Return the step that a folder's name says, where it is the name that :func:`path_of` gives."""
+    """Return the step in a folder's name, or None if :func:`path_of` would not give that name."""
     match = _NAME.fullmatch(path.name)
     return int(match[1]) if match and path_of(path.parent, int(match[1])) == path else None
 
@@ -192,7 +192,7 @@ def path_of(folder: Path, step: int) -> Path:
 
 
 def remove(folder: Path, step: int) -> None:
-    """Remove a checkpoint. It is renamed first: one that is half removed must not look like one."""
+    """Remove a checkpoint. It is renamed first: a half-removed one must not look like a checkpoint."""
     path_of(folder, step).rename(folder / f"{PARTIAL}{uuid.uuid4().hex}")
     files.sweep(folder)
 
@@ -232,7 +232,7 @@ class _OnDisk(Mapping[str, Tensor]):
         self._file = file
 
     def __getitem__(self, name: str) -> Tensor:
-        # Cloned, since it may be a view of the mapped file, which goes.
+        # Cloned, since it may be a view of the mapped file, which is closed.
         tensor: Tensor = self._file.get_tensor(name)
         return tensor.clone()
 
@@ -261,8 +261,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    # The file is made here, and its permissions are those that the umask gives; safetensors would let nobody
-    # else read it.
+    # The file is made here, with the permissions of the umask; safetensors would let nobody else read it.
     path.touch(exist_ok=False)
     permissions = path.stat().st_mode
     save_file(whole, path)
@@ -278,13 +277,13 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _digest(path: Path) -> str:
-    # What is larger than the memory of this machine can't be loaded on it.
+    # A file larger than this machine's memory can't be loaded on it.
     with files.open_to_read(path, _memory()) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _memory() -> int | None:
-    """Return the bytes of memory that this machine has, or None where the system does not say."""
+    """Return the bytes of memory that this machine has, or None where the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

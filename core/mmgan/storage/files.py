@@ -1,8 +1,8 @@
 """Reading and writing the files of a run's folder, which may come from a stranger.
 
-A file is read only where it is an ordinary one and not larger than it can honestly be: a link could lead
-anywhere, a pipe would never end. A file is written under a fresh name that nobody can foresee, and then
-renamed into place: what lies there, a link too, is replaced and never followed.
+A file is read only if it is an ordinary file within a size limit: a link could lead anywhere, and a pipe
+would never end. A file is written under an unpredictable name and then renamed into place, so that whatever
+is there, even a link, is replaced and never followed.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="BaseModel")
 
-#: Every unfinished file or folder is called so, and swept away when its folder is next used.
+#: The prefix of every unfinished file or folder; they are removed when their folder is next used.
 PARTIAL = ".partial-"
 
-# Windows has neither; links are looked for by name there.
+# Windows has neither; there, links are detected by name.
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0)
 
 
 class UnsafeFileError(OSError):
-    """A file is a link, a pipe, a device or too large, where an ordinary file belongs."""
+    """A file is a link, a pipe, a device or too large, and not an ordinary file."""
 
     def __init__(self, what: str, path: Path) -> None:
         super().__init__(errno.EINVAL, what, str(path))
@@ -79,7 +79,7 @@ def open_to_read(path: Path, limit: int | None = None) -> BufferedReader:
 
 
 def read(path: Path, limit: int) -> bytes:
-    """Return what an ordinary file holds; raises as :func:`open_regular`."""
+    """Return the content of an ordinary file; raises as :func:`open_regular`."""
     with open_to_read(path, limit) as file:
         # A file may grow while it is read.
         data = file.read(limit + 1)
@@ -100,14 +100,14 @@ def read_model(path: Path, model: type[M], limit: int) -> M:
 
 @contextlib.contextmanager
 def fresh(path: Path, *, beside: Path | None = None, durable: bool = False) -> Iterator[Path]:
-    """Give a new empty file to write to, which becomes ``path`` when all is written, or vanishes.
+    """Yield a new empty file to write to, which is renamed to ``path`` at the end, or removed after an error.
 
     A reader sees the old file or the new one, never half.
 
     Args:
-        path: What it becomes; it keeps the suffix.
+        path: The final path; the unfinished file has the same suffix.
         beside: The folder of the unfinished file, on the same disk; by default that of ``path``.
-        durable: Wait until the disk has it, so that it outlives a power cut. That takes milliseconds.
+        durable: Flush it to the disk, so that it survives a power cut. That takes milliseconds.
     """
     partial = (beside or path.parent) / f"{PARTIAL}{uuid.uuid4().hex}{path.suffix}"
     try:
@@ -126,20 +126,20 @@ def fresh(path: Path, *, beside: Path | None = None, durable: bool = False) -> I
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Replace a small text file in one go, as :func:`fresh` does."""
+    """Replace a small text file atomically, as :func:`fresh` does."""
     with fresh(path, durable=durable) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add to a text file, or make it; raises as :func:`open_regular`."""
+    """Append to a text file, or make it; raises as :func:`open_regular`."""
     descriptor = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with os.fdopen(descriptor, "a", encoding="utf-8") as file:
         file.write(text)
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder where there is none, and return it.
+    """Make a folder if it does not exist, and return it.
 
     Raises:
         UnsafeFileError: It is a link.
@@ -151,17 +151,17 @@ def make_folder(path: Path) -> Path:
 
 
 def refuse_link(path: Path) -> None:
-    """Raise where a path is a link.
+    """Refuse a link.
 
     Raises:
-        UnsafeFileError: It is.
+        UnsafeFileError: The path is one.
     """
     if path.is_symlink():
         raise UnsafeFileError("Not followed, since it is a link", path)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what unfinished writes left behind in a folder."""
+    """Remove the leftovers of unfinished writes in a folder."""
     for leftover in folder.glob(f"{PARTIAL}*"):
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)

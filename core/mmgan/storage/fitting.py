@@ -32,7 +32,7 @@ _ELEMENTWISE = (
     torch.optim.SGD,
 )
 
-#: Numbers that networks may have beside those in a checkpoint: a task may use one that is not trained.
+#: How many numbers networks may have beyond a checkpoint's: a task may use a network that is not trained.
 _BESIDE = 1 << 28
 
 
@@ -40,11 +40,11 @@ _BESIDE = 1 << 28
 def of_size(weights: Mapping[str, Mapping[str, Tensor]]) -> Iterator[None]:
     """Refuse to build networks in here that are far larger than those of a checkpoint.
 
-    Sizes in a stranger's ``config.toml`` would else take all memory before a shape can be compared. A layer
-    tells of its weights when they are reserved, and before they are filled: nothing was taken yet.
+    Otherwise sizes in a stranger's ``config.toml`` could exhaust the memory before any shape is compared.
+    Weights are counted when they are registered, before they are filled: no memory is in use yet.
 
     Raises:
-        ValueError: They have four times as many numbers, and 2²⁸ more.
+        ValueError: They have more than four times as many numbers plus 2²⁸.
     """
     allowed = 4 * sum(value.numel() for tensors in weights.values() for value in tensors.values()) + _BESIDE
     count = 0
@@ -89,11 +89,11 @@ def load_weights(name: str, module: nn.Module, weights: Mapping[str, Tensor]) ->
 def load_optimizer(name: str, optimizer: torch.optim.Optimizer, saved: OptimizerState) -> None:
     """Load an optimizer's state, each tensor in its weight's memory format: fused kernels rely on that.
 
-    Options of torch's own optimizers are checked here, and what they keep by :func:`check_state`, once their
-    options are what the run goes on with. A plugin's own optimizer may keep anything.
+    Options of torch's own optimizers are checked here, and their state by :func:`check_state`, once their
+    options are those that the run goes on with. A plugin's own optimizer may keep anything.
 
     Raises:
-        ValueError: It is that of another optimizer, or an option is not finite.
+        ValueError: It is another optimizer's state, or an option is not finite.
     """
     fresh = optimizer.state_dict()["param_groups"]
     if [group.get("params") for group in saved.param_groups] != [group["params"] for group in fresh]:
@@ -106,7 +106,7 @@ def load_optimizer(name: str, optimizer: torch.optim.Optimizer, saved: Optimizer
             for key, value in own.items():
                 if key in group and not _same_kind(group[key], value):
                     raise ValueError(f"{name}'s optimizer has {key} = {str(group[key])[:40]}")
-    # An older torch may have had fewer options: the present one's are as they were built.
+    # An older torch may have had fewer options: the others stay as they were built.
     groups = [{**own, **group} for group, own in zip(saved.param_groups, fresh, strict=True)]
     optimizer.load_state_dict({**(saved.model_extra or {}), "state": saved.state, "param_groups": groups})
     for parameter, state, key in moments(optimizer):
@@ -115,10 +115,10 @@ def load_optimizer(name: str, optimizer: torch.optim.Optimizer, saved: Optimizer
 
 
 def check_state(name: str, optimizer: torch.optim.Optimizer) -> None:
-    """Raise where what an optimizer keeps for a weight is not finite, or not what its options need.
+    """Refuse an optimizer's state that is not finite, or not what its options need.
 
     Raises:
-        ValueError: It is not; the message says whose it is and what.
+        ValueError: It is refused; the message names the player and the state.
     """
     for _, state, key in moments(optimizer):
         if not is_finite(state[key]):
@@ -135,12 +135,12 @@ def check_state(name: str, optimizer: torch.optim.Optimizer) -> None:
 
 
 def is_known(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether it is one of torch's own whose state for a weight is numbers and tensors of its shape."""
+    """Whether it is one of torch's own optimizers that keep numbers and tensors of a weight's shape."""
     return type(optimizer) in _ELEMENTWISE
 
 
 def _state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the optimizer keeps for a weight of shape (2, 3), found by one step of it."""
+    """Return the optimizer's state for a weight of shape (2, 3), found by one step of it."""
     device = group["params"][0].device if group["params"] else "cpu"
     weight = torch.zeros(2, 3, device=device, requires_grad=True)
     weight.grad = torch.zeros_like(weight)

@@ -1,12 +1,12 @@
-"""A run's folder: taking a new one, and finding in an old one its settings and its checkpoints.
+"""A run's folder: taking a new one, and finding the settings and checkpoints in an old one.
 
     config.toml                 the settings
-    status.json, metrics.jsonl  how far it is, and what it measured
+    status.json, metrics.jsonl  its progress, and what it measured
     checkpoints/step-000500/    see :mod:`mmgan.storage.checkpoint`
     helpers/NAME.safetensors    networks that are not trained
     samples/, tensorboard/, generated/, profile/
 
-No link is followed in there, neither to read nor to write.
+No link in it is followed, neither to read nor to write.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ FOLDERS = ("checkpoints", "samples", "tensorboard", "generated", "profile", "hel
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
-    """Take a new or an empty folder for a run, and give it back as it was where an error comes out of this.
+    """Take a new or an empty folder for a run; after an error inside this context, restore it as it was.
 
-    Two processes never take the same: its lock is what takes it, before anything else is done, and only who
-    holds the lock clears away.
+    Two processes never take the same folder: a process locks it before doing anything else, and only the
+    holder of the lock cleans up.
 
     Raises:
-        UsageError: It holds something, another run has it, or it can't be made.
+        UsageError: It is not empty, another run has it, or it can't be made.
     """
     hint = "Choose another --out."
     try:
@@ -73,13 +73,13 @@ def claimed(folder: Path) -> Iterator[Path]:
 
 
 def _take(folder: Path) -> tuple[bool, FolderLock]:
-    """Lock a folder, and make it first where there is none. Returns whether it was made here, too."""
+    """Lock a folder, making it if it does not exist. Also returns whether it was made here."""
     while True:
         if os.path.lexists(folder):
             try:
                 return False, FolderLock(folder)
             except FileNotFoundError:
-                # Unless it is a link to nowhere, whoever had it took it away after we had seen it.
+                # Unless it is a dangling link, its owner removed it after we had seen it.
                 if folder.is_symlink():
                     raise
         elif held := _make(folder):
@@ -87,7 +87,7 @@ def _take(folder: Path) -> tuple[bool, FolderLock]:
 
 
 def _make(folder: Path) -> FolderLock | None:
-    """Make a folder that is locked before others can see it. None: another process was first."""
+    """Make a folder that is locked before others can see it; None if another process was first."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     hidden = folder.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
     hidden.mkdir()
@@ -114,7 +114,7 @@ def _remove(folder: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove what a run that never began has put into a folder that was empty."""
+    """Remove what a run that never began has written to a folder that was empty."""
     for name in (lock.NAME, CONFIG):
         with contextlib.suppress(OSError):
             (folder / name).unlink()
@@ -125,7 +125,7 @@ def check(folder: Path) -> None:
     """Refuse a run's folder that has a link where mmgan would write or read.
 
     Raises:
-        CheckpointError: It has.
+        CheckpointError: It has one.
     """
     suspects = [folder / name for name in FOLDERS]
     checkpoints = folder / FOLDERS[0]
@@ -160,7 +160,7 @@ def read_settings(folder: Path, plugins: Plugins) -> tuple[type[Task], dict[str,
         ) from None
     except OSError as error:
         raise CheckpointError(f"{str(path)!r} can't be read: {error.strerror or error}.") from None
-    # A number may have too many digits (ValueError), or a list be nested too deeply (RecursionError).
+    # A number may have too many digits (ValueError), a list may be nested too deeply (RecursionError).
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{str(path)!r} is not TOML: {error}.") from None
     check(folder)
@@ -175,14 +175,14 @@ def find_checkpoint(folder: Path, which: str = "last") -> Path:
         which: ``last``, ``best``, or a step.
 
     Raises:
-        CheckpointError: There is none; the message says which were passed over, and why.
+        CheckpointError: There is no such checkpoint; the message says which were skipped, and why.
     """
     present = checkpoint.steps(folder)
     if which == "best":
         best = read_best(folder)
         if not best:
             raise CheckpointError(
-                "No checkpoint is the best one: the run was never evaluated while it trained.",
+                "There is no best checkpoint: the run was never evaluated while it trained.",
                 hint="--checkpoint last; or train with --set evaluate_every=500.",
             )
         which = str(best["step"])
@@ -205,7 +205,7 @@ def find_checkpoint(folder: Path, which: str = "last") -> Path:
         try:
             checkpoint.verify(path)
         except CheckpointError as error:
-            # A run that trains beside us takes away its older ones.
+            # A run that trains meanwhile removes its older ones.
             if path.exists():
                 reasons.append(error.message)
                 print(f"warning: {error.message} It is passed over.", file=sys.stderr)

@@ -18,10 +18,10 @@ NAME = ".lock"
 
 
 class FolderLock:
-    """Holds the lock from its making until :meth:`release`, or until the process ends in whatever way.
+    """Holds a folder's lock from construction until :meth:`release`, or until the process ends in any way.
 
     Args:
-        folder: The run's folder. Its ``.lock`` stays behind, unlocked: to remove it would be a race.
+        folder: The run's folder. Its ``.lock`` stays behind, unlocked: removing it would be a race.
 
     Raises:
         UsageError: Another process holds the lock; the message names it.
@@ -43,7 +43,7 @@ class FolderLock:
                 )
             if _is_still(self._descriptor, path):
                 break
-            # Its holder gave up, and took the file away between our opening and our locking it.
+            # Its holder gave up, and removed the file after we had opened and before we had locked it.
             self.release()
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, str(os.getpid()).encode())
@@ -60,7 +60,7 @@ class FolderLock:
 
 
 def _own(path: Path) -> Path:
-    """Take away a lock's file that has another name too, as in a copy by hard links, and return its path."""
+    """Remove a lock's file that is hard-linked, as in a copy by hard links, and return its path."""
     with contextlib.suppress(OSError):
         if path.lstat().st_nlink > 1:
             descriptor = open_regular(path)
@@ -73,7 +73,7 @@ def _own(path: Path) -> Path:
 
 
 def _lock(descriptor: int) -> bool:
-    """Try to lock a file. Where the system or the file system has no locks, nothing is refused."""
+    """Try to lock a file; always succeeds where the system or the file system has no locks."""
     if sys.platform != "win32":
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,7 +85,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _holder(descriptor: int) -> str:
-    """Return the number of the process that holds the lock, or "" where it is not to be read."""
+    """Return the ID of the process that holds the lock, or "" if it can't be read."""
     text = os.read(descriptor, 32).decode("ascii", "replace").strip()
     return text if text.isdecimal() else ""
 

@@ -15,10 +15,10 @@ from mmgan.errors import PluginError
 
 
 def rank_randomness(seed: int, step: int | str, rank: int, device: torch.device) -> dict[str, Any]:
-    """Return the generators with which a rank begins, or goes on where no checkpoint knows them.
+    """Return the generators with which a rank begins, or goes on if the checkpoint does not have them.
 
-    Those of rank 0 are, after the networks were made, just what they are in a run of one process; this is for
-    the others, whose latents must be others.
+    After the networks were made, rank 0's are the same as in a run of one process; this is for the other
+    ranks, whose latents must differ.
     """
     digest = hashlib.blake2b(f"rank/{seed}/{step}/{rank}".encode(), digest_size=4).digest()
     with randomness.isolated(int.from_bytes(digest, "little"), device):
@@ -52,7 +52,7 @@ def check_weights(own: Mapping[str, str], others: Sequence[Mapping[str, str]]) -
 
 
 def difference(state: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those items of a task's state that another rank does not have just so."""
+    """Return the items of a task's state that differ from another rank's."""
     return {key: value for key, value in state.items() if key not in other or not _same(value, other[key])}
 
 
@@ -67,10 +67,10 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def own_part(state: dict[str, Any], ranks: Ranks, seed: int, device: torch.device) -> dict[str, Any]:
-    """Return a checkpoint's state as this rank goes on from it.
+    """Return a checkpoint's state for this rank.
 
     Args:
-        state: What ``Run.save`` wrote; ``state["ranks"]`` is what other ranks than 0 have of their own.
+        state: What ``Run.save`` wrote; ``state["ranks"]`` is the own state of ranks > 0.
         ranks: Those that go on.
         seed: The run's.
         device: Where it computes.
@@ -80,7 +80,7 @@ def own_part(state: dict[str, Any], ranks: Ranks, seed: int, device: torch.devic
     if before == ranks.world:
         own = others[ranks.rank - 1] if ranks.rank else {"rng": state["rng"], "task": {}}
         return {**state, "rng": own["rng"], "task": {**state["task"], **own["task"]}}
-    # The data goes on where it was: a batch of all ranks has another size now.
+    # The data goes on where it was, though a batch over all ranks now has another size.
     data = dict(state["data"])
     if data and "start" not in data:
         data["position"] = data["position"] * before // ranks.world

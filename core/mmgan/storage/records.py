@@ -1,4 +1,4 @@
-"""The shapes of the JSON in a run's folder, which may come from a stranger: nothing is taken on trust."""
+"""The shapes of the JSON in a run's folder, which may come from a stranger: nothing is trusted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 from mmgan.config import LARGEST
 from mmgan.data.info import DataInfo
 
-#: Bytes that a small file (a config, a manifest, a score) can honestly have.
+#: Most bytes of a small file (a config, a manifest, a score).
 SMALL = 1 << 20
-#: Bytes that ``state.json`` can honestly have: a vocabulary is in it, tensors are not.
+#: Most bytes of ``state.json``, which holds vocabularies but no tensors.
 LARGE = 1 << 25
 
 Count = Annotated[int, Field(ge=0, lt=LARGEST)]
@@ -22,7 +22,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Record(BaseModel):
-    """Something that is read from a run's folder; keys that it does not know are left alone."""
+    """Something that is read from a run's folder; unknown keys are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", arbitrary_types_allowed=True)
 
@@ -58,7 +58,7 @@ class Best(Record):
 
 
 class Line(Record):
-    """A line of ``metrics.jsonl``. ``seconds`` is the time that steps have taken so far."""
+    """A line of ``metrics.jsonl``. ``seconds`` is the total time of the steps so far."""
 
     step: Count
     seconds: Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)] = 0.0
@@ -82,7 +82,7 @@ class NumpyRandom(Record):
 
 
 class Randomness(Record):
-    """The state of all generators; a GPU's is there where the run had one."""
+    """The state of all generators; a GPU's too if the run had one."""
 
     torch: Tensor
     python: PythonRandom
@@ -97,11 +97,11 @@ class OptimizerState(Record):
 
 
 class PlayerState(Record):
-    """A player's part of a checkpoint, but for its weights.
+    """A player's part of a checkpoint, except for its weights.
 
     Attributes:
         updates: How often it was updated.
-        images: How many examples its moving average has seen, where it counts them.
+        images: How many examples its moving average has seen, if it counts them.
         options: The options with which each group of its optimizer was built, before any schedule.
     """
 
@@ -126,7 +126,7 @@ class DataPosition(Record):
 
     Attributes:
         position: How many batches were taken.
-        start: How many examples were, where stages have batch sizes of their own.
+        start: How many examples were taken, where stages have batch sizes of their own.
     """
 
     position: Count
@@ -143,7 +143,7 @@ class RankState(Record):
 
 
 class RollBack(Record):
-    """A roll-back: the step that a run came from, the one of the checkpoint it went to, and why.
+    """A roll-back: the step that a run left, the checkpoint's step that it went to, and why.
 
     Attributes:
         changes: The settings that changed: [before, now] by name.
@@ -159,11 +159,11 @@ class State(Record):
     """``state.json`` with its tensors: everything but the weights that a run's future depends on.
 
     Attributes:
-        settings: Those that decide what is learned, as the run had them; empty in checkpoints of before.
+        settings: Those that decide what is learned, as the run had them; empty in older checkpoints.
         data: Empty where the data was never opened.
-        data_info: What is known of the data; None in checkpoints of before.
-        ranks: What ranks other than 0 have of their own, where several processes train.
-        roll_backs: All that there were so far; their number seeds the data's order.
+        data_info: What is known of the data; None in older checkpoints.
+        ranks: The own state of each rank > 0, where several processes train.
+        roll_backs: All roll-backs so far; their number seeds the data's order.
         helpers: A digest of the weights of each helper.
     """
 

@@ -1,4 +1,4 @@
-"""A run's state: what a checkpoint holds of it, and putting a run back to where one was taken."""
+"""A run's state: what a checkpoint holds of it, and restoring a run from one."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def save(run: Run) -> Path:
-    """Write a checkpoint of the present step, and return its path.
+    """Write a checkpoint of the current step, and return its path.
 
     Raises:
         DivergedError: Something in the run is NaN or infinite; nothing was written.
         PluginError: The processes that train the run have different weights; nothing was written.
-        UsageError: Several processes train, and it is not rank 0 that saves.
+        UsageError: Several processes train, and this is not rank 0 saving while it trains.
         CheckpointError: The disk refused it.
     """
     if run.ranks.world > 1 and (run.ranks.rank or not run.is_playing):
@@ -90,7 +90,7 @@ def state_dict(run: Run) -> dict[str, Any]:
 def own_state(run: Run) -> dict[str, Any]:
     """Return the part of :meth:`state_dict` that each of several ranks has for itself, on the CPU.
 
-    With it, under ``weights``, goes a digest of each network's, which must be the same on all.
+    ``weights`` in it holds a digest of each network's weights, which must be the same on all ranks.
     """
     state = state_dict(run)
     own: dict[str, Any] = Device("cpu").move({"rng": state["rng"], "task": state["task"]})
@@ -99,12 +99,12 @@ def own_state(run: Run) -> dict[str, Any]:
 
 
 def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None, to_train: bool = True) -> None:
-    """Put the run back to where a checkpoint was taken.
+    """Restore the run from a checkpoint.
 
     Args:
         path: The checkpoint.
-        loaded: What is in it, where it was read already.
-        to_train: Else optimizers stay as they were built.
+        loaded: Its content, if it was read already.
+        to_train: If false, optimizers stay as they were built.
 
     Raises:
         CheckpointError: The checkpoint is torn, altered, or of another task or other settings.
@@ -125,7 +125,7 @@ def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None, to_train
         number = locate(run.stages, saved.step - 1)[0] if saved.step else -1
         with randomness.isolated(run.config.seed, run.device.torch), fitting.of_size(weights):
             if run.entered > number + 1:
-                # Networks that have grown since are built again, as small as they were.
+                # Networks that have grown since are rebuilt as small as they were.
                 run.set_up(run.config, document["task"])
             enter(run, number)
         helpers.check(run, saved.helpers)
@@ -142,7 +142,7 @@ def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None, to_train
         run.hook.after_load(run=run, state=state)
     except MmganError:
         raise
-    # A state of a stranger's may make a task, a generator or torch raise anything.
+    # A stranger's state may make a task, a generator or torch raise anything.
     except Exception as error:
         raise _unfit(run, path, weights, error) from error
     run.randomness = state["rng"]
@@ -169,12 +169,12 @@ def _load_players(
             continue
         fitting.load_optimizer(name, player.optimizer, own.optimizer)
         changing.apply_options(player.optimizer, own.options, run.options[name])
-        # An option may ask for more than was kept, as momentum does.
+        # An option may need more state than was kept, as momentum does.
         fitting.check_state(name, player.optimizer)
 
 
 def _rescaled(run: Run, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the data's position in batches of the present size, where it is not said in examples."""
+    """Return the data's position in batches of the current size, if it is not given in examples."""
     before, now = run.changed.get("batch_size", (1, 1))
     if not data or "start" in data:
         return data
@@ -189,7 +189,7 @@ def _unfit(run: Run, path: Path, weights: Mapping[str, Mapping[str, Tensor]], er
         told = changing.describe({key: run.changed[key] for key in culprits})
         return ConfigError(
             f"{' and '.join(culprits)} can't change in a run that has begun ({told}): {reason}.",
-            hint="Take that back (in its config.toml, or --set), or begin a new run.",
+            hint="Undo that (in its config.toml, or --set), or begin a new run.",
         )
     return CheckpointError(
         f"The checkpoint {str(path)!r} does not fit this task and these settings: {reason}.",
@@ -198,11 +198,11 @@ def _unfit(run: Run, path: Path, weights: Mapping[str, Mapping[str, Tensor]], er
 
 
 def _would_fit(run: Run, key: str, weights: Mapping[str, Mapping[str, Tensor]]) -> bool:
-    """Whether networks built with this one of the changed settings have the shapes of a checkpoint's."""
+    """Whether networks built with only this changed setting have the shapes of a checkpoint's."""
     try:
         return _builds_alike(run, key, weights)
     except Exception:
-        # This one alone makes no game, or the plugin can't build it: it may be the reason or not.
+        # The setting alone is invalid, or the plugin can't build with it: it may or may not be the reason.
         return True
 
 

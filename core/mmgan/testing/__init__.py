@@ -1,11 +1,11 @@
-"""The conformance kit: does a task, or a plugin without one, keep the rules by which mmgan plays and saves?
+"""The conformance kit: checks whether a task, or a plugin without one, keeps mmgan's rules.
 
     from mmgan.testing import check_task
 
     def test_conforms():
         check_task("mygan", width=4)
 
-With pytest the fixture ``mmgan_check`` is the same function; ``mmgan plugins check NAME`` asks from a shell.
+With pytest, the fixture ``mmgan_check`` is the same function; in a shell, ``mmgan plugins check NAME``.
 """
 
 from mmgan.testing.check import PLUGIN_RULES, RULES, check_task, report, report_plugin

@@ -1,4 +1,4 @@
-"""Where a task is tried: runs of it that are small, and a few steps of each of its stages."""
+"""The environment in which a task is checked: small runs, and a few steps of each stage."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from mmgan.run import Run
 from mmgan.task import Stage
 from mmgan.testing.rules import Skip
 
-#: What every run of a check has, unless its settings say otherwise.
+#: Defaults of every run of a check.
 SMALL: dict[str, Any] = {"batch_size": 4, "device": "cpu", "precision": "fp32", "tensorboard": False}
 
 
 @dataclass
 class Bench:
-    """A task, what was asked for, and what was found so far.
+    """A task that is checked, the arguments of the check, and the findings so far.
 
     Args:
         name: The task's name.
         plugins: Where it is registered.
         config: Its settings.
-        folder: An empty folder to write into.
+        folder: An empty folder to write to.
         unused: Patterns of parameters that rightly never get a gradient.
-        prompt: What a sample may begin with, "" if nothing is known.
+        prompt: A prompt that a sample can begin with; "" if none is known.
         label: A class to sample, "" for any.
-        ranks: How many processes shall train it together; 1 if none shall be started.
+        ranks: How many processes train it together; 1 starts none.
     """
 
     name: str
@@ -45,9 +45,9 @@ class Bench:
     ranks: int = 1
 
     def __post_init__(self) -> None:
-        #: By the names of rules: what was seen on the way, while something else was checked.
+        #: Findings by rules' names, made while something else was checked.
         self.found: defaultdict[str, list[str]] = defaultdict(list)
-        #: Names of rules that there was an occasion to look at meanwhile.
+        #: Names of rules that could be checked meanwhile.
         self.looked: set[str] = set()
         #: The run whose first steps were watched, and what ended them early.
         self.watched: Run | None = None
@@ -55,7 +55,7 @@ class Bench:
 
     @property
     def authors(self) -> list[type]:
-        """Whose code an error's place is looked for in."""
+        """The objects in whose code an error's place is looked for."""
         return [self.plugins.task(self.name)]
 
     @property
@@ -63,14 +63,14 @@ class Bench:
         """A run that has played the first step of each of its stages.
 
         Raises:
-            Skip: It could not.
+            Skip: A first step could not be played.
         """
         if self.watched is None or self.error is not None:
             raise Skip("its first steps could not be played")
         return self.watched
 
     def new(self, folder: str = "", **changes: Any) -> Run:
-        """Make a run, with a folder of this name if one is given."""
+        """Make a run, in a folder of this name if one is given."""
         config = self.config.model_copy(update=changes)
         return new_run(config, self.plugins, self.folder / folder if folder else None)
 
@@ -96,7 +96,7 @@ class Span:
 
 
 def spans(run: Run) -> list[Span]:
-    """Return the steps of each of a run's stages, up to one without an end: none comes after that."""
+    """Return the steps of each of a run's stages, up to the first one without an end."""
     found, start = [], 0
     for stage in run.stages:
         end = sys.maxsize if stage.steps is None else start + stage.steps
@@ -113,8 +113,8 @@ def play(run: Run, start: int, until: int) -> None:
 
     Args:
         run: The run.
-        start: The first; the run jumps to it. So a stage is played without those before it, which may be
-            long.
+        start: The first; the run jumps to it. So a stage can be played without those before it, which may
+            be long.
         until: The step after the last one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The rules of what a plugin registers beside tasks: data sets, metrics, devices and precisions."""
+"""The rules for what a plugin registers besides tasks: data sets, metrics, devices and precisions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mmgan.testing.data import data, unstable
 from mmgan.testing.rules import Skip, rule
 from mmgan.testing.sandbox import Sandbox, Spy
 
-#: What metrics of a kind compare, as an example.
+#: Examples that metrics of a kind can compare.
 EXAMPLES: dict[str, Callable[[], Any]] = {
     "images": lambda: torch.randn(64, 8),
     "sounds": lambda: torch.randn(64, 8),
@@ -34,7 +34,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     mend=f"{data.mend} A source is a function (argument, config), and the argument may be empty.",
 )
 def datasets(sandbox: Sandbox) -> Iterator[str]:
-    """Each data set is opened, as by a task of its kind, and gives worker processes the same batches."""
+    """Each data set can be opened, and gives worker processes the same batches."""
 
     def try_one(name: str, entry: Entry) -> Iterator[str]:
         found, config = opened(sandbox, name.partition("/")[2], entry)
@@ -51,7 +51,7 @@ def datasets(sandbox: Sandbox) -> Iterator[str]:
     "are needed.",
 )
 def metrics(sandbox: Sandbox) -> Iterator[str]:
-    """Each metric compares two sets of examples of its kind, and gives a finite number."""
+    """Each metric gives a finite number for two sets of examples of its kind."""
 
     def try_one(name: str, entry: Entry) -> Iterator[str]:
         if entry.kind not in EXAMPLES:
@@ -101,7 +101,7 @@ def each(
     """Try what the plugin registered in a table, one by one.
 
     Raises:
-        Skip: There is nothing, or none of it could be tried here.
+        Skip: The table is empty, or nothing in it could be tried here.
     """
     found, reasons = owned(sandbox, table), []
     for name, entry in found.items():
@@ -109,7 +109,7 @@ def each(
             yield from try_one(name, entry)
         except PluginError:
             raise
-        # Such as a data set that needs an argument, or a device that this machine does not have.
+        # Such as a data set that needs an argument, or a device that this machine lacks.
         except (MmganError, Skip) as error:
             reasons.append(f"{name} can't be tried: {error}")
     if len(reasons) == len(found):
@@ -117,7 +117,7 @@ def each(
 
 
 def opened(sandbox: Sandbox, name: str, entry: Entry) -> tuple[Dataset, Config]:
-    """Open a data set as a task does that trains on it, or else by itself; return the settings too.
+    """Open a data set as a task that trains on it does, or else by itself; return the settings too.
 
     Raises:
         Skip: No task of its kind is installed, and it needs one.
@@ -129,7 +129,7 @@ def opened(sandbox: Sandbox, name: str, entry: Entry) -> tuple[Dataset, Config]:
         config: Config = resolve(sandbox.plugins.config_class(task), task, flags=settings, environment={})
         try:
             return new_run(config, sandbox.plugins).dataset, config
-        except DataError as error:  # Of another kind, mostly.
+        except DataError as error:  # Mostly data of another kind.
             refusal = error
     if refusal is not None:
         raise refusal
@@ -152,7 +152,7 @@ def tasks_for(sandbox: Sandbox, kind: str) -> list[str]:
         if entry.plugin == sandbox.plugin.name:
             own.append(name)
             continue
-        # One that is broken is not what is tried.
+        # Broken tasks are not what is checked.
         with contextlib.suppress(PluginError):
             if sandbox.plugins.task(name).data_kind == kind:
                 others.append(name)

@@ -1,4 +1,4 @@
-"""Trying all rules on a task."""
+"""Checking all rules on a task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mmgan.testing.rules import ConformanceError, Result, Rule
 from mmgan.testing.sandbox import Sandbox
 from mmgan.testing.watch import parameters, watch
 
-#: In the order in which they are tried.
+#: The rules, in the order in which they are checked.
 RULES: tuple[Rule, ...] = (
     playing.plays,
     playing.losses,
@@ -42,7 +42,7 @@ RULES: tuple[Rule, ...] = (
     data.data,
     processes.ranks,
 )
-#: What is tried of a plugin beside its tasks, in that order.
+#: The rules for a plugin apart from its tasks, in the order in which they are checked.
 PLUGIN_RULES: tuple[Rule, ...] = (
     listening.listens,
     listening.remembers,
@@ -64,25 +64,25 @@ def check_task(
 ) -> None:
     """Assert that a task keeps every rule of :data:`RULES`, on a CPU and at a small size.
 
-    Each stage is played from its first step on for a few steps. The stages before it are jumped over by
-    setting ``run.step``, since they may be long. The data is the task's default, if ``settings`` name no
-    other. The settings of the environment (``MMGAN_…``) are left out.
+    Each stage is played from its first step on for a few steps. The stages before it are skipped by setting
+    ``run.step``, since they may be long. The data is the task's default unless ``settings`` name another. The
+    environment's settings (``MMGAN_…``) are ignored.
 
     Args:
         task: The name of an installed task, or a class that need not be installed.
         plugins: Plugin objects to load beside the installed ones, such as one that registers the data.
         unused: Patterns such as ``"G.head.*"`` of parameters (player, dot, name) that rightly never get a
             gradient.
-        prompt: What a sample may begin with, for a task with ``complete``. Where samples are texts, the
-            first word of one is taken.
+        prompt: A prompt for a task with ``complete``. If samples are texts, the default is the first word of
+            one.
         label: A class to sample, for a task that takes labels; by default the last one.
-        ranks: 2 lets two processes train the task together too, which takes seconds to start. For an
+        ranks: 2 also trains the task in two processes together, which takes seconds to start. For an
             installed task only.
-        settings: Settings of the task: small networks make a quick check.
+        settings: Settings of the task; small networks make the check quick.
 
     Raises:
         ConformanceError: Rules are broken; the message lists all of them. It is an ``AssertionError``.
-        MmganError: The check can't be made: there is no such task or setting, or no data.
+        MmganError: The check can't be made: the task, a setting or the data is missing.
     """
     found = Plugins(*plugins)
     if not isinstance(task, str):
@@ -104,21 +104,21 @@ def report(
     ranks: int = 1,
     progress: Callable[[Rule], None] = lambda rule: None,
 ) -> list[Result]:
-    """Try every rule of :data:`RULES`, and return what came of each, in their order.
+    """Check every rule of :data:`RULES`, and return their results in that order.
 
     Args:
-        name: The task's.
-        settings: Of the task; text is read as the setting's type, as on the command line.
-        plugins: Where it is registered; by default those that are installed.
+        name: The task's name.
+        settings: The task's settings; text is read as the setting's type, as on the command line.
+        plugins: Where it is registered; by default the installed ones.
         unused, prompt, label, ranks: As for :func:`check_task`.
-        progress: Told each rule before it is tried.
+        progress: Called with each rule before it is checked.
 
     Raises:
         MmganError: The check can't be made: there is no such task or setting, or no data.
     """
     plugins = plugins or Plugins()
     config = resolve(plugins.config_class(name), name, flags={**SMALL, **settings}, environment={})
-    # A run seeds the process's generators, which are not ours.
+    # A run seeds the process's generators, which belong to the caller.
     with (
         randomness.isolated(config.seed, torch.device("cpu")),
         tempfile.TemporaryDirectory(prefix="mmgan-check-") as folder,
@@ -128,7 +128,7 @@ def report(
         for rule in RULES:
             progress(rule)
             if not results:
-                # What several rules are about, and what must be known first: whether there is a run at all.
+                # Needed by several rules, and first of all: whether a run can be made.
                 watch(bench)
                 _know(bench)
             results.append(rule.apply(bench))
@@ -138,20 +138,20 @@ def report(
 def report_plugin(
     name: str, *, plugins: Plugins | None = None, progress: Callable[[Rule], None] = lambda rule: None
 ) -> list[Result]:
-    """Try every rule of :data:`PLUGIN_RULES` on what a plugin has beside tasks, in their order.
+    """Check every rule of :data:`PLUGIN_RULES` on a plugin, in that order; its tasks are not checked.
 
     Args:
-        name: The plugin's.
-        plugins: Where it is loaded; by default those that are installed.
-        progress: Told each rule before it is tried.
+        name: The plugin's name.
+        plugins: Where it is loaded; by default the installed ones.
+        progress: Called with each rule before it is checked.
 
     Raises:
-        PluginError: There is no such plugin, or it is broken.
+        PluginError: The plugin is unknown or broken.
     """
     plugins = plugins or Plugins()
     plugin = next((one for one in plugins.loaded if one.name == name), None)
     if plugin is None:
-        plugins.task(name)  # Says that it is broken, or which there are.
+        plugins.task(name)  # Raises that it is broken, or unknown.
         raise PluginError(f"{name!r} is a task and not a plugin.", hint=f"mmgan plugins check {name}")
     with (
         randomness.isolated(0, torch.device("cpu")),
@@ -166,22 +166,22 @@ def report_plugin(
 
 
 def brings(name: str, plugins: Plugins) -> bool:
-    """Whether an installed plugin of this name has something to try beside tasks and commands."""
+    """Whether an installed plugin of this name has anything to check besides tasks and commands."""
     hooks = next((one.hooks for one in plugins.loaded if one.name == name and name not in BUILTIN), [])
     return bool(set(hooks) - {"register_tasks", "register_commands"})
 
 
 def _know(bench: Bench) -> None:
-    """Refuse a pattern that is of no parameter: it is misspelt, or the network has changed.
+    """Refuse a pattern that matches no parameter: it is misspelt, or the network has changed.
 
     Raises:
-        UsageError: There is one.
+        UsageError: A pattern matches none.
     """
     names = parameters(bench.watched) if bench.watched is not None else {}
     for pattern in bench.unused if names else ():
         if not any(fnmatchcase(name, pattern) for name in names):
             raise UsageError(
-                f"unused = {pattern!r} is of no parameter of {bench.name}. "
+                f"unused = {pattern!r} matches no parameter of {bench.name}. "
                 f"{did_you_mean(pattern, names)}".rstrip(),
                 hint=f"Its parameters: {some(names, 5)}.",
             )

@@ -1,4 +1,4 @@
-"""Whether two things are the same, to the byte, and where they are not."""
+"""Comparing two objects to the byte: where they differ."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mmgan.run import Run
 
 
 def state(run: Run) -> dict[str, Any]:
-    """Return all that a run's future depends on: weights, optimizers, the task's own, randomness."""
+    """Return everything that a run's future depends on: weights, optimizers, task state, randomness."""
     return {"weights": run.weights(), **run.state_dict()}
 
 
 def copied(value: Any) -> Any:
-    """Copy tensors, and the dicts and lists that hold them, so that later changes don't show."""
+    """Copy tensors, and the dicts and lists that hold them, so that later changes don't affect the copy."""
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, Mapping):
@@ -29,12 +29,12 @@ def copied(value: Any) -> Any:
 
 
 def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Yield the places at which two things differ, such as ``"task.pool.3"``.
+    """Yield the places at which two objects differ, such as ``"task.pool.3"``.
 
     Args:
         one: Tensors, arrays, numbers, text, and dicts, lists and plain objects of them.
         other: Likewise.
-        path: Where in the whole they are.
+        path: Their place in the whole.
     """
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         if not same(one, other):
@@ -43,7 +43,7 @@ def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
         if one.dtype != other.dtype or not np.array_equal(one, other):
             yield path
     elif isinstance(one, Mapping) and isinstance(other, Mapping):
-        # Text and numbers may both be keys; in the order that they came in.
+        # Keys may be text and numbers, so they are not sorted.
         for key in {**one, **other}:
             where = f"{path}.{key}".lstrip(".")
             if key in one and key in other:
@@ -72,7 +72,7 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 
 def tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor in a thing, with its place."""
+    """Yield every tensor in an object, with its place."""
     if isinstance(value, Tensor):
         yield path, value
     elif isinstance(value, Mapping):

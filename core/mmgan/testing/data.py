@@ -1,4 +1,4 @@
-"""The rule of data."""
+"""The rule for data."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ BATCHES = 4
 
 @rule(
     "data",
-    why="Worker processes get a copy of the data set, take batches in any order, and have other random "
-    "numbers: what a batch holds must depend on none of it.",
-    mend="Keep what can be pickled only (paths, arrays, no open files and no lambdas), draw augmentation "
-    "from `draw`, and change nothing of the data set in `batch`.",
+    why="Worker processes get a copy of the data set, make batches in any order, and have other random "
+    "numbers: the content of a batch must not depend on that.",
+    mend="Store only what can be pickled (paths and arrays, not open files or lambdas), draw augmentation "
+    "from `draw`, and don't change the data set in `batch`.",
 )
 def data(bench: Bench) -> Iterator[str]:
-    """A pickled copy gives the same batches as the data set, in another order and with other seeds around."""
+    """A pickled copy gives the same batches as the data set, in another order and under other seeds."""
     yield from unstable(bench.run.dataset, bench.config, *bench.authors)
 
 
 def unstable(dataset: Any, config: Config, *authors: type | ModuleType) -> Iterator[str]:
-    """Yield what is wrong with a data set, where its batches depend on more than their numbers."""
+    """Yield what is wrong with a data set: its batches must depend on their numbers only."""
     try:
         copy = pickle.loads(pickle.dumps(dataset))
     except Exception as error:  # Pickling calls the author's code.
@@ -46,5 +46,5 @@ def unstable(dataset: Any, config: Config, *authors: type | ModuleType) -> Itera
         for number in range(BATCHES - 1, -1, -2):
             worker.position = number
             if list(differences(batches[number], next(worker))):
-                yield f"Batch {number} is another one in a worker process than in the main one."
+                yield f"Batch {number} differs between a worker process and the main one."
                 return

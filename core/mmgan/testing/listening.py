@@ -1,4 +1,4 @@
-"""The rules of listeners: a small game is trained with one, fails, and is resumed."""
+"""The rules for listeners: a small game is trained with one, fails, and is resumed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmgan.testing.compare import differences
 from mmgan.testing.rules import Skip, rule, told
 from mmgan.testing.sandbox import HALF, Failing, Meant, Sandbox, Spy
 
-#: The hooks of which one makes a plugin a listener.
+#: The hooks that make a plugin a listener.
 LIFECYCLE = {
     "before_run", "after_run", "on_run_error", "before_stage", "after_stage", "configure_module",
     "after_step", "after_log", "after_sample", "after_evaluate", "before_save", "after_load",
@@ -23,8 +23,8 @@ LIFECYCLE = {
 @rule(
     "listens",
     why="A hook that fails ends the run of whoever has the plugin installed, maybe after hours.",
-    mend="Run a small game with the plugin and -v for the whole traceback. A hook is given what hookspecs.py "
-    "says, and the scores and losses of any task.",
+    mend="Run a small game with the plugin and -v for the whole traceback. A hook gets the arguments in "
+    "hookspecs.py, with the scores and losses of any task.",
 )
 def listens(sandbox: Sandbox) -> Iterator[str]:
     """A game is trained to its end, in two stages with samples, scores and checkpoints; another one fails."""
@@ -40,13 +40,13 @@ def listens(sandbox: Sandbox) -> Iterator[str]:
 
 @rule(
     "remembers",
-    why="A run that is stopped and resumed must go on as one that never stopped, its listeners too; and a "
-    "run that was made before the plugin was installed is opened with it.",
-    mend="In before_save put what must be remembered under a key of your own: tensors, numbers, text, lists "
-    "and dicts of them. In after_load take it back with `state.get(…)`, since it may be missing.",
+    why="A run that is stopped and resumed must go on as one that never stopped, including its listeners; "
+    "and a run that was made before the plugin was installed must open with it.",
+    mend="In before_save, store state under a key of your own: tensors, numbers, text, lists and dicts of "
+    "them. In after_load, restore it with `state.get(…)`, since it may be missing.",
 )
 def remembers(sandbox: Sandbox) -> Iterator[str]:
-    """What is put into a checkpoint is taken back, and is the same after a resume as without."""
+    """What a listener stores in a checkpoint is restored, and is the same after a resume as without."""
     if not sandbox.hooks & {"before_save", "after_load"}:
         raise Skip("the plugin puts nothing into checkpoints")
     straight, other, resumed = Spy(), Spy(), Spy()
@@ -57,14 +57,14 @@ def remembers(sandbox: Sandbox) -> Iterator[str]:
     if HALF not in checkpoint.steps(sandbox.folder / "straight" / "checkpoints"):
         raise Skip("the plugin ends the run before there is a checkpoint to resume from")
     engine.train(sandbox.again(resumed, "straight"))
-    # Times and the like differ between two runs anyway.
+    # Times and the like differ between any two runs.
     restless = set(differences(straight.kept, other.kept))
     changed = [
         place for place in differences(straight.kept, straight.kept | resumed.kept) if place not in restless
     ]
     if changed:
         names = dict.fromkeys(place.partition(".")[2] for place in changed)
-        yield f"After a resume the plugin's state is another one than without: {some(names)}."
+        yield f"The plugin's state differs after a resume: {some(names)}."
     engine.train(sandbox.begin(Spy(), "before", with_it=False))
     try:
         load_run(sandbox.folder / "before", sandbox.around(Spy()))

@@ -1,4 +1,4 @@
-"""What a task remembers of its own, apart from its players: attributes that change while it trains."""
+"""A task's own state, apart from its players: attributes that change while it trains."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from mmgan.run import Run
 from mmgan.storage.rank_state import digest
 from mmgan.task import Player, Task
 
-#: What a task has at hand and does not remember by itself, or what is looked at elsewhere.
+#: Attributes that are not the task's own state, or are checked elsewhere.
 _OTHERS = (Run, Config, Dataset, Loader, Player, Task, ModuleType, FunctionType, MethodType, type)
-#: How deep objects are looked into.
+#: How deeply objects are inspected.
 _DEPTH = 5
 
-#: Values by their places. None has no value: an attribute that is not set yet is like one that is not there.
+#: Values by place. None is left out: an attribute that is not set yet counts as missing.
 Memory = dict[str, Any]
 
 
 def memory(run: Run) -> Memory:
-    """Return the values of a task's attributes and of what is in them, by places such as ``pool.images.3``.
+    """Return the values of a task's attributes and of their contents, by places such as ``pool.images.3``.
 
-    Tensors and arrays are digests. What has a ``state_dict`` (a network, an optimizer) is that.
+    Tensors and arrays become digests; an object with a ``state_dict`` (a network, an optimizer) becomes that.
     """
     known = {id(part) for player in run.players.values() for part in _parts(player)}
     found: Memory = {}
     for name, attribute in vars(run.task).items():
-        # A stranger's object may raise anything where it is looked into.
+        # A third-party object may raise anything when it is inspected.
         with contextlib.suppress(Exception):
             found.update(dict(_leaves(attribute, name, known, 0)))
     return found
 
 
 def _parts(player: Player) -> Iterator[Any]:
-    """Yield what a checkpoint holds of a player anyway."""
+    """Yield the parts of a player that a checkpoint holds anyway."""
     yield player.optimizer
     for network in filter(None, (player.module, player.average)):
         yield from (*network.modules(), *network.parameters(), *network.buffers())
 
 
 def _leaves(value: Any, place: str, known: set[int], depth: int) -> Iterator[tuple[str, Any]]:
-    """Yield the plain values in a thing, with their places."""
+    """Yield the plain values in an object, with their places."""
     if depth > _DEPTH or id(value) in known or isinstance(value, _OTHERS):
         return
     if isinstance(value, Tensor | np.ndarray | np.generic | int | float | complex | str | bytes):
@@ -66,7 +66,7 @@ def _leaves(value: Any, place: str, known: set[int], depth: int) -> Iterator[tup
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that can be compared by ``==``, whatever it is held in."""
+    """Return an equivalent value that can be compared by ``==``."""
     if isinstance(value, np.ndarray | np.generic):
         value = np.asarray(value)
         value = torch.from_numpy(value.copy()) if value.dtype.kind in "biufc" else repr(value.tolist())
@@ -79,7 +79,7 @@ def _plain(value: Any) -> Any:
 
 
 def _inside(value: Any) -> list[Any] | Mapping[Any, Any]:
-    """Return what is in a container, a generator of random numbers, or an object."""
+    """Return the contents of a container, a random generator, or an object."""
     match value:
         case list() | tuple() | deque():
             return list(value)
@@ -101,26 +101,26 @@ def _inside(value: Any) -> list[Any] | Mapping[Any, Any]:
 
 
 class History:
-    """What a run that never stops remembers as it goes, to hold one that was resumed against it."""
+    """The states of a run that never stops, with which a resumed run is compared."""
 
     def __init__(self) -> None:
         self.seen: list[Memory] = []
-        #: Places that differ between two runs that were not resumed: times, and what else is not a state.
+        #: Places that differ even between two runs without a resume: times, and others that are not state.
         self.restless: set[str] = set()
 
     def note(self, straight: Run) -> None:
-        """Note what the run that never stops remembers at present."""
+        """Record the current state of the run that never stops."""
         self.seen.append(memory(straight))
 
     def note_restless(self, straight: Run, other: Run) -> None:
-        """Note what differs in a run that has played the same steps and is to be resumed next."""
+        """Record what differs in a run that has played the same steps and will be resumed next."""
         self.restless |= _different(memory(straight), memory(other))
 
     def forgotten(self, resumed: Run) -> set[str]:
-        """Return the attributes that changed in training, and are other ones in a run that was resumed.
+        """Return the attributes that changed in training and differ in a resumed run.
 
-        What the resumed run does not have, or has as None, and was one thing only in the other, is a cache
-        that is not filled yet.
+        An attribute that is missing or None in the resumed run, and had a single value in the other, is a
+        cache that is not filled yet.
         """
         last, own = self.seen[-1], memory(resumed)
         found = set()

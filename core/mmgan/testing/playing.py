@@ -1,4 +1,4 @@
-"""The rules of losses, gradients and updates."""
+"""The rules for losses, gradients and updates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmgan.counting import some
 from mmgan.testing.bench import Bench, play, spans
 from mmgan.testing.rules import Skip, rule, told
 
-#: The rules that say themselves why a step could not be played.
+#: The rules whose own findings say why a step could not be played.
 EXPLAINING = ("losses", "gradients", "own-weights", "hands-off")
 
 
@@ -22,7 +22,7 @@ def plays(bench: Bench) -> Iterator[str]:
     """The run is made, and the first step of each stage is played."""
     explained = [name for name in EXPLAINING if bench.found[name]]
     if bench.error is not None and explained:
-        raise Skip(f"a step ended early by what {' and '.join(explained)} says")
+        raise Skip(f"a step ended early, for which see {' and '.join(explained)}")
     if bench.error is not None:
         yield told(bench.error, *bench.authors)
 
@@ -31,7 +31,7 @@ def plays(bench: Bench) -> Iterator[str]:
     "losses",
     why="The engine minimises the sum of the terms, and writes each under its name.",
     mend="Return a dict of names and finite scalars that were computed with gradients: no `detach`, `item` "
-    "or `no_grad` around what shall be learned from.",
+    "or `no_grad` around anything that needs a gradient.",
 )
 def losses(bench: Bench) -> Iterable[str]:
     """Losses are finite scalars, named, with a graph."""
@@ -40,9 +40,9 @@ def losses(bench: Bench) -> Iterable[str]:
 
 @rule(
     "gradients",
-    why="A parameter that never gets a gradient, or has no optimizer, stays as it was made; NaN or infinity "
-    "ends the run.",
-    mend="Look for a `detach`, a layer that `forward` leaves out, or a root or logarithm of 0. Name those "
+    why="A parameter that never gets a gradient, or has no optimizer, stays at its initial value; NaN or "
+    "infinity ends the run.",
+    mend="Look for a `detach`, a layer that `forward` leaves out, or a root or logarithm of 0. Name the ones "
     "that rightly get none: unused=['G.head.*'], or --unused 'G.head.*'. Give the optimizer all parameters.",
 )
 def gradients(bench: Bench) -> Iterator[str]:
@@ -59,7 +59,7 @@ def gradients(bench: Bench) -> Iterator[str]:
 
 @rule(
     "own-weights",
-    why="A phase that moves its opponents too plays another game than it says, and no optimizer knows of it.",
+    why="A phase that also changes its opponents plays another game than declared, unseen by any optimizer.",
     mend="Change weights by losses only; give each player a phase of its own, and shared weights to both.",
 )
 def own_weights(bench: Bench) -> Iterable[str]:
@@ -69,21 +69,21 @@ def own_weights(bench: Bench) -> Iterable[str]:
 
 @rule(
     "hands-off",
-    why="Backward passes, optimizers and scalers are the engine's: it scales, clips, averages over processes "
-    "and watches for NaN, which a task that does it itself escapes. A mode or flag that is left changed is "
-    "not in a checkpoint.",
+    why="Backward passes, optimizers and scalers belong to the engine: it scales, clips, averages over "
+    "processes and checks for NaN, and a task that does them itself bypasses that. A mode or flag that stays "
+    "changed is not in a checkpoint.",
     mend="Return the loss and let the engine minimise it; for a penalty use self.run.grad, for clipping "
-    "Player(clip_weights=…). Put modes and flags back.",
+    "Player(clip_weights=…). Restore modes and flags.",
 )
 def hands_off(bench: Bench) -> Iterable[str]:
-    """A loss computes, and changes no gradient, weight, optimizer, scaler, mode or flag."""
+    """A loss only computes: it changes no gradient, weight, optimizer, scaler, mode or flag."""
     return noted(bench, "hands-off")
 
 
 @rule(
     "bf16",
     why="On GPUs bf16 is the default, so a task that only runs in float32 fails there.",
-    mend="Convert what must be exact with `.float()`, and make tensors with the dtype of what they meet.",
+    mend="Convert what must be exact with `.float()`, and make tensors with the dtype of their partners.",
 )
 def bf16(bench: Bench) -> Iterator[str]:
     """The first step of each stage is played in bf16 too, and stays finite."""
@@ -95,10 +95,10 @@ def bf16(bench: Bench) -> Iterator[str]:
 
 
 def noted(bench: Bench, name: str) -> list[str]:
-    """Return what the watcher saw of a rule.
+    """Return the watcher's findings for a rule.
 
     Raises:
-        Skip: It saw nothing, since no step was played to its end, or since the task plays its own steps.
+        Skip: There are none: no step was played to its end, or the task plays its own steps.
     """
     found = bench.found[name]
     if not found and bench.run and name not in bench.looked:

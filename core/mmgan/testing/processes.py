@@ -1,4 +1,4 @@
-"""The rule of several processes: two of them, as ``torchrun`` would start them, end with equal weights."""
+"""The rule for several processes: two of them, as ``torchrun`` starts them, end with equal weights."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from mmgan.testing.compare import differences
 from mmgan.testing.rules import Skip, rule
 from mmgan.testing.watch import parameters
 
-#: Seconds that the processes may take.
+#: Time limit of the processes, in seconds.
 PATIENCE = 300
 #: Steps of each stage.
 STEPS = 2
-#: How a line begins in which a process says what its weights are.
+#: The prefix of the line with a process's weights.
 DIGESTS = "weights:"
 
 
@@ -34,10 +34,10 @@ DIGESTS = "weights:"
     "ranks",
     why="Processes that train one run each see a share of every batch, and must hold the same weights.",
     mend="Change weights by losses only, let networks grow by self.run.rebuild, and let no phase depend on "
-    "what one process alone has drawn.",
+    "the random numbers of one process.",
 )
 def ranks(bench: Bench) -> Iterator[str]:
-    """Several processes play over the beginning of each stage together, and have equal weights after it."""
+    """Several processes play the beginning of each stage together, and have equal weights afterwards."""
     if bench.ranks < 2:
         raise Skip("ranks=2 was not asked for")
     installed = Plugins(folder=bench.plugins.folder).tasks.get(bench.name)
@@ -78,7 +78,7 @@ def ranks(bench: Bench) -> Iterator[str]:
 
 
 def log(bench: Bench, rank: int) -> Path:
-    """Return the file of all that a process prints."""
+    """Return the file of a process's output."""
     return bench.folder / f"rank-{rank}.log"
 
 
@@ -107,10 +107,10 @@ def main(settings: str) -> None:
     plugins = Plugins()
     values = json.loads(settings)
     run = new_run(check(plugins.config_class(values["plugin"]), values), plugins)
-    # In one go, since all ranks get the weights of rank 0 when they begin to play.
+    # In one call, since all ranks get the weights of rank 0 when they begin to play.
     with engine.playing(run):
         for span in spans(run):
-            # Over the boundary: the last step of the stage before comes first.
+            # Across the boundary: the last step of the previous stage comes first.
             run.step = max(span.start - 1, 0)
             engine.play(run, min(span.start + STEPS, span.end), heard=False)
             run.check_finite()

@@ -1,4 +1,4 @@
-"""The rule of resuming."""
+"""The rule for resuming."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BEFORE, AFTER = 2, 2
 @rule(
     "resume",
     why="A run that is stopped and resumed must end with the same bytes as one that never stopped.",
-    mend="Give what the task remembers (a pool, a counter, a network that is no player) by `state_dict` and "
-    "take it back in `load_state_dict`; draw from torch's default generator, in a data set from `draw`.",
+    mend="Return the task's own state (a pool, a counter, a network that is not a player) from `state_dict` "
+    "and restore it in `load_state_dict`; draw from torch's default generator, in a data set from `draw`.",
 )
 def resume(bench: Bench) -> Iterator[str]:
-    """In each stage: some steps straight on, against a checkpoint and a new run in between.
+    """In each stage, some steps without a stop end as with a checkpoint and a resume in between.
 
-    So it goes over each boundary between two stages: one checkpoint is of just before it, another of after.
+    This covers each boundary between two stages: one checkpoint is from just before it, another from after.
     """
     _ = bench.run
     straight, stopped = bench.new(), bench.new("resumed")
@@ -36,7 +36,7 @@ def resume(bench: Bench) -> Iterator[str]:
         for run in (straight, stopped):
             play(run, first, min(first + (1 if span.start else BEFORE), span.end))
         if span.start:
-            # What only an earlier stage changed is a thing of the past.
+            # Attributes that only an earlier stage changed don't count.
             history.seen.clear()
         history.note(straight)
         history.note_restless(straight, stopped)
@@ -47,20 +47,20 @@ def resume(bench: Bench) -> Iterator[str]:
             forgotten |= together(straight, stopped, history, span)
         different = list(differences(state(straight), state(stopped)))
         if different:
-            yield f"After a resume in stage {span.stage.name!r} other than without: {some(different)}."
+            yield f"Different after a resume in stage {span.stage.name!r}: {some(different)}."
         for name in sorted(forgotten):
             yield (
-                f"The task's {name!r} changes in training, and is another one after a resume in stage "
-                f"{span.stage.name!r}: `state_dict` does not give it, or `load_state_dict` does not take it."
+                f"The task's {name!r} changes in training, and is different after a resume in stage "
+                f"{span.stage.name!r}: `state_dict` lacks it, or `load_state_dict` does not restore it."
             )
         if different:
             return
     if different := list(differences(vars(straight.sample(3)), vars(stopped.sample(3)))):
-        yield f"All that is saved is the same after a resume, but samples differ: {some(different)}."
+        yield f"The saved state is the same after a resume, but samples differ: {some(different)}."
 
 
 def together(straight: Run, resumed: Run, history: History, span: Span) -> set[str]:
-    """Play on with both runs, and return the attributes that the resumed one has forgotten all the while."""
+    """Play on with both runs, and return the attributes that stay different in the resumed one."""
     forgotten = []
     # The stage's first step is played once more, since a rare phase may be due in no other.
     for step in (*range(straight.step, min(straight.step + AFTER, span.end)), span.start):
@@ -68,5 +68,5 @@ def together(straight: Run, resumed: Run, history: History, span: Span) -> set[s
             play(run, step, step + 1)
         history.note(straight)
         forgotten.append(history.forgotten(resumed))
-    # What is made anew in each step, from other weights maybe, is not a memory.
+    # Values that each step makes anew, maybe from other weights, are not state.
     return set.intersection(*forgotten)

@@ -1,4 +1,4 @@
-"""What a rule is, and how it is told that a task breaks one."""
+"""Rules, and reports of rules that are broken."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Skip(Exception):
 
 @dataclass(frozen=True)
 class Rule:
-    """Something that every task must keep.
+    """A rule that every task must keep.
 
     Args:
-        name: What it is called.
-        why: What goes wrong where it is broken. One sentence.
-        mend: How a task is mended that breaks it. One sentence.
-        check: Given what is tried (of a task a :class:`mmgan.testing.bench.Bench`), gives a sentence for each
-            way in which it breaks the rule, none where it is kept. An exception that it raises is one way
-            more; :class:`Skip` says that the rule does not apply.
+        name: Its name.
+        why: What goes wrong if it is broken. One sentence.
+        mend: How to fix a task that breaks it. One sentence.
+        check: Given the object under test (for a task a :class:`mmgan.testing.bench.Bench`), yields a
+            sentence for each way in which it breaks the rule, none if the rule is kept. An exception counts
+            as one more; :class:`Skip` means that the rule does not apply.
     """
 
     name: str
@@ -34,22 +34,22 @@ class Rule:
     check: Callable[[Any], Iterable[str]]
 
     def apply(self, bench: Any) -> Result:
-        """Try the rule on a task, or on a plugin without one."""
+        """Check the rule on a task, or on a plugin without one."""
         whats: list[str] = []
         try:
-            # One by one, so that what was found before an exception is not lost.
+            # One by one, so that findings before an exception are not lost.
             for what in self.check(bench):
                 whats.append(what)
         except Skip as skip:
             return Result(self.name, skipped=str(skip))
-        # The task is a stranger's, and may raise anything.
+        # Third-party code may raise anything.
         except Exception as error:
             whats.append(told(error, *bench.authors))
         return Result(self.name, tuple(Failure(self.name, what, self.why, self.mend) for what in whats))
 
 
 def rule(name: str, *, why: str, mend: str) -> Callable[[Callable[[Any], Iterable[str]]], Rule]:
-    """Make a :class:`Rule` of a function that checks it."""
+    """Make a function that checks a rule a :class:`Rule`."""
     return lambda check: Rule(name, why, mend, check)
 
 
@@ -72,11 +72,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a rule.
+    """The result of a rule.
 
     Args:
         rule: The rule's name.
-        failures: Each way in which the task breaks it; none where it passed or was skipped.
+        failures: Each way in which the task breaks it; empty if it passed or was skipped.
         skipped: Why it does not apply, or "".
     """
 
@@ -91,17 +91,17 @@ class Result:
 
     @property
     def what(self) -> str:
-        """What was seen, or why it was skipped, in one line; "" where it passed."""
+        """What was seen, or why it was skipped, in one line; "" if it passed."""
         seen = " ".join(failure.what for failure in self.failures)
         return seen or (f"because {self.skipped}" if self.skipped else "")
 
 
 class ConformanceError(PluginError, AssertionError):
-    """A task breaks rules.
+    """Raised if a task breaks rules.
 
     Args:
         task: The task's name.
-        results: Of all rules.
+        results: The results of all rules.
     """
 
     def __init__(self, task: str, results: Sequence[Result]) -> None:
@@ -113,7 +113,7 @@ class ConformanceError(PluginError, AssertionError):
 
 
 def blocks(failures: Iterable[Failure]) -> list[str]:
-    """Write a block of lines for each broken rule: all that was seen, why it matters, what to do."""
+    """Return a block of lines for each broken rule: everything that was seen, why it matters, what to do."""
     grouped: dict[str, list[Failure]] = {}
     for failure in failures:
         grouped.setdefault(failure.rule, []).append(failure)
@@ -130,12 +130,12 @@ def blocks(failures: Iterable[Failure]) -> list[str]:
 
 
 def told(error: BaseException, *authors: type | ModuleType) -> str:
-    """Say an exception in one line, with the last place in the author's code that it came from, if any."""
+    """Format an exception in one line, with the last place in the author's code that it passed, if any."""
     cause = error.__cause__ if isinstance(error, PluginError) else None
     if isinstance(error, TaskError) and cause is not None:
         error, cause = cause, None
     frame = place(cause or error, *authors)
     where = f" {shown_place(frame)}" if frame else ""
-    # What a hook raised is told as such: "Plugin 'watch' failed in after_log: …".
+    # Errors of hooks are reported as such: "Plugin 'watch' failed in after_log: …".
     text = line(error) if cause else f"{type(error).__name__}: {line(error)}".rstrip(": ")
     return text + where

@@ -1,4 +1,4 @@
-"""The rules of samples and scores."""
+"""The rules for samples and scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmgan.testing.rules import Skip, rule
 from mmgan.testing.watch import modes
 
 T = TypeVar("T")
-#: How many samples are asked for: a number that nobody has as a default.
+#: How many samples are asked for: a number that is unlikely to be a default.
 COUNT = 3
 
 
@@ -34,7 +34,7 @@ COUNT = 3
     "torch's default generator.",
 )
 def samples(bench: Bench) -> Iterator[str]:
-    """`sample` gives Samples, as many as were asked for, the same ones for the same seed, fit to be saved."""
+    """`sample` returns n Samples, the same ones for the same seed, which can be saved."""
     run = bench.run
     first = aside(bench, "sample", lambda: run.sample(COUNT, seed=1))
     yield from faults("sample", first, bench.folder)
@@ -53,7 +53,7 @@ def samples(bench: Bench) -> Iterator[str]:
     mend="Return n examples in a subclass of mmgan.Samples with a `save_walk`.",
 )
 def interpolate(bench: Bench) -> Iterator[str]:
-    """`interpolate`, where there is one, gives as many samples as were asked for, which save as a walk."""
+    """`interpolate`, if implemented, returns n samples, which can be saved as a walk."""
     run = bench.run
     if type(run.task).interpolate is Task.interpolate:
         raise Skip("the task has no `interpolate`")
@@ -76,7 +76,7 @@ def interpolate(bench: Bench) -> Iterator[str]:
     mend="Return n examples in a subclass of mmgan.Samples; texts begin with the prompt.",
 )
 def complete(bench: Bench) -> Iterator[str]:
-    """`complete`, where there is one, gives as many samples as were asked for, with the prompt in front."""
+    """`complete`, if implemented, returns n samples that begin with the prompt."""
     run = bench.run
     if type(run.task).complete is Task.complete:
         raise Skip("the task has no `complete`")
@@ -94,11 +94,11 @@ def complete(bench: Bench) -> Iterator[str]:
 @rule(
     "conditions",
     why="`mmgan sample --label` gives samples of one class, and files and grids are named by the classes.",
-    mend="Take `label`, int64 (n,), in `sample`, and in `sample_chunks` and `interpolate` if there are any; "
-    "let a batch hold it: holds = (…, 'label').",
+    mend="Accept `label`, int64 (n,), in `sample`, and in `sample_chunks` and `interpolate` if implemented; "
+    "let batches hold it: holds = (…, 'label').",
 )
 def of_a_class(bench: Bench) -> Iterator[str]:
-    """A task with conditions is sampled by them: of the class asked for, all at once and in chunks."""
+    """A task with conditions can be sampled by them: a class that is asked for, at once and in chunks."""
     run = bench.run
     if not (takes := run.task.conditions):
         raise Skip("the task has no conditions")
@@ -124,7 +124,7 @@ def of_a_class(bench: Bench) -> Iterator[str]:
     mend="Return a dict of names and finite numbers, in which best_score is a name.",
 )
 def evaluate(bench: Bench) -> Iterator[str]:
-    """`evaluate`, where there is one, gives finite numbers, among them the best score."""
+    """`evaluate`, if implemented, returns finite numbers, among them the best score."""
     run, best = bench.run, bench.run.task.best_score
     if type(run.task).evaluate is Task.evaluate:
         if best:
@@ -135,14 +135,14 @@ def evaluate(bench: Bench) -> Iterator[str]:
         warnings.simplefilter("always")
         try:
             scores: Any = aside(bench, "evaluate", run.evaluate)
-        except (UsageError, DataError) as error:  # Too few examples, mostly.
+        except (UsageError, DataError) as error:  # Mostly too few examples.
             raise Skip(f"with these settings there are no scores: {error.message}") from None
     if not isinstance(scores, dict):
-        yield f"evaluate gives a {type(scores).__name__}, and no dict of scores."
+        yield f"evaluate returns a {type(scores).__name__}, not a dict of scores."
         return
     for name, score in scores.items():
         if not isinstance(name, str) or not isinstance(score, int | float) or not math.isfinite(score):
-            yield f"The score {name!r} is {score!r}, and no finite number."
+            yield f"The score {name!r} is {score!r}, which is not a finite number."
     for warning in caught:
         if best and str(warning.message).startswith(f"{best} is left out"):
             raise Skip(f"with these settings there is no best score: {warning.message}")
@@ -153,22 +153,22 @@ def evaluate(bench: Bench) -> Iterator[str]:
 @rule(
     "undisturbed",
     why="How often a run is sampled from or evaluated must not change what it learns.",
-    mend="In `sample` and its like use networks as they are: no `.train()`, no change of weights or of the "
-    "task's state; draw from torch's default generator.",
+    mend="In `sample` and the like use networks as they are: don't call `.train()`, don't change weights or "
+    "the task's state; draw from torch's default generator.",
 )
 def undisturbed(bench: Bench) -> list[str]:
-    """Sampling and evaluating change no weights, statistics, modes, state or randomness of the run."""
+    """Sampling and evaluating don't change weights, statistics, modes, state or randomness of the run."""
     _ = bench.run
     return bench.found["undisturbed"]
 
 
 def of_core(samples: Samples) -> bool:
-    """Whether samples are of a kind that the core brings: those can be drawn, which may take seconds."""
+    """Whether samples are of one of mmgan's own kinds: drawing them works, and may take seconds."""
     return type(samples).__module__.startswith("mmgan.samples.")
 
 
 def aside(bench: Bench, name: str, work: Callable[[], T]) -> T:
-    """Sample or evaluate, and note what that changes of the run."""
+    """Sample or evaluate, and record what that changes in the run."""
 
     def whole() -> Any:
         process = {"the process": randomness.get_state(bench.run.device.torch)}
@@ -187,7 +187,7 @@ def faults(name: str, made: Any, folder: Path) -> Iterator[str]:
     (Whether they are in [-1, 1] can't be seen: samples of pictures and sounds clip them.)
     """
     if not isinstance(made, Samples):
-        yield f"{name} gives a {type(made).__name__}, and no mmgan.Samples."
+        yield f"{name} returns a {type(made).__name__}, which is not an mmgan.Samples."
         return
     if len(made) != COUNT:
         yield f"{name}({COUNT}) gives {counted(len(made), 'sample')}."
@@ -195,7 +195,7 @@ def faults(name: str, made: Any, folder: Path) -> Iterator[str]:
         if not bool(torch.isfinite(tensor).all()):
             yield f"{name}: NaN or infinity in {key}."
         if tensor.requires_grad:
-            yield f"{name}: {key} holds a graph, and so all that it was computed from."
+            yield f"{name}: {key} has a graph, which keeps everything that it was computed from in memory."
     file = folder / f"{name}{made.suffix}"
     made.save(file)
     if not file.is_file() or not file.stat().st_size:

@@ -1,4 +1,4 @@
-"""Where a plugin without a task is tried: a game of its own, small and in two stages."""
+"""The environment in which a plugin without a task is checked: a small game in two stages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mmgan.testing.rules import Skip
 
 #: The game's length, and the step of the first of its two checkpoints.
 STEPS, HALF = 8, 4
-#: What happens when, so that each hook of a listener is called in so few steps.
+#: Settings with which each hook of a listener is called in these few steps.
 OFTEN = {"log_every": 1, "sample_every": 2, "evaluate_every": 2, "checkpoint_every": HALF}
 
 
@@ -63,11 +63,11 @@ class Playground(Task[Config]):
         }
 
     def data(self) -> Dataset:
-        """Return the cloud."""
+        """Return the points."""
         return Cloud()
 
     def loss(self, phase: str, batch: Tensor, shared: None) -> dict[str, Tensor]:
-        """Play with a hinge."""
+        """Return the hinge loss."""
         fake = self.g(torch.randn_like(batch))
         if phase == "G":
             return {"G/adv": -self.d(fake).mean()}
@@ -78,12 +78,12 @@ class Playground(Task[Config]):
         return PointSamples(self.run.players["G"].sampler(torch.randn(n, 2, device=self.run.device.torch)))
 
     def evaluate(self, n: int) -> dict[str, float]:
-        """Measure the distance of means."""
+        """Return the distance between the means."""
         return {"distance": float((self.sample(n or 100).points - 1).mean(0).norm())}
 
 
 class Meant(Exception):
-    """Raised in the middle of a game that is meant to fail."""
+    """Raised in the middle of a game that should fail."""
 
 
 class Failing(Playground):
@@ -97,17 +97,17 @@ class Failing(Playground):
 
 
 class Spy:
-    """Sees what other plugins put into checkpoints."""
+    """Records what other plugins put into checkpoints."""
 
     def __init__(self) -> None:
-        #: By steps: what was put there.
+        #: By step: what was added.
         self.kept: dict[int, dict[str, Any]] = {}
-        #: What was there before, and was changed.
+        #: Keys that were there before, and were changed.
         self.touched: set[str] = set()
 
     @hookimpl(wrapper=True)
     def before_save(self, run: Run, state: dict[str, Any]) -> Any:
-        """Compare the state before all others with that after them."""
+        """Compare the state before all other hooks with the state after them."""
         before = copied(state)
         result = yield
         self.kept[run.step] = {key: copied(value) for key, value in state.items() if key not in before}
@@ -118,12 +118,12 @@ class Spy:
 
 @dataclass
 class Sandbox:
-    """A plugin, and a place to try it in.
+    """A plugin, and an environment to check it in.
 
     Args:
-        plugin: It is loaded.
-        plugins: All that are installed.
-        folder: An empty folder to write into.
+        plugin: The plugin, which is loaded.
+        plugins: All installed plugins.
+        folder: An empty folder to write to.
     """
 
     plugin: Plugin
@@ -132,7 +132,7 @@ class Sandbox:
 
     @property
     def authors(self) -> list[type | ModuleType]:
-        """Whose code an error's place is looked for in."""
+        """The objects in whose code an error's place is looked for."""
         module = self.plugin.module
         return [module if isinstance(module, ModuleType) else type(module)]
 
@@ -142,7 +142,7 @@ class Sandbox:
         return set(self.plugin.hooks)
 
     def fresh(self) -> Any:
-        """Return the plugin as another process would have it: without what it remembers of earlier runs.
+        """Return the plugin as another process would have it: without state from earlier runs.
 
         Raises:
             Skip: It can't be copied.
@@ -159,12 +159,12 @@ class Sandbox:
                 raise Skip("the plugin's module can't be loaded a second time")
             again = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(again)
-        # What fails shall be seen, and not switched off.
+        # Failures must be seen; an optional plugin must not be switched off.
         again.mmgan_optional = False
         return again
 
     def around(self, spy: Spy, task: type[Task] = Playground, with_it: bool = True) -> Plugins:
-        """Return plugins that are this one alone, as new, a spy and a game."""
+        """Return plugins with a fresh copy of this one, a spy and a game."""
         module = self.fresh() if with_it else None
         plugins = Plugins(*([module] if with_it else []), spy, installed=False)
         if with_it:
@@ -175,7 +175,7 @@ class Sandbox:
     def begin(
         self, spy: Spy, folder: str = "", task: type[Task] = Playground, with_it: bool = True, **changes: Any
     ) -> Run:
-        """Make a run of the game with the plugin, in a folder of this name if one is given."""
+        """Make a run of the game with the plugin, in a folder of this name, if given."""
         plugins = self.around(spy, task, with_it)
         values: Mapping[str, Any] = {
             "plugin": task.__name__.lower(),
@@ -187,5 +187,5 @@ class Sandbox:
         return new_run(check(Config, values), plugins, self.folder / folder if folder else None)
 
     def again(self, spy: Spy, folder: str) -> Run:
-        """Open a run's folder at its first checkpoint, with the plugin as new."""
+        """Open a run's folder at its first checkpoint, with a fresh copy of the plugin."""
         return load_run(self.folder / folder, self.around(spy), str(HALF))

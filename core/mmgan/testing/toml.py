@@ -1,4 +1,4 @@
-"""The rule of settings."""
+"""The rule for settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmgan.testing.rules import rule
 
 @rule(
     "config",
-    why="A run keeps its settings as TOML, to be resumed with; `mmgan config` shows their descriptions.",
+    why="A run stores its settings as TOML, for resuming; `mmgan config` shows their descriptions.",
     mend="Use types that TOML has, and Field(default, description='…').",
 )
 def config(bench: Bench) -> Iterator[str]:
@@ -26,7 +26,7 @@ def config(bench: Bench) -> Iterator[str]:
         again = check(made, tomllib.loads(to_toml(settings)))
         changed = [name for name in made.model_fields if getattr(settings, name) != getattr(again, name)]
         if changed:
-            yield f"{what} come back from TOML with another {some(changed)}."
+            yield f"{what} come back from TOML with a different {some(changed)}."
     bare = [name for name, field in made.model_fields.items() if not field.description]
     if bare:
-        yield f"No description has {some(bare)}."
+        yield f"Without a description: {some(bare)}."

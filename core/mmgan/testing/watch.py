@@ -1,4 +1,4 @@
-"""Watching a run's first steps from inside: what each loss is and touches, and what each phase changes."""
+"""Watching a run's first steps from inside: each loss, its side effects, and what each phase changes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from mmgan.testing.compare import copied, differences
 
 
 def watch(bench: Bench) -> None:
-    """Play the first step of each stage, and note on the bench what breaks a rule.
+    """Play the first step of each stage, and record on the bench what breaks a rule.
 
     Raises:
-        MmganError: The run can't be made, for a reason that is not the task's: a setting, or the data.
+        MmganError: The run can't be made, and not because of the task: a setting, or the data.
     """
     try:
         bench.watched = run = bench.new()
@@ -37,7 +37,7 @@ def watch(bench: Bench) -> None:
         bench.found["unreached"] += watcher.unreached()
         bench.found["unmoved"] += unmoved(run)
     except Exception as error:
-        # A stranger's code may raise anything. What is not its fault, the one who asked must see.
+        # Third-party code may raise anything. Errors that are not its fault must reach the caller.
         if isinstance(error, MmganError) and not isinstance(error, PluginError | DivergedError):
             raise
         bench.error = error
@@ -46,15 +46,15 @@ def watch(bench: Bench) -> None:
 class Watcher:
     """Stands in for a task's ``loss``, which the engine calls once in each phase, and around each update.
 
-    What a task does in a ``step`` of its own beside the engine's updates is not looked at: nobody knows when
-    it means to update whom.
+    Work that a task's own ``step`` does besides the engine's updates is not checked: it is not known when it
+    means to update which player.
     """
 
     def __init__(self, run: Run, found: Mapping[str, list[str]], looked: set[str]) -> None:
         self.run = run
         self.found = found
         self.looked = looked
-        #: By the players that were updated: the parameters that ever had a gradient then, by their ids.
+        #: By updated player: the IDs of the parameters that ever had a gradient in its updates.
         self.reached: dict[str, dict[int, nn.Parameter]] = {}
         self.original = run.task.loss
         run.task.loss = self.loss  # type: ignore[method-assign]
@@ -77,25 +77,25 @@ class Watcher:
             hook.remove()
 
     def hook_optimizers(self) -> None:
-        """Look at gradients before each optimizer's step; a player may have been rebuilt with another."""
+        """Check gradients before each optimizer's step; a rebuilt player may have a new optimizer."""
         for name, player in self.run.players.items():
             if player.optimizer not in self.hooked:
                 look = partial(self.look_at_gradients, name)
                 self.hooked[player.optimizer] = player.optimizer.register_step_pre_hook(look)
 
     def watched(self, phase: Phase) -> Phase:
-        """Return a phase whose own loss, if it has one, is looked at."""
+        """Return a phase whose own loss, if it has one, is checked."""
         own = phase.loss
         if own is None:
             return phase
         return replace(phase, loss=lambda *args: self.look_at(lambda: own(*args), phase.name))
 
     def loss(self, phase: str, batch: Any, shared: Any) -> Mapping[str, Tensor]:
-        """Call the task's loss, and look at what it returns and what it changes."""
+        """Call the task's loss, and check what it returns and what it changes."""
         return self.look_at(lambda: self.original(phase, batch, shared), phase)
 
     def look_at(self, compute: Callable[[], Mapping[str, Tensor]], phase: str) -> Mapping[str, Tensor]:
-        """Compute a phase's loss, and look at what comes of it."""
+        """Compute a phase's loss, and check the result and side effects."""
         if self.inside:  # One that calls itself for another phase.
             return compute()
         self.phase, self.player = self.named(phase)
@@ -107,16 +107,15 @@ class Watcher:
         self.looked |= {"losses", "hands-off"}
         if touched := list(differences(before, self.touchable())):
             self.found["hands-off"].append(f"{self.phase}: its loss changed the {some(touched)}.")
-        # What follows from something that is not finite is no news.
+        # After the first non-finite value, further ones say nothing new.
         if self.sound and (wrong := problems(losses)):
             self.found["losses"] += [f"{self.phase}: {problem}" for problem in wrong]
             self.sound = False
         return losses
 
     def named(self, phase: str) -> tuple[str, str]:
-        """Say which phase of which stage this is, and return its player, "" if it is of no stage.
-
-        A task that plays its own steps may give its phases other names.
+        """Describe the phase, and return its player: "" for a phase of no stage, as a task that plays its own
+        steps may have.
         """
         stage, _ = stage_at(self.run.stages, self.run.step)
         players = {known.name: known.player for known in stage.phases}
@@ -124,7 +123,7 @@ class Watcher:
 
     @contextmanager
     def part(self, name: str, phase: str) -> Iterator[None]:
-        """Look at what a part of a step changes: an update only its player, ``forward`` nothing."""
+        """Check what a part of a step changes: an update only its player, ``forward`` nothing."""
         if name not in ("update", "forward"):
             yield
             return
@@ -147,7 +146,7 @@ class Watcher:
             self.phase = self.player = ""
 
     def look_at_gradients(self, player: str, *_: object) -> None:
-        """Note which parameters of a player that is about to be updated have a gradient, and a bad one."""
+        """Record which parameters of a player have a gradient before its update, and which a bad one."""
         self.looked.add("gradients")
         own = parameters(self.run, player)
         gradients = {name: p.grad for name, p in own.items() if p.grad is not None}
@@ -167,23 +166,23 @@ class Watcher:
         ]
 
     def weights(self) -> dict[str, Tensor]:
-        """Copy what only an update may change: parameters, averages, and the state of optimizers."""
+        """Copy everything that only an update may change: parameters, averages, and optimizer state."""
         players = self.run.players.items()
         held: dict[str, Any] = dict(parameters(self.run))
         for name, player in players:
             if player.average is not None:
                 held |= {f"{name}.average.{key}": value for key, value in player.average.state_dict().items()}
-            # Without the learning rates, which the engine sets before a loss is asked for.
+            # Without the learning rates, which the engine sets before it asks for a loss.
             held[f"{name}.optimizer"] = player.optimizer.state_dict()["state"]
         return copied(held)  # type: ignore[no-any-return]
 
     def touchable(self) -> dict[str, Any]:
-        """Copy what a loss could change and may not."""
+        """Copy everything that a loss could change but must not."""
         held: dict[str, Any] = {"gradient scalers": self.run.precision.state_dict()}
         for name, parameter in parameters(self.run).items():
             held[f"gradient of {name}"] = parameter.grad
             held[f"requires_grad of {name}"] = parameter.requires_grad
-        # Those of the others are looked at when the update ends.
+        # Those of the other players are checked when the update ends.
         for name, parameter in parameters(self.run, self.player).items():
             held[f"value of {name}"] = parameter
         for name, player in self.run.players.items():
@@ -192,19 +191,19 @@ class Watcher:
 
 
 def problems(losses: Any) -> list[str]:
-    """Say what is wrong with what a loss returned."""
+    """Return what is wrong with a loss's result."""
     if not isinstance(losses, Mapping):
-        return [f"the loss is a {type(losses).__name__}, and no dict of named terms."]
+        return [f"the loss is a {type(losses).__name__}, not a dict of named terms."]
     if not losses:
         return ["the loss has no terms."]
     found = []
     for name, value in losses.items():
         if not isinstance(name, str) or not name or name in METER:
-            found.append(f"a term is called {name!r}, which is no name of a loss.")
+            found.append(f"a term is called {name!r}, which is not a valid name of a loss.")
         if not isinstance(value, Tensor):
-            found.append(f"{name!r} is a {type(value).__name__}, and no tensor.")
+            found.append(f"{name!r} is a {type(value).__name__}, not a tensor.")
         elif value.ndim:
-            found.append(f"{name!r} has the shape {tuple(value.shape)}, and is no scalar.")
+            found.append(f"{name!r} has the shape {tuple(value.shape)}, and is not a scalar.")
         elif not bool(torch.isfinite(value)):
             found.append(f"{name!r} is {float(value.detach())}.")
         elif not value.requires_grad:

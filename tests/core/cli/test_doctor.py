@@ -72,7 +72,7 @@ def test_a_cache_that_can_not_be_written_is_no_problem(cli: Any, monkeypatch: py
     monkeypatch.setenv("MMGAN_CACHE_DIR", "file/cache")
     result = cli("doctor")
     assert result.code == 0
-    assert "a temporary folder serves instead" in result.out
+    assert "a temporary folder is used instead" in result.out
 
 
 def test_a_torch_that_can_not_be_imported(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -267,7 +267,7 @@ def test_what_is_registered_and_of_no_use(cli: Any, install: Any) -> None:
     install("hostileplugin", FACTORIES)
     install("leaving_module", "raise SystemExit(0)")
     for arguments, message in {
-        ("--plugin", "dictionary"): "'dictionary' in register_tasks, and it is not a subclass of mmgan.Task",
+        ("--plugin", "dictionary"): "is not a subclass of mmgan.Task.",
         ("--plugin", "abstract"): "The task 'abstract' of plugin 'hostile' has no data.",
         ("--plugin", "absent"): "'hostileplugin:nothing', which can't be imported: AttributeError",
         ("--plugin", "leaving"): "'leaving_module:Task', which can't be imported: SystemExit: 0",

@@ -101,7 +101,7 @@ def test_files_are_listed_and_broken_ones_stop_nothing(cli: Any, ideas: Path) ->
 
     asked = cli("--plugins-dir", "ideas", "run", "--plugin", "torn")
     assert asked.code == 3
-    assert "hint: Mend or remove 'ideas/torn.py'" in asked.err
+    assert "hint: Fix or remove 'ideas/torn.py'" in asked.err
     asked = cli("--plugins-dir", "ideas", "run", "--plugin", "dcgan")
     assert asked.code == 3
     assert clash in asked.err

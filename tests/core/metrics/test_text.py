@@ -133,7 +133,7 @@ def test_texts_of_no_units_score_0() -> None:
 def test_too_few_are_refused() -> None:
     with pytest.raises(UsageError, match="there are only 1: at least 2 are needed"):
         self_bleu([["a"]])
-    with pytest.raises(UsageError, match="there are none to compare them with"):
+    with pytest.raises(UsageError, match="there are no references"):
         text_scores([["a"], ["b"]], [], [])
     with pytest.raises(UsageError, match="there are none"):
         text_scores([], [["a"]], [])

@@ -93,7 +93,7 @@ class AtTheEnd(Toy):
 
 
 def test_what_is_lost_just_before_a_boundary_is_found() -> None:
-    assert "After a resume in stage 'second' other than without: " in broken(AtTheEnd)["resume"]
+    assert "Different after a resume in stage 'second': " in broken(AtTheEnd)["resume"]
 
 
 def test_stages_behind_one_without_an_end_are_not_played() -> None:

@@ -89,7 +89,7 @@ def test_what_changes_and_is_not_saved_is_named(name: str) -> None:
         check_task(task(*FORGOTTEN[name]))
     (failure,) = caught.value.failures
     assert failure.rule == "resume"
-    assert failure.what.startswith("The task's 'memo' changes in training, and is another one after a resume")
+    assert failure.what.startswith("The task's 'memo' changes in training, and is different after a resume")
 
 
 def test_what_is_saved_is_not_forgotten() -> None:

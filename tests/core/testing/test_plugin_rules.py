@@ -115,7 +115,7 @@ class Optional(Dividing):
             "listens",
             "When a run fails: Then on_run_error failed too: PluginError: Plugin 'Watching'",
         ),
-        (Forgetting, "remembers", "After a resume the plugin's state is another one than without: means."),
+        (Forgetting, "remembers", "The plugin's state differs after a resume: means."),
         (
             Expecting,
             "remembers",
@@ -184,7 +184,7 @@ class NoisySets(Sets):
 def test_data_sets() -> None:
     assert broken(Sets()) == {}
     assert broken(NoisySets()) == {
-        "datasets": "numbers/other: Batch 3 is another one in a worker process than in the main one."
+        "datasets": "numbers/other: Batch 3 differs between a worker process and the main one."
     }
 
     class Unopened(Sets):

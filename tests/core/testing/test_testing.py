@@ -348,9 +348,9 @@ class Shaken(Toy):
         (Failing, "plays", "ValueError: no policy (test_testing.py, line "),
         (NotANumber, "losses", "Phase 'G' of stage 'train': 'G/adv' is nan."),
         (Detached, "losses", "Phase 'D' of stage 'train': 'D/adv' has no graph: no gradient comes from it."),
-        (Vector, "losses", "'seconds' has the shape (2,), and is no scalar."),
-        (Vector, "losses", "a term is called 'seconds', which is no name of a loss."),
-        (Nameless, "losses", "the loss is a Tensor, and no dict of named terms."),
+        (Vector, "losses", "'seconds' has the shape (2,), and is not a scalar."),
+        (Vector, "losses", "a term is called 'seconds', which is not a valid name of a loss."),
+        (Nameless, "losses", "the loss is a Tensor, not a dict of named terms."),
         (LeftOut, "gradients", "No phase gives a gradient to G.post.weight, G.post.bias."),
         (Forgotten, "gradients", "Their player's optimizer does not have D.3.weight, D.3.bias."),
         (Root, "gradients", "Phase 'D' of stage 'train': NaN or infinity in that of D.0.weight"),
@@ -360,23 +360,27 @@ class Shaken(Toy):
         (Clipping, "hands-off", "Phase 'D' of stage 'train': its loss changed the value of D.0.weight, "),
         (LeftInEval, "hands-off", "Phase 'D' of stage 'train': its loss changed the mode of D, mode of D.0"),
         (Stubborn, "bf16", "AssertionError"),
-        (Forgetful, "resume", "After a resume in stage 'train' other than without: weights.G."),
+        (Forgetful, "resume", "Different after a resume in stage 'train': weights.G."),
         (
             HiddenNetwork,
             "resume",
-            "All that is saved is the same after a resume, but samples differ: points.",
+            "The saved state is the same after a resume, but samples differ: points.",
         ),
         (Generous, "samples", "sample(3) gives 64 samples."),
         (Drifting, "samples", "sample(3) with the same seed gives other samples: points."),
-        (Bare, "samples", "sample gives a Tensor, and no mmgan.Samples."),
+        (Bare, "samples", "sample returns a Tensor, which is not an mmgan.Samples."),
         (Endless, "samples", "sample: NaN or infinity in numbers."),
-        (Endless, "samples", "sample: numbers holds a graph, and so all that it was computed from."),
+        (
+            Endless,
+            "samples",
+            "sample: numbers has a graph, which keeps everything that it was computed from in memory.",
+        ),
         (Endless, "samples", "sample: save wrote no file, or an empty one."),
         (Endless, "samples", "sample: save_each names files that it did not write: numbers.txt."),
         (Walking, "interpolate", "interpolate(3) gives 2 samples."),
         (Walking, "interpolate", "NumberSamples has no save_walk."),
         (Standing, "interpolate", "interpolate: save_walk wrote no file."),
-        (Scoring, "evaluate", "The score 'far' is inf, and no finite number."),
+        (Scoring, "evaluate", "The score 'far' is inf, which is not a finite number."),
         (Scoring, "evaluate", "best_score is 'distance', and the scores are far, near."),
         (Unscored, "evaluate", "best_score is 'distance', but the task has no `evaluate`."),
         (
@@ -385,9 +389,9 @@ class Shaken(Toy):
             "sample changed weights.G.1.running_mean, weights.G.1.running_var, weights.G.1.",
         ),
         (Scolding, "undisturbed", "evaluate changed mode of G.average, "),
-        (Undescribed, "config", "No description has margin."),
+        (Undescribed, "config", "Without a description: margin."),
         (Reading, "data", "The data set can't be pickled: TypeError"),
-        (Shaken, "data", "Batch 3 is another one in a worker process than in the main one."),
+        (Shaken, "data", "Batch 3 differs between a worker process and the main one."),
     ],
 )
 def test_a_broken_rule_is_found_and_no_other(task: Any, rule: str, what: str) -> None:
@@ -398,7 +402,7 @@ def test_a_broken_rule_is_found_and_no_other(task: Any, rule: str, what: str) ->
 
 def test_settings_that_toml_can_not_hold() -> None:
     found = broken(Unwritable, margin=None)
-    assert found == {"config": "The settings come back from TOML with another margin."}
+    assert found == {"config": "The settings come back from TOML with a different margin."}
 
 
 def test_a_completion_begins_with_the_prompt() -> None:
@@ -417,7 +421,7 @@ def test_parameters_that_rightly_get_no_gradient() -> None:
     check_task(LeftOut, unused=["G.post.*"])
     assert list(broken(LeftOut, unused=["G.post.weight"])) == ["gradients"]
     with pytest.raises(
-        UsageError, match="'G.pots.weight' is of no parameter of LeftOut. Did you mean 'G.post"
+        UsageError, match="'G.pots.weight' matches no parameter of LeftOut. Did you mean 'G.post"
     ):
         check_task(LeftOut, unused=["G.pots.weight"])
 
@@ -498,7 +502,7 @@ def test_after_a_step_that_can_not_be_played_the_rest_is_skipped() -> None:
     (resume,) = [result for result in results if result.rule == "resume"]
     assert resume.what == "because its first steps could not be played"
     (plays,) = [result for result in own_report(NotANumber) if result.rule == "plays"]
-    assert plays.what == "because a step ended early by what losses says"
+    assert plays.what == "because a step ended early, for which see losses"
 
 
 def test_what_can_not_be_checked_raises() -> None:
@@ -658,7 +662,7 @@ def test_ranks_of_a_task_that_is_not_installed() -> None:
     [
         (["no"], 3, "There is no plugin 'no'."),
         (["toy", "--set", "widht=4"], 2, "toy has no setting 'widht'"),
-        (["toy", "--unused", "G.head.*"], 2, "unused = 'G.head.*' is of no parameter of toy."),
+        (["toy", "--unused", "G.head.*"], 2, "unused = 'G.head.*' matches no parameter of toy."),
     ],
 )
 def test_the_command_s_errors(

@@ -1,4 +1,4 @@
-"""Data that is pairs of pictures, or two sides of pictures without pairs."""
+"""Pairs of pictures as data, or pictures of two domains without pairs."""
 
 from __future__ import annotations
 

@@ -31,10 +31,10 @@ class PairConfig(ImageConfig):
     )
     superres_scale: Literal[2, 4, 8] = Field(4, description="derive = superres: how many times larger")
     noise: float = Field(
-        0.5, gt=0, le=2, description="derive = denoise: greatest deviation, of pictures from -1 to 1"
+        0.5, gt=0, le=2, description="derive = denoise: greatest standard deviation, on a scale of -1 to 1"
     )
     holdout: float = Field(
-        0.05, gt=0, lt=1, description="part of the pictures to validate on, where the data has no such part"
+        0.05, gt=0, lt=1, description="fraction held out to validate on, if the data has no validation part"
     )
 
     @property

@@ -19,7 +19,7 @@ from mmgan.data.tree import list_others, list_skipped
 
 
 class PairData(Dataset):
-    """Pairs of pictures: what a network is given, and what it should make of it.
+    """Pairs of pictures: a network's input, and its target.
 
     Args:
         training: Pairs, or single pictures where there is a derivation.
@@ -49,7 +49,7 @@ class PairData(Dataset):
         return len(self._validation)
 
     def batch(self, indices: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Return pairs, both sides with the same random crop and mirrored alike.
+        """Return pairs, both sides with the same random crop and flip.
 
         Args:
             indices: int64 (n,).
@@ -76,13 +76,13 @@ class PairData(Dataset):
 
 
 class UnpairedData(Dataset):
-    """Pictures of two domains that don't belong together. There are as many as in the larger domain.
+    """Unpaired pictures of two domains. Its length is that of the larger domain.
 
     Args:
         training: Pictures of A and of B.
-        validation: Pictures of A and of B to validate on. With a derivation: the same ones, so that here, and
-            only here, A and B are pairs.
-        derivation: How A is made from pictures, and B from others, if they are.
+        validation: Pictures of A and of B to validate on. With a derivation they are the same, so that here,
+            and only here, A and B are pairs.
+        derivation: How A and B are made from different pictures, if they are.
         description: See :attr:`description`.
     """
 
@@ -117,11 +117,11 @@ class UnpairedData(Dataset):
 
     @property
     def validation_count(self) -> int:
-        """The number of pictures to validate on, in the domain that has fewer."""
+        """The number of pictures to validate on, in the smaller domain."""
         return min(map(len, self._validation))
 
     def batch(self, indices: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Return A in its order and B at random, each with a crop of its own and mirrored on its own.
+        """Return A in its order and B at random, each with a random crop and flip of its own.
 
         Args:
             indices: int64 (n,).
@@ -168,10 +168,10 @@ def open_pairs(
     Args:
         open_data: Opens what ``config.data`` names.
         config: Their size and the like.
-        progress: Called now and then while pictures are decoded, which only happens the first time.
+        progress: Called repeatedly while pictures are decoded, which only happens the first time.
 
     Raises:
-        DataError: There are no pairs, fewer than two can be read, or none to validate on.
+        DataError: There are no pairs, fewer than two can be read, or there are none to validate on.
         ConfigError: The derivation and other settings don't agree.
     """
     made = derivation(config) if config.derive != "none" else None
@@ -187,8 +187,8 @@ def open_unpaired(
 ) -> UnpairedData:
     """Open the pictures of two domains, or make them from those of one.
 
-    Made from one, A comes from one half of the pictures and B from the other, so that no pair is ever seen in
-    training.
+    When made from one domain, A comes from one half of the pictures and B from the other, so that no pair is
+    ever seen in training.
 
     Args:
         open_data: Opens what ``config.data`` names.
@@ -196,7 +196,7 @@ def open_unpaired(
         progress: Called now and then while pictures are decoded, which only happens the first time.
 
     Raises:
-        DataError: There are no two domains, or too few pictures of one can be read.
+        DataError: A domain is missing, or too few of its pictures can be read.
         ConfigError: The derivation and other settings don't agree.
     """
     if config.derive != "none":
@@ -223,24 +223,24 @@ def _open(
     parts: Sequence[PictureSource], config: PairConfig, progress: Progress | None, least: int = 2
 ) -> tuple[Stored, Stored]:
     """Decode what to train on and what to validate on, or keep some of the former out for the latter."""
-    # One of them is only to be kept out, where the data has no part to validate on.
+    # `least` counts one that is held out; with a validation part, 2 are enough.
     training = Stored(parts[0], config, progress, 2 if len(parts) > 1 else least)
     if len(parts) > 1:
         return training, Stored(parts[1], config, progress, least=1)
-    # At least one on each side, and as many to train on as are needed without a part to validate on.
+    # At least one to validate on; at least `least - 1` are left to train on.
     count = min(max(1, round(config.holdout * len(training))), len(training) - (least - 1))
     validation, rest = training.split(count)
     return rest, validation
 
 
 def _skipped(*parts: Stored) -> list[tuple[str, str]]:
-    """Collect what was skipped, once where several are parts of one."""
+    """Collect what was skipped, once for parts of the same source."""
     return list(dict.fromkeys(item for part in parts for item in part.skipped))
 
 
 def _describe(counts: str, config: PairConfig, *parts: Stored) -> str:
-    """Say how many there are, of what size, and what was skipped or passed over."""
-    # Two that were split from one share its files.
+    """Return a description: how many there are, of what size, and what was skipped."""
+    # Two parts that were split from one share its files.
     sources = {part.cached.path: part for part in parts}.values()
     others = list_others(*sources)
     size = f"{config.size}x{config.size}x{config.channels}"
@@ -248,5 +248,5 @@ def _describe(counts: str, config: PairConfig, *parts: Stored) -> str:
 
 
 def _fixed(indices: Tensor) -> Draw:
-    """Return a fixed source of randomness, for results that are the same each time."""
+    """Return a draw with a fixed seed, for results that are the same each time."""
     return Draw(0, torch.zeros_like(indices), indices)

@@ -20,14 +20,14 @@ from mmgan.errors import ConfigError, UsageError, did_you_mean
 if TYPE_CHECKING:
     from mmgan.data.pairs.config import PairConfig
 
-#: Of red, green and blue in grey (ITU-R BT.601), as torchvision's ``rgb_to_grayscale`` has them.
+#: Weights of red, green and blue in grey (ITU-R BT.601), as in torchvision's ``rgb_to_grayscale``.
 _LUMA = (0.2989, 0.587, 0.114)
 
 
 class Derivation(ABC):
-    """One way to make an input and its target from a picture, and the same input from a person's own."""
+    """A way to make an input and its target from a picture, and an input from a user's own picture."""
 
-    #: How many times larger the output is than the picture that a person gives.
+    #: How many times larger the output is than the user's picture.
     scale: int = 1
     #: Whether :meth:`prepare` and :meth:`finish` need a mask.
     takes_mask: bool = False
@@ -42,7 +42,7 @@ class Derivation(ABC):
 
         Args:
             pictures: (n, channels, height, width) in [-1, 1]. Not changed.
-            draw: All the randomness there is.
+            draw: The source of all randomness.
 
         Returns:
             Inputs (n, ``input_channels``, height, width) and targets (n, channels, height, width), both
@@ -50,11 +50,11 @@ class Derivation(ABC):
         """
 
     def prepare(self, pictures: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Make the network's input from pictures that a person gives, which are damaged already.
+        """Make the network's input from a user's pictures, which are degraded already.
 
         Args:
             pictures: (n, channels, height, width) in [-1, 1].
-            mask: Where :attr:`takes_mask`: (n, 1, height, width), 1 in the hole and 0 elsewhere.
+            mask: If :attr:`takes_mask`: (n, 1, height, width), 1 in the hole and 0 elsewhere.
 
         Returns:
             (n, ``input_channels``, ``scale * height``, ``scale * width``).
@@ -73,12 +73,12 @@ class Derivation(ABC):
         return outputs
 
     def show(self, inputs: Tensor) -> Tensor:
-        """Return ``inputs`` of the network as pictures of 1 or 3 channels, to be looked at."""
+        """Return ``inputs`` of the network as pictures of 1 or 3 channels, for display."""
         return inputs
 
 
 class Edges(Derivation):
-    """From outlines, dark lines on white, to the picture. A person gives a drawing."""
+    """From outlines, dark lines on white, to the picture. The user's input is a drawing."""
 
     def input_channels(self, channels: int) -> int:
         """Return 1: outlines are grey."""
@@ -110,7 +110,7 @@ class Colorize(Derivation):
 
 
 class Superres(Derivation):
-    """From a small picture, enlarged smoothly, to one that is sharp at ``scale`` times its size.
+    """Superresolution: from a smoothly enlarged small picture to a sharp one of ``scale`` times its size.
 
     Args:
         scale: How many times larger.
@@ -127,18 +127,18 @@ class Superres(Derivation):
         return _enlarge(reduced, height, width), pictures
 
     def prepare(self, pictures: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Enlarge a small picture, in the way of training."""
+        """Enlarge a small picture as in training."""
         height, width = pictures.shape[-2:]
         return _enlarge(pictures, height * self.scale, width * self.scale)
 
 
 class Inpaint(Derivation):
-    """From a picture with a hole to a whole one. The input has one channel more: 1 in the hole, else 0."""
+    """Inpainting: from a picture with a hole to a whole one. The input has the mask as one more channel."""
 
     takes_mask = True
 
     def input_channels(self, channels: int) -> int:
-        """Return one more, for the mask."""
+        """Return ``channels`` + 1, for the mask."""
         return channels + 1
 
     def derive(self, pictures: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
@@ -152,7 +152,7 @@ class Inpaint(Derivation):
         return torch.cat([pictures * (1 - mask), mask.expand(len(pictures), -1, -1, -1)], 1)
 
     def finish(self, outputs: Tensor, pictures: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Keep the person's own pixels outside of the hole."""
+        """Keep the input's own pixels outside of the hole."""
         return torch.where(_checked(mask, pictures) > 0, outputs, pictures)
 
     def show(self, inputs: Tensor) -> Tensor:
@@ -171,9 +171,9 @@ class Denoise(Derivation):
         self.noise = noise
 
     def derive(self, pictures: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Add Gaussian noise of a deviation from U[0, ``noise``), and clip."""
+        """Add Gaussian noise with a standard deviation from U[0, ``noise``), and clip."""
         deviation = draw.uniform("deviation").float() * self.noise
-        # Draw's own normal numbers take 100 ms for 256x256x3, a generator that it seeds takes 2 ms.
+        # Draw's own normal numbers take 100 ms for 256x256x3; a generator that it seeds takes 2 ms.
         seeds = (draw.uniform("noise").numpy() * 2.0**53).astype(np.uint64).tolist()
         noise = np.empty(pictures.shape, dtype=np.float32)
         for values, seed in zip(noise, seeds, strict=True):
@@ -182,16 +182,16 @@ class Denoise(Derivation):
 
 
 class Recolor(Derivation):
-    """From a picture to its negative in ink on paper: what is bright becomes ink.
+    """From a picture to its negative in ink on paper: bright becomes ink.
 
-    A toy for unpaired translation, with an answer that is known.
+    A toy for unpaired translation, whose right answer is known.
     """
 
-    #: RGB in [0, 1] of what black and what white becomes.
+    #: RGB in [0, 1] of what black becomes, and of what white becomes.
     paper, ink = (0.98, 0.92, 0.78), (0.10, 0.16, 0.48)
 
     def derive(self, pictures: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Draw the negative, between paper and ink in the measure of the luma."""
+        """Draw the negative: blend paper and ink by the luma."""
         paper, ink = (torch.tensor(colour).view(3, 1, 1) * 2 - 1 for colour in (self.paper, self.ink))
         return pictures, torch.lerp(paper, ink, (_luma(pictures) + 1) / 2)
 
@@ -213,7 +213,7 @@ def derivation(config: PairConfig) -> Derivation:
     """Return the derivation that ``config`` chooses.
 
     Raises:
-        ConfigError: It chooses none, or one that its other settings don't allow.
+        ConfigError: The name is unknown, or its other settings don't allow the derivation.
     """
     name = config.derive
     if name not in _TABLE:
@@ -248,20 +248,20 @@ def _outlines(luma: Tensor) -> Tensor:
     """Draw the outlines of grey pictures (n, 1, height, width): -1 on a strong edge, 1 where it is flat."""
     derivative, average = torch.tensor([-0.5, 0.0, 0.5]), torch.tensor([0.25, 0.5, 0.25])
     blur, horizontal = torch.outer(average, average), torch.outer(average, derivative)
-    # A blur of one pixel, so that single noisy ones draw nothing.
+    # A blur of one pixel, so that single noisy pixels draw nothing.
     smooth = F.conv2d(F.pad(luma, (1, 1, 1, 1), mode="replicate"), blur.view(1, 1, 3, 3))
     sobel = torch.stack([horizontal, horizontal.T]).unsqueeze(1)
     gradient = F.conv2d(F.pad(smooth, (1, 1, 1, 1), mode="replicate"), sobel)
     magnitude = gradient.square().sum(1, keepdim=True).sqrt()
-    # The strongest fiftieth is black. At least 0.1, a twentieth of the range in one pixel: what is weaker
-    # everywhere is not an outline, and a flat picture has none.
+    # The strongest fiftieth is black. At least 0.1, a twentieth of the range within one pixel: weaker edges
+    # are not outlines, and a flat picture has none.
     flat = magnitude.flatten(1)
     strong = flat.kthvalue(max(1, round(0.98 * flat.shape[1])), dim=1).values.clamp_(min=0.1)
     return 1 - 2 * (magnitude / strong.view(-1, 1, 1, 1)).clamp_(max=1)
 
 
 def _enlarge(pictures: Tensor, height: int, width: int) -> Tensor:
-    # Enlarging aliases nothing; but so it is Pillow's bicubic, which leaves a ramp a ramp.
+    # Enlarging needs no antialiasing; but with it, this is Pillow's bicubic, which keeps a ramp a ramp.
     return F.interpolate(pictures, (height, width), mode="bicubic", antialias=True).clamp_(-1, 1)
 
 

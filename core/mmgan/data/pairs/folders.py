@@ -15,7 +15,7 @@ TWO_FOLDERS = (
 #: A name that ends in A or B, or begins with one: trainA, train_b, 0_A, a, B-test.
 _SIDE_LAST = re.compile(r"(?P<rest>.*?)[-_. ]?(?P<side>[ab])", re.IGNORECASE | re.DOTALL)
 _SIDE_FIRST = re.compile(r"(?P<side>[ab])[-_. ](?P<rest>.+)", re.IGNORECASE | re.DOTALL)
-#: What the rest of a name says.
+#: The meaning of the rest of a name.
 _PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -34,12 +34,12 @@ class Two(NamedTuple):
 def two_folders(path: Path) -> list[Two]:
     """Find A and B to train on and, where there are any, A and B to validate on.
 
-    They are subfolders whose names differ in the letter A or B alone: trainA and trainB with valA and valB or
-    testA and testB; A and B; 0_A and 0_B; or A and B in ``train``, and in ``val`` or ``test``. Capitals don't
+    They are subfolders whose names differ only in the letter A or B: trainA and trainB with valA and valB or
+    testA and testB; A and B; 0_A and 0_B; or A and B in ``train``, and in ``val`` or ``test``. Case doesn't
     matter.
 
     Returns:
-        One or two, or nothing where there are no such folders.
+        One or two; an empty list if there are no such folders.
 
     Raises:
         DataError: One of the two is missing, or the choice is ambiguous.
@@ -58,7 +58,7 @@ def two_folders(path: Path) -> list[Two]:
 
 
 def train_and_validation(path: Path) -> list[Path]:
-    """Find a folder's parts ``train`` and ``val`` (or else ``test``); nothing where it hasn't both."""
+    """Find a folder's parts ``train`` and ``val`` (or else ``test``); nothing if it lacks one."""
     parts: dict[str, list[Path]] = {}
     for folder in _folders(path):
         parts.setdefault(_PARTS.get(folder.name.lower(), "other"), []).append(folder)
@@ -91,7 +91,7 @@ def _by_part(path: Path) -> dict[str, list[list[Path | None]]]:
 
 
 def _only(path: Path, twos: list[list[Path | None]]) -> Two | None:
-    """Return the only one, or None where there is none."""
+    """Return the only one, or None if there is none."""
     if len(twos) > 1:
         raise _ambiguous(path, [folder for two in twos for folder in two if folder])
     if not twos:
@@ -120,7 +120,7 @@ def _other_side(name: str) -> str:
 
 
 def _folders(path: Path) -> list[Path]:
-    """Return the subfolders that are not hidden, in order; none where they can't be listed."""
+    """Return the subfolders that are not hidden, in order; none if they can't be listed."""
     try:
         names = sorted(os.listdir(path))
     except OSError:

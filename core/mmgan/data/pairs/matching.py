@@ -12,7 +12,7 @@ from mmgan.data.tree import FileTree
 def match(
     a: FileTree, b: FileTree, labels: tuple[str, str]
 ) -> tuple[list[tuple[int, int]], list[tuple[str, str]]]:
-    """Find the pairs, as positions in A and B, and name what has no partner, and why."""
+    """Find the pairs, as positions in A and B, and name files without a partner, and why."""
     pairs: list[tuple[int, int]] = []
     left = [{number: _name(folder, number) for number in range(len(folder))} for folder in (a, b)]
     for shorten in (str, _stem, _folded):
@@ -35,7 +35,7 @@ def match(
 
 
 def _name(folder: FileTree, number: int) -> str:
-    # One letter with an accent may be written as one character or as two; file systems differ in it.
+    # An accented letter may be one character or two; file systems differ in that.
     return unicodedata.normalize("NFC", folder.name(number))
 
 

@@ -1,7 +1,7 @@
 """Sources of pairs: the known layouts of folders, and pictures side by side or alone.
 
-What a source here gives for an index is a function, which takes a decoder and returns squares: for each size
-that of one picture, or those of two that belong together.
+A source here returns a function for an index, which takes a decoder and returns squares: for each size that
+of one picture, or those of a pair.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Singles:
     """Single pictures.
 
     Args:
-        source: Where they are.
-        config: How they are to look.
-        folder: What their names begin with, such as ``"train/"``.
-        hint: What to do where there are too few.
+        source: Where the pictures are.
+        config: Their size and the like.
+        folder: A prefix of their names, such as ``"train/"``.
+        hint: What to do if there are too few.
     """
 
-    #: How many pictures an item has, and what it is called.
+    #: How many pictures an item has, and the noun for an item.
     sides, what = 1, "picture"
     #: Whether it is cut into halves, so that a draft's rounding would move the middle.
     _halves = False
@@ -61,14 +61,14 @@ class Singles:
         self._folder = folder
         check_foreign(source)
         self._usual = usual_bits(source)
-        #: What the decoder is to make.
+        #: The options of the decoder.
         self.look = _look(config, self._halves, exact=self._halves)
         self.others = source.others
         self.endings = Counter[str](getattr(source, "endings", {}))
         self.hint = hint or "Put more pictures there that Pillow reads, such as .png or .jpg."
-        #: What is known to be missing before anything is decoded: names, and why.
+        #: Names of what is missing, as far as known before anything is decoded, and why.
         self.missing: list[tuple[str, str]] = []
-        #: All that decides what is decoded, besides how it is to look: for the cache.
+        #: Identifies what is decoded, apart from the config: for the cache.
         self.key: list[object] = [type(self).__name__, folder, source.fingerprint]
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ class Singles:
 
 
 class Halves(Singles):
-    """Pictures that are two of one size, side by side: A on the left, B on the right."""
+    """Pictures that hold a pair side by side, in equal halves: A on the left, B on the right."""
 
     sides, what = 2, "pair side by side"
     _halves = True
@@ -105,12 +105,12 @@ class Halves(Singles):
 class Partners:
     """Pictures of two folders that have equal names: ``a/x.jpg`` and ``b/x.png`` are a pair.
 
-    Names are compared below each folder: as they are, then without suffix, then in small letters too.
+    Names are compared below each folder: exactly, then without suffix, then in lower case too.
 
     Args:
         a: The folder of domain A.
         b: The folder of domain B.
-        config: How the pictures are to look.
+        config: The pictures' size and the like.
     """
 
     sides, what = 2, "pair of equal names"
@@ -122,7 +122,7 @@ class Partners:
         for source in (a, b):
             check_foreign(source)
         self._usual = usual_bits(a), usual_bits(b)
-        #: What the decoder is to make. Exact, since the shapes of the two are compared.
+        #: The options of the decoder. Exact, since the shapes of the two are compared.
         self.look = _look(config, exact=True)
         self.others = a.others + b.others
         self.endings = a.endings + b.endings
@@ -149,7 +149,7 @@ class Partners:
 
     def _squares(self, index: int, decoder: Decoder) -> Pixels:
         a, b = (self._decode(side, number, decoder) for side, number in enumerate(self._pairs[index]))
-        # One may be a larger copy with rounded sides: half a pixel of the smaller one is not a difference.
+        # One may be a larger copy with rounded sides: half a pixel of the smaller one is tolerated.
         if abs(a.size[0] * b.size[1] - b.size[0] * a.size[1]) > max(*a.size, *b.size) / 2:
             sizes = (
                 f"{label} {squares.size[0]}x{squares.size[1]}"
@@ -164,11 +164,11 @@ class Partners:
             with image:
                 return decoder(image, self._usual[side])
         except Exception as error:
-            # Which of the two it is that can't be read.
+            # Names the one of the two that can't be read.
             raise DataError(f"{self._labels[side]}: {reason(error)}") from error
 
 
-#: What gives pictures, alone or in pairs.
+#: A source of pictures, alone or in pairs.
 PictureSource = Singles | Partners
 
 
@@ -176,8 +176,7 @@ def single_parts(source: ImageSource, config: PairConfig) -> list[Singles]:
     """Open single pictures, from which pairs will be derived: ``train`` and ``val`` or ``test``, or all.
 
     Returns:
-        What to train on, and, where the data has a part for it, what to validate on.
-    """
+        Those to train on, and, if the data has a validation part, those to validate on."""
     parts = _train_and_validation(source)
     return [Singles(part, config, f"{part.path.name}/") for part in parts] or [Singles(source, config)]
 
@@ -186,7 +185,7 @@ def pair_parts(source: ImageSource, config: PairConfig) -> Sequence[PictureSourc
     """Open pairs, which are side by side, or of equal names in two folders.
 
     Returns:
-        What to train on, and, where the data has a part for it, what to validate on.
+        The pairs to train on, and, if the data has a validation part, those to validate on.
 
     Raises:
         DataError: The data is not a folder of pairs, or one of the two sides is missing.
@@ -201,13 +200,13 @@ def pair_parts(source: ImageSource, config: PairConfig) -> Sequence[PictureSourc
 
 
 def unpaired_parts(source: ImageSource, config: PairConfig) -> tuple[list[Singles], list[Singles]]:
-    """Open the pictures of two domains that don't belong together.
+    """Open the unpaired pictures of two domains.
 
     Returns:
-        Of A and of B: what to train on, and, where the data has a part for it, what to validate on.
+        Of A and of B: those to train on, and, if the data has a validation part, those to validate on.
 
     Raises:
-        DataError: There are no two folders, or one of the two is missing.
+        DataError: One of the two folders is missing, or both.
     """
     if isinstance(source, ImageFolder):
         twos = _two_folders(source.path, config)
@@ -251,7 +250,7 @@ def _existing(path: str) -> Path:
 
 
 def _train_and_validation(source: ImageSource) -> list[ImageFolder]:
-    """Open a folder's parts ``train`` and ``val`` (or else ``test``); nothing where it hasn't both."""
+    """Open a folder's parts ``train`` and ``val`` (or else ``test``); nothing if it lacks one."""
     if not isinstance(source, ImageFolder):
         return []
     return [ImageFolder(part) for part in train_and_validation(source.path)]
@@ -262,6 +261,6 @@ def _look(config: PairConfig, halves: bool = False, exact: bool = False) -> Look
 
 
 def _labels(a: Path, b: Path) -> tuple[str, str]:
-    """Name two folders in short, or in full where that would name them alike."""
+    """Return short names of two folders, or full ones if the short ones are equal."""
     short = a.absolute().name, b.absolute().name
     return short if short[0] != short[1] else (str(a), str(b))

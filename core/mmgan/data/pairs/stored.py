@@ -20,23 +20,23 @@ from mmgan.data.image.squares import VERSION, Decoder
 from mmgan.data.pairs.config import PairConfig
 from mmgan.data.pairs.sources import Decode, PictureSource
 
-# What a thread may decode before it is written: pairs of 256x256, at both sizes, are 1 MB each.
+# How many a thread may decode before they are written: a pair of 256x256, at both sizes, has 1 MB.
 _SHARE_BYTES = 16_000_000
 _VALIDATION_HINT = (
-    "Put pictures there, or take the folder away: then some are kept out of training to validate on."
+    "Put pictures there, or remove the folder: then some training pictures are held out to validate on."
 )
 
 
 class Stored:
-    """Single pictures or pairs in the cache: to be cropped from, and once more at their final size.
+    """Single pictures or pairs in the cache, at the size to crop from and at the final size.
 
-    What can't be read is skipped, counted and named.
+    Those that can't be read are skipped, counted and named.
 
     Args:
         source: Where they come from.
         config: Their sizes and the like.
-        progress: Called now and then while they are decoded, which only happens the first time.
-        least: How many are needed: 1 to validate on.
+        progress: Called repeatedly while they are decoded, which only happens the first time.
+        least: The smallest number that is enough: 1 to validate on.
 
     Raises:
         DataError: There are fewer.
@@ -45,7 +45,7 @@ class Stored:
     def __init__(
         self, source: PictureSource, config: PairConfig, progress: Progress | None = None, least: int = 2
     ) -> None:
-        # Both sizes lie in one row, so that each picture is decoded once.
+        # Both sizes are in one row, so that each picture is decoded once.
         sizes = config.sizes
         look = [VERSION, sizes, config.channels, config.crop, ImageColor.getrgb(config.background)]
         hint = source.hint if least > 1 else _VALIDATION_HINT
@@ -69,17 +69,17 @@ class Stored:
             fitting = array.dtype == np.uint8 and array.shape[1:] == (row,)
             return fitting and are_skipped(skipped) and isinstance(entry.metadata.get("content"), str)
 
-        #: The rows, and what was skipped.
+        #: The rows, and the skipped pictures.
         self.cached = cached_array(cache_key("pairs", PIL.__version__, *source.key, *look), rows, fits)
         self._rows = np.arange(len(self.cached.array))
         self._flip = config.flip
         self._large, self._small = sizes[0], sizes[-1]
         self._shape = source.sides, config.channels
-        #: Identifies the pictures by content, wherever they lie.
+        #: Identifies the pictures by content, wherever they are.
         self.content: str = self.cached.metadata["content"]
         #: The name of each one that was skipped, and why.
         self.skipped = [(str(name), str(why)) for name, why in self.cached.metadata["skipped"]]
-        #: How many files were passed over because of their suffixes, and the same by suffix.
+        #: How many files were ignored because of their suffixes, and the same by suffix.
         self.others, self.endings = source.others, source.endings
 
     def __len__(self) -> int:
@@ -102,12 +102,12 @@ class Stored:
         return [to_float(side) for side in pixels.reshape(shape).swapaxes(0, 1)]
 
     def crops(self, indices: Tensor, draw: Draw, name: str = "") -> list[Tensor]:
-        """Return random crops, mirrored or not, the same for all sides of a pair; else like :meth:`whole`.
+        """Return random crops and flips, the same for all sides of a pair; else like :meth:`whole`.
 
         Args:
             indices: int64 (n,).
-            draw: Says where to crop and what to mirror.
-            name: Sets these crops apart from others by the same draw.
+            draw: Decides the crops and flips.
+            name: Distinguishes these crops from others of the same draw.
         """
         sides, channels = self._shape
         shape = (sides, channels, self._large, self._large)
@@ -118,7 +118,7 @@ class Stored:
         for crop, row, (top, left), mirror in zip(
             pixels, rows, corners.astype(int).tolist(), mirrored, strict=True
         ):
-            # Of a mapped file: nothing is read but the crop's own lines.
+            # From a mapped file: only the crop's own lines are read.
             large = self.cached.array[row, : sides * channels * self._large**2].reshape(shape)
             cut = large[..., top : top + self._small, left : left + self._small]
             crop[:] = cut[..., ::-1] if mirror else cut

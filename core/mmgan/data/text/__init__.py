@@ -1,1 +1,1 @@
-"""Data that is texts: finding them in files, tokens, and batches of them."""
+"""Texts as data: finding them in files, tokenizing them, and batches of them."""

@@ -27,9 +27,9 @@ from mmgan.errors import DataError
 if TYPE_CHECKING:
     from mmgan.data.image.dataset import Progress
 
-#: More different held-out texts than that make a measurement slower and hardly more exact.
+#: Most different held-out texts: more make a measurement slower and hardly more exact.
 _MOST_HELD_OUT = 5_000
-#: Files that people keep texts in, and that have no lines.
+#: Kinds of files that hold texts but not as lines.
 _NOT_READ = {
     **dict.fromkeys((".parquet", ".feather", ".arrow", ".orc", ".avro"), "a binary table"),
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "a spreadsheet"),
@@ -56,22 +56,22 @@ class TextConfig(Config):
         "named text, or the only one that holds texts",
     )
     held_out: float = Field(
-        0.1, gt=0, lt=1, description="part of the texts that is kept from training, to measure on"
+        0.1, gt=0, lt=1, description="fraction of the texts that is held out from training, to measure on"
     )
 
 
 class TextData(Dataset):
-    """Texts as tokens: one part to train on, and another one, held out, to measure on.
+    """Texts as tokens: one part to train on, and another part, held out, to measure on.
 
-    Which texts are held out depends on the seed and on the different texts in the order of the source, and
-    not on the tokenizer. Equal texts are on one side, where each of them counts. Texts that differ only
-    behind where they are cut may be on both.
+    Which texts are held out depends on the seed and on the distinct texts in the order of the source, not on
+    the tokenizer. Equal texts are all in one part, and all count. Texts that are equal only after they are
+    cut may be in both.
 
     Args:
         source: Where the texts come from.
         config: Their length and the like.
-        tokenizer: That of a run which is resumed; without one, one is trained on the texts to train on.
-        progress: Called now and then while texts are encoded.
+        tokenizer: The tokenizer of a resumed run; without one, one is trained on the training texts.
+        progress: Called repeatedly while texts are encoded.
 
     Raises:
         DataError: There are fewer than 3 different texts, or no tokenizer can be trained on them.
@@ -84,7 +84,7 @@ class TextData(Dataset):
         tokenizer: Tokenizer | None = None,
         progress: Progress | None = None,
     ) -> None:
-        # A file may hold millions of texts, and most of them more than once: each different one has a number.
+        # A file may hold millions of texts, most of them repeatedly: each distinct one has a number.
         known: dict[str, int] = {}
         numbers = array("i", (known.setdefault(text, len(known)) for text in source.texts()))
         #: The name of each file or part of a file that was skipped, and why.
@@ -108,12 +108,12 @@ class TextData(Dataset):
             config.length,
             lambda done: progress(done, len(distinct)) if progress else None,
         )
-        # Which different text each one is, to train on and held out.
+        # The numbers of the distinct texts, to train on and held out.
         self._training, self._kept = torch.from_numpy(training.numbers), torch.from_numpy(every[held[every]])
         #: How many of the texts to train on were cut.
         self.cut = int(self._rows.cut[self._training].sum())
         self.fingerprint = content_of(source)
-        #: The share of UNKNOWN among the tokens that are held out.
+        #: The fraction of UNKNOWN among the held-out tokens.
         self.unknown = self._rows.unknown(self._kept)
         self.description = _describe(self, source, config, self._rows.lengths[~held], len(self._kept))
 
@@ -121,13 +121,13 @@ class TextData(Dataset):
     def tokens(self) -> Tensor:
         """The texts to train on: int32 (texts, length), padded with BOUNDARY.
 
-        One of exactly ``length`` tokens, or one that was cut, has none.
+        A text of exactly ``length`` tokens, or one that was cut, has no BOUNDARY.
         """
         return self._rows.rows(self._training)
 
     @functools.cached_property
     def held_out(self) -> Tensor:
-        """Those that are held out, likewise: int64 (texts, length)."""
+        """The held-out texts, likewise: int64 (texts, length)."""
         return self._rows.rows(self._kept).long()
 
     @functools.cached_property
@@ -137,7 +137,7 @@ class TextData(Dataset):
 
     @functools.cached_property
     def held_out_texts(self) -> list[str]:
-        """Those that are held out, likewise."""
+        """The held-out texts, likewise."""
         return [self._told[number] for number in self._kept.tolist()]
 
     @functools.cached_property
@@ -178,10 +178,10 @@ def open_folder(path: str, config: TextConfig) -> TextSource:
 
 
 def _held_out(distinct: int, config: TextConfig) -> NDArray[np.bool_]:
-    """Choose the different texts that are held out: at least one, and so few that two are left.
+    """Choose the distinct texts that are held out: at least one, and few enough to leave two.
 
     Returns:
-        (distinct,): whether each one is.
+        (distinct,): whether each one is held out.
     """
     order = torch.randperm(distinct, generator=torch.Generator().manual_seed(config.seed))
     count = min(max(1, round(config.held_out * distinct)), _MOST_HELD_OUT, distinct - 2)

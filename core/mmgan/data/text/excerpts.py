@@ -1,4 +1,4 @@
-"""The part of the texts that sentencepiece is trained on, small enough for a few seconds."""
+"""An excerpt of the texts that sentencepiece can be trained on in a few seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TRAINING_CHARACTERS = 10_000_000
 _TRAINING_TEXTS = 1_000_000
 _TRAINING_WORDS = 500_000
 TEXT_CHARACTERS = 2_000
-#: No piece is longer. Longer words are cut in parts; scripts without spaces have many.
+#: The longest piece. Longer words are cut into parts; scripts without spaces have many.
 _WORD_CHARACTERS = 16
 #: What sentencepiece writes for a space and for an unknown character: texts that hold them would confuse it.
 SPACE, UNSEEN = "\u2581", "\u2585"
@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 
 def excerpts(texts: Sequence[str], vocabulary: int) -> Iterator[str]:
-    """Return what sentencepiece is trained on: no more of the texts than it can take in a few seconds.
+    """Return what sentencepiece is trained on: no more of the texts than it can process in a few seconds.
 
-    Where there are too many, they are taken evenly from the whole of them. Where the alphabet would fill
-    more than half of the vocabulary, its rarest characters are taken out: they will be UNKNOWN.
+    Of too many texts, an evenly spaced part is taken. If the alphabet would fill more than half of the
+    vocabulary, its rarest characters are removed: they will be UNKNOWN.
     """
     characters = sum(min(len(text), TEXT_CHARACTERS) for text in texts)
     times = max(characters / _TRAINING_CHARACTERS, len(texts) / _TRAINING_TEXTS)
@@ -38,7 +38,7 @@ def excerpts(texts: Sequence[str], vocabulary: int) -> Iterator[str]:
     # One of the pieces is the space's.
     rare = dict.fromkeys(map(ord, [*alphabet[vocabulary // 2 - 1 :], SPACE, UNSEEN]), " ")
 
-    # Made twice and never kept: a list of all words would take more memory than all else.
+    # Made twice and never kept: a list of all words would take more memory than everything else.
     def words(text: str) -> list[str]:
         return _short_words(text.translate(rare))
 
@@ -47,7 +47,7 @@ def excerpts(texts: Sequence[str], vocabulary: int) -> Iterator[str]:
 
 
 def _evenly(items: Sequence[T], times: float) -> Sequence[T]:
-    """Return every n-th item, so that what is ``times`` too much becomes little enough."""
+    """Return evenly spaced items: one of every ``times``."""
     return items[:: max(1, math.ceil(times))]
 
 

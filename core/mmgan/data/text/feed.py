@@ -1,4 +1,4 @@
-"""Lines for a CSV reader, which are read again where a record turns out to be malformed."""
+"""Lines for a CSV reader, which are read again if a record turns out to be malformed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from mmgan.data.text.lines import LONGEST, Lost, Placed
 
-#: How many characters of a CSV file may be read again, where a quote that is never closed swallowed them.
+#: How many characters of a CSV file may be read again after an unclosed quote swallowed them.
 _READ_AGAIN = 20 * LONGEST
 
 
@@ -50,7 +50,7 @@ class Feed:
     def lose(self, why: Lost) -> list[tuple[int, Lost]]:
         """Give up the record's first line, and return it. The others are read again.
 
-        After very many of them all are given up: a file may be made so that it would take ages.
+        There is a limit, after which all are given up: a hostile file could take hours otherwise.
         """
         self._left -= self._length
         count = 1 if self._left > 0 else len(self._taken)

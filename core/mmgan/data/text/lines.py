@@ -1,4 +1,4 @@
-"""The lines of a text file with any content: a line that can't be read is skipped, and only that line."""
+"""The lines of a text file with any content: of lines that can't be read, only those are skipped."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 #: A longer line is not a text but a file without line breaks, and would take the memory of the machine.
 LONGEST = 1_000_000
-#: How many places of what is lost are named.
+#: How many places of lost texts are named.
 _NAMED = 10
 
-#: Stands for bytes that can't be decoded. No decoder gives it, since it is half a character.
+#: Stands for bytes that can't be decoded. No decoder produces it, since it is half a character.
 _DAMAGE = "\udcff"
 _HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 
@@ -46,11 +46,11 @@ TOO_LONG = Lost(f"more than {LONGEST:,} characters")
 
 
 class Losses:
-    """What was lost of a file: how many, and the places of the first ones.
+    """The lost texts of a file: their number, and the places of the first ones.
 
     Args:
         file: The file's name.
-        noun: What its places are: ``"line"``.
+        noun: The noun for a place: ``"line"``.
     """
 
     def __init__(self, file: str, noun: str) -> None:
@@ -68,7 +68,7 @@ class Losses:
             ranges.append([place, place])
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Return what was lost and why, for each kind: ``("line 5 of a.txt", "not UTF-8")``."""
+        """Yield what was lost and why, for each reason: ``("line 5 of a.txt", "not UTF-8")``."""
         for lost, count in self._counts.items():
             ranges = self._places[lost][:_NAMED]
             if count == 1:
@@ -80,7 +80,7 @@ class Losses:
 
 
 def is_damaged(text: str) -> bool:
-    """Whether a text that :func:`raw_lines` gave holds bytes that can't be decoded."""
+    """Whether a text from :func:`raw_lines` holds bytes that can't be decoded."""
     return not text.isascii() and _HALF_CHARACTERS.search(text) is not None
 
 
@@ -90,7 +90,7 @@ def damage(path: Path) -> Lost:
 
 
 def encoding(path: Path) -> str:
-    """Return UTF-16 where a file has its mark, else UTF-8.
+    """Return UTF-16 if a file has its byte order mark, else UTF-8.
 
     Raises:
         ValueError: It is not an ordinary file.
@@ -103,7 +103,7 @@ def encoding(path: Path) -> str:
 
 
 def raw_lines(path: Path) -> Iterator[Placed]:
-    """Yield a file's lines with their ends; what is damaged is marked, see :func:`is_damaged`.
+    """Yield a file's lines with their ends; damaged ones are marked, see :func:`is_damaged`.
 
     Raises:
         ValueError: It is binary.
@@ -125,7 +125,7 @@ def raw_lines(path: Path) -> Iterator[Placed]:
 
 
 def beginning(path: Path, length: int = 10_000) -> str:
-    """Return the first characters of a file; what is damaged is marked. Raises as :func:`raw_lines`."""
+    """Return the first characters of a file; damaged ones are marked. Raises as :func:`raw_lines`."""
     with path.open(encoding=encoding(path), errors="mmgan.damage") as file:
         text = file.read(length)
     _refuse_binary(text)
@@ -152,11 +152,11 @@ class Lines:
 
 
 def check(texts: Iterable[Placed], noun: str) -> None:
-    """Refuse a file as a whole where most of it is lost: then it is not what it seems to be.
+    """Refuse a file as a whole if most of it is lost: it is then not the kind of file that it seems to be.
 
     Args:
         texts: All of its texts.
-        noun: What its places are.
+        noun: The noun for a place.
 
     Raises:
         ValueError: More than half of those that are not blank are lost.

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from mmgan.data.text.tokenizers import BOUNDARY, UNKNOWN, Tokenizer
 
-#: How many texts are encoded in one go.
+#: How many texts are encoded at once.
 _BATCH = 4_096
 
 
 class Repeated(Sequence[str]):
-    """Texts, of which many may be equal.
+    """Texts, many of which may be equal.
 
     Args:
-        distinct: The different ones.
-        numbers: int32 (texts,): which of them each text is.
+        distinct: The distinct ones.
+        numbers: int32 (texts,): the number of each text among them.
     """
 
     def __init__(self, distinct: Sequence[str], numbers: NDArray[np.int32]) -> None:
@@ -44,12 +44,12 @@ class Repeated(Sequence[str]):
 
 
 class TokenRows:
-    """The tokens of texts: those of each different one, end to end.
+    """The tokens of the distinct texts, end to end.
 
     Args:
-        tokenizer: What makes them.
-        distinct: The different texts.
-        length: How many tokens a text has at most; longer ones are cut.
+        tokenizer: Encodes the texts.
+        distinct: The distinct texts.
+        length: The most tokens of a text; longer ones are cut.
         report: Called with the number of texts that are done.
     """
 
@@ -66,9 +66,9 @@ class TokenRows:
                 cut.append(len(row) > length)
             report(len(lengths))
         self._tokens = torch.from_numpy(np.array(tokens, dtype=np.int32))
-        #: int64 (different texts,): how many tokens each one has.
+        #: int64 (distinct texts,): how many tokens each one has.
         self.lengths = torch.from_numpy(np.array(lengths, dtype=np.int64))
-        #: bool (different texts,): whether it was cut.
+        #: bool (distinct texts,): whether it was cut.
         self.cut = torch.from_numpy(np.array(cut, dtype=bool))
         self._starts = self.lengths.cumsum(0) - self.lengths
 
@@ -80,7 +80,7 @@ class TokenRows:
         return torch.where(inside, found, BOUNDARY)
 
     def unknown(self, numbers: Tensor) -> float:
-        """Return the share of UNKNOWN among the tokens of texts with these numbers (n,)."""
+        """Return the fraction of UNKNOWN among the tokens of texts with these numbers (n,)."""
         times = torch.bincount(numbers, minlength=len(self.lengths))
         unknown = (self._tokens == UNKNOWN) * times.repeat_interleave(self.lengths)
         return float(unknown.sum() / (self.lengths * times).sum())

@@ -16,18 +16,18 @@ from mmgan.errors import DataError
 _LINES = {".txt", ".text"}
 _CSV = {".csv", ".tsv"}
 _JSON = {".json", ".jsonl", ".ndjson"}
-#: Control characters and lone surrogates, but for white space; and the byte order mark, which also stands
+#: Control characters and lone surrogates, except white space; and the byte order mark, which also occurs
 #: where files were joined.
 _UNWANTED = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff]+")
 
 
 class TextSource(Protocol):
-    """Texts in an order that stays. ``str(source)`` is what a person calls it."""
+    """Texts in a fixed order. ``str(source)`` is its name for messages."""
 
-    #: How many files were passed over because their names are not those of texts.
+    #: How many files were skipped because their names are not those of texts.
     others: int
-    #: How many lines had no text, and the name of what can't be read, and why. Of the last reading. A source
-    #: may also have ``columns``: the name of each table that it read, and its column.
+    #: Of the last reading: how many lines had no text; the names of unreadable parts, and why. A source may
+    #: also have ``columns``: the name of each table that it read, and its column.
     blank: int
     skipped: list[tuple[str, str]]
 
@@ -38,9 +38,9 @@ class TextSource(Protocol):
 class TextFolder(FileTree):
     """The texts of all files below a folder: lines of text files, and a column of tables.
 
-    A file is UTF-8, or UTF-16 with a byte order mark. What can't be read is skipped: a line or a record, or
-    the whole file where that is most of it. Beside text files, tables (.csv, .tsv, .json, .jsonl, .ndjson)
-    are only read where a column is named, since they may well be about the texts.
+    A file is UTF-8, or UTF-16 with a byte order mark. A line or record that can't be read is skipped, and the
+    whole file if that is most of it. In a folder with text files, tables (.csv, .tsv, .json, .jsonl, .ndjson)
+    are read only if a column is named, since they may be metadata of the texts.
 
     Args:
         path: A folder, or a single file; one that is not a table has lines, whatever its suffix.
@@ -60,11 +60,11 @@ class TextFolder(FileTree):
         self.columns: list[tuple[str, str]] = []
 
     def texts(self) -> Iterator[str]:
-        """Read the texts, file by file; one line or record at a time is in memory, but of .json the file.
+        """Read the texts, file by file. One line or record at a time is in memory, but .json files are whole.
 
         Raises:
-            DataError: The source is a single table, and it is not clear which column to read; or there is
-                not any table, though a column is named.
+            DataError: The source is a single table, and it is not clear which column to read; or a column is
+                named, but there are no tables.
         """
         self.blank = 0
         self.skipped = []
@@ -89,7 +89,7 @@ class TextFolder(FileTree):
                 self.skipped.append((name, error.message))
 
     def _read(self, name: str, index: int) -> Iterator[str]:
-        """Read a file, all of which is checked before its first text is given."""
+        """Read a file; it is checked as a whole before the first text is yielded."""
         path = self.file(index)
         source = self._open(path)
         check(source.texts(), source.noun)
@@ -120,7 +120,7 @@ class TextFolder(FileTree):
 def clean_text(line: str) -> str:
     """Return a text as one line in Unicode's composed form (NFC).
 
-    White space of any kind becomes a single space, and none is left at the ends. Control characters and
-    lone surrogates are taken out.
+    Each run of white space becomes a single space, and none is left at the ends. Control characters and lone
+    surrogates are removed.
     """
     return " ".join(_UNWANTED.sub("", unicodedata.normalize("NFC", line)).split())

@@ -15,14 +15,14 @@ from mmgan.data.text.feed import Feed, RecordTooLongError
 from mmgan.data.text.lines import LONGEST, TOO_LONG, Lost, Placed, beginning, damage, is_damaged, raw_lines
 from mmgan.errors import DataError, did_you_mean
 
-#: How many records, and values of them, are looked at to find the columns of texts.
+#: How many records, and values of each, are examined to find the columns of texts.
 _RECORDS, _VALUES = 1_000, 100_000
-#: How many characters a JSON list may have. It is in memory as a whole.
+#: Most characters of a JSON list, which is in memory as a whole.
 _LARGEST_LIST = 64 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
 #: How many columns a message names, and how many characters of each.
 _NAMED, _NAME = 20, 40
-# A whole number may have any number of digits, which int() would refuse.
+# An integer may have any number of digits, which int() would refuse.
 _JSON = json.JSONDecoder(parse_int=float)
 
 
@@ -34,12 +34,12 @@ class Table(ABC):
         column: Which column to read; "": the one named ``text``, or the only one that holds texts.
 
     Raises:
-        DataError: There is no such column, or it is not clear which one to read.
+        DataError: The column is missing, or it is not clear which one to read.
         ValueError: The file can't be read at all.
         OSError: It is missing, or may not be read.
     """
 
-    #: What the places of its texts are called.
+    #: The noun for the place of a text.
     noun = "line"
     #: The names of columns in the first record, where it holds them.
     _header: Sequence[str] = ()
@@ -99,8 +99,8 @@ class Table(ABC):
 class CsvTable(Table):
     """A CSV or TSV file, with ``,`` ``;`` ``|`` or a tab between fields, which may be quoted.
 
-    Its first record names the columns. Where ``column`` is a number, and not such a name, the file has no
-    header, and the number counts the columns from 1.
+    Its first record names the columns. If ``column`` is a number and not such a name, the file has no header,
+    and the number counts the columns from 1.
     """
 
     def __init__(self, path: Path, column: str = "") -> None:
@@ -209,7 +209,7 @@ class JsonTable(Table):
         position = text.index("[") + 1
         if text.startswith("]", _behind_space(text, position)):
             return
-        # Where an item can't be read, the start of the next one is unknown.
+        # If an item can't be read, the start of the next one is unknown.
         broken = Lost("not JSON, and what follows is lost")
         for number in itertools.count(1):
             start = position
@@ -242,13 +242,13 @@ def _behind_space(text: str, position: int) -> int:
 
 
 def _delimiter(path: Path) -> str:
-    """Return what divides the first line into the most fields; a comma where nothing does."""
+    """Return the delimiter that divides the first line into the most fields; by default a comma."""
     line = next(iter(beginning(path).lstrip("\ufeff\r\n").splitlines()), "")
     return max(",;\t|", key=lambda delimiter: len(next(csv.reader([line], delimiter=delimiter), [])))
 
 
 def _is_text(value: object) -> bool:
-    """Whether a value is a text, and not a number that is written as one."""
+    """Whether a value is a text, and not a number written as text."""
     if not isinstance(value, str) or not value.strip():
         return False
     try:

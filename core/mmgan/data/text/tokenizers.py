@@ -1,4 +1,4 @@
-"""Tokenizers: texts as numbers and back. They are trained on texts, and a checkpoint holds them."""
+"""Tokenizers: from texts to numbers and back. They are trained on texts, and stored in checkpoints."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _FIRST = 2
 #: What stands for UNKNOWN in a text.
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
-#: How Unicode's names of letters begin in scripts without spaces between words.
+#: Prefixes of Unicode's names of letters in scripts without spaces between words.
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 
 T = TypeVar("T")
 
 
 class Tokenizer(ABC):
-    """Turns a text into tokens from 2 on, and back. Must be picklable, since data sets are."""
+    """Turns a text into tokens, from 2 on, and back. Must be picklable, as data sets are."""
 
     #: The name of the kind in a state: "char", "word" or "sentencepiece".
     kind: ClassVar[str]
@@ -51,7 +51,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """Return what :func:`tokenizer_from_state` needs: text, and tensors where there is no other way."""
+        """Return the state for :func:`tokenizer_from_state`: text, or tensors where text can't hold it."""
 
     def units(self, text: str) -> list[str]:
         """Return the units that n-grams of ``text`` are made of: its words."""
@@ -66,10 +66,10 @@ class _ListTokenizer(Tokenizer):
     """A vocabulary of the most frequent pieces.
 
     Args:
-        pieces: Those of the tokens from 2 on.
+        pieces: The pieces of the tokens from 2 on.
     """
 
-    #: What stands between two pieces in a text.
+    #: The text between two pieces.
     joint: ClassVar[str]
 
     def __init__(self, pieces: Sequence[str]) -> None:
@@ -80,7 +80,7 @@ class _ListTokenizer(Tokenizer):
     def train(cls, texts: Iterable[str], vocabulary: int) -> _ListTokenizer:
         """Take the most frequent pieces of ``texts``; ties are broken by code points, the lower first.
 
-        ``vocabulary`` is the most tokens, BOUNDARY and UNKNOWN included.
+        ``vocabulary`` is the largest number of tokens, including BOUNDARY and UNKNOWN.
         """
         counts: Counter[str] = Counter()
         for text in texts:
@@ -123,7 +123,7 @@ class CharTokenizer(_ListTokenizer):
 
 
 class WordTokenizer(_ListTokenizer):
-    """A token for each word: what stands between white space, punctuation included."""
+    """A token for each word: everything between white space, including punctuation."""
 
     kind = "word"
     joint = " "
@@ -150,7 +150,7 @@ class SentencePieceTokenizer(Tokenizer):
 
         self._model = model
         try:
-            if not model:  # which it would take, and complain of later
+            if not model:  # which sentencepiece would accept, and fail later
                 raise RuntimeError("empty")
             self._processor = SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:
@@ -160,7 +160,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     @classmethod
     def train(cls, texts: Sequence[str], vocabulary: int) -> SentencePieceTokenizer:
-        """Train a model on ``texts``; where they are too short for ``vocabulary`` tokens it has fewer.
+        """Train a model on ``texts``; it has fewer than ``vocabulary`` tokens if the texts are too short.
 
         Raises:
             DataError: There is too little text for any model.
@@ -175,7 +175,7 @@ class SentencePieceTokenizer(Tokenizer):
                 model_type="unigram",
                 vocab_size=vocabulary,
                 hard_vocab_limit=False,
-                # What is rare was already taken out of the texts.
+                # Rare characters were removed from the texts already.
                 character_coverage=1.0,
                 # The texts stay as they are, so that decoding gives them back.
                 normalization_rule_name="identity",
@@ -188,7 +188,7 @@ class SentencePieceTokenizer(Tokenizer):
                 pad_piece="< boundary >",
                 unk_piece="< unknown >",
                 unk_surface=_REPLACEMENT,
-                # All that is left to chance or to the machine.
+                # Everything that depends on chance or on the machine.
                 num_threads=1,
                 shuffle_input_sentence=False,
                 minloglevel=3,
@@ -213,9 +213,9 @@ class SentencePieceTokenizer(Tokenizer):
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each of ``texts``, at once."""
-        # That character is in no model, and so the one that is no space becomes UNKNOWN too.
+        # A literal "▁" in a text must become UNKNOWN, not a space: it is replaced by a character of no model.
         safe = [text.replace(SPACE, UNSEEN) for text in texts]
-        # One thread, since worker processes are forked, and threads don't survive that.
+        # One thread, since worker processes are forked, and threads don't survive a fork.
         return [list(tokens) for tokens in self._processor.encode(safe, num_threads=1)]
 
     def decode(self, tokens: Iterable[int]) -> str:
@@ -233,7 +233,7 @@ def train_tokenizer(kind: str, texts: Sequence[str], vocabulary: int) -> Tokeniz
     Args:
         kind: ``sentencepiece``, ``word`` or ``char``.
         texts: One line each.
-        vocabulary: The most tokens that it may have, BOUNDARY and UNKNOWN included.
+        vocabulary: The most tokens, including BOUNDARY and UNKNOWN.
 
     Raises:
         DataError: There is too little text, or fewer than 4 tokens are allowed.
@@ -259,10 +259,10 @@ def train_tokenizer(kind: str, texts: Sequence[str], vocabulary: int) -> Tokeniz
 
 
 def suitable_kind(texts: Sequence[str]) -> str:
-    """Choose ``char`` where most letters' scripts put no spaces between words, else ``sentencepiece``.
+    """Choose ``char`` if most letters are of scripts without spaces between words, else ``sentencepiece``.
 
     Args:
-        texts: Of which the first 1,000 are looked at.
+        texts: The texts, of which the first 1,000 are examined.
     """
     letters = [letter for text in texts[:1_000] for letter in text if letter.isalpha()]
     unspaced = sum(unicodedata.name(letter, "").startswith(_UNSPACED) for letter in letters)

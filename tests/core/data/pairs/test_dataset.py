@@ -416,7 +416,7 @@ def test_too_few(tmp_path):
     (tmp_path / "val").mkdir()
     with pytest.raises(DataError, match="val' has no readable pair.*at least 1 is needed") as caught:
         load(tmp_path)
-    assert "take the folder away" in caught.value.hint
+    assert "remove the folder" in caught.value.hint
     aligned(tmp_path / "val", 1)
     assert load(tmp_path).validation_count == 1
     with pytest.raises(DataError, match="has 1 readable picture, and a GAN needs at least 2"):
