@@ -45,8 +45,8 @@ class DCGANConfig(ImageTaskConfig, ObjectiveConfig, ConditionalConfig):
 class DCGAN(ImageTask[DCGANConfig]):
     """A convolutional discriminator against a convolutional generator, one update each in turn.
 
-    With ``conditional=true`` G gets the class by conditional batch norm, and D by projection (Miyato and
-    Koyama 2018): a fake is of the class of the real picture that it is beside.
+    With ``conditional=true`` G gets the class beside its latents, and D by projection (Miyato and Koyama
+    2018): a fake is of the class of the real picture that it is beside.
     """
 
     Config = DCGANConfig

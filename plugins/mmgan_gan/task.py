@@ -140,7 +140,7 @@ class GAN(ImageTask[GANConfig]):
         if not self.config.on_points:
             return super().evaluate(n)
         latents, mixture = self.latents(n or 2_500), self.mixture()
-        if not self.conditions:
+        if "label" not in self.conditions:
             return mixture.scores(self.generate(latents))
         label = mixture.labels[: len(latents)].to(latents.device)
         return mixture.scores(self.generate(latents, label), label)

@@ -89,7 +89,8 @@ def test_a_row_a_class(capsys: Any) -> None:
     assert code == 0, err
     # 64 samples and 3 classes: 21 of each, 8 pixels wide with 2 between.
     assert pixels("run/samples/step-000002.png").shape == (3 * 10 - 2, 21 * 10 - 2, 3)
-    code, out, _ = run(capsys, "sample", "run", "-n", 5)
+    code, out, err = run(capsys, "sample", "run", "-n", 5)
+    assert "classes, in this order: blue, green, red" in err
     names = [Path(path).name for path in out.splitlines()]
     assert names == [
         "0000-blue.png",

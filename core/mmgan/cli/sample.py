@@ -14,7 +14,7 @@ from mmgan.cli.options import UserPath, checkpoint_option, device_option, folder
 from mmgan.cli.output import emit, emit_paths, say
 from mmgan.cli.session import Session
 from mmgan.cli.settings import sampling_settings
-from mmgan.counting import counted
+from mmgan.counting import counted, some
 from mmgan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -126,6 +126,8 @@ def _save(chunks: Iterable[Samples], folder: Path) -> int:
         _list([path.with_suffix(".png")])
     if together.shown < done:
         say(f"{path.name} shows the first {together.shown:,}")
+    if len(classes := list(dict.fromkeys(together.labels or []))) > 1:
+        say(f"classes, in this order: {some(classes, 20)}")
     return done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,10 +58,18 @@ class PointSamples(Samples):
         self.plot().save(path, format="PNG")
 
     def save_each(self, folder: Path) -> list[Path]:
-        """Write ``points.csv`` into ``folder``: a line ``x,y`` for each point. Return its path."""
+        """Write ``points.csv`` into ``folder``, a line ``x,y`` for each point with its class, if it has one.
+
+        Returns:
+            The path.
+        """
         path = folder / "points.csv"
-        with fresh(path) as partial:
-            np.savetxt(partial, self.points.numpy(), delimiter=",", header="x,y", comments="", fmt="%.6g")
+        with fresh(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["x", "y"] + ["class"] * bool(self.labels))
+            for number, point in enumerate(self.points.tolist()):
+                label = [self.labels[number]] if self.labels else []
+                rows.writerow([*(f"{value:.6g}" for value in point), *label])
         return [path]
 
     def save_walk(self, folder: Path) -> list[Path]:
