@@ -199,10 +199,10 @@ def _names(source: Any, labels: NDArray[np.int64]) -> tuple[tuple[str, ...], NDA
     The names are numbers where the source has none, and () where there is one class. Places are the labels
     themselves, unless these are such as no list could be as long as.
     """
-    # ImageNet's classes have several names each.
-    given = [
-        ", ".join(name) if isinstance(name, tuple) else str(name) for name in getattr(source, "classes", [])
-    ]
+    own = getattr(source, "classes", ())
+    # A source of before this had a meaning may call something else so. ImageNet's classes have several names.
+    names = own if isinstance(own, list | tuple) else ()
+    given = [", ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in names]
     if given == [""] or (not given and not labels.any()):
         return (), labels
     least, most = int(labels.min(initial=0)), int(labels.max(initial=0))

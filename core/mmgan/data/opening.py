@@ -111,7 +111,7 @@ def compared(data: str, now: DataInfo, before: DataInfo | None, holds: Sequence[
     Raises:
         DataError: A batch holds labels, and the classes are others: a label would mean another class.
     """
-    if before is None or "label" not in holds or now.classes == before.classes:
+    if before is None or not before.classes or "label" not in holds or now.classes == before.classes:
         return now
     of_now, of_then = set(now.classes), set(before.classes)
     gone = [printable(name) for name in before.classes if name not in of_now]

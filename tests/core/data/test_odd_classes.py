@@ -48,6 +48,13 @@ def test_numbers_that_are_no_classes_matter_to_nobody_who_does_not_learn_them(la
     assert columns.info((3,)).counts == ()
 
 
+@pytest.mark.parametrize("classes", [3, {"a": 0, "b": 1}, len])
+def test_a_source_that_calls_something_else_its_classes(classes: Any) -> None:
+    source: Any = Source()
+    source.classes = classes
+    assert read_columns("images", (), source, [0, 1, 2], []).classes == ("0", "1", "2")
+
+
 def test_numbers_without_names_are_classes_of_their_own() -> None:
     columns = read_columns("images", ("images", "label"), Source(), [-1, 5, 10**12, 5], [])
     assert columns.classes == ("-1", "5", "1000000000000")

@@ -76,3 +76,8 @@ def test_other_classes_are_named_without_their_escapes_and_of_many_a_few() -> No
     assert caught.value.message.endswith(
         r"'\x1b[2J1', '\x1b[2J3', '\x1b[2J5' and 24997 more gone and new new."
     )
+
+
+def test_classes_that_nobody_knew_before_are_welcome() -> None:
+    now = DataInfo(examples=1, classes=("a", "b"))
+    assert compared("pictures", now, DataInfo(examples=1), ("images", "label")) == now
