@@ -76,7 +76,8 @@ class LatentTask(Task[C]):
             raise ConfigError(
                 f"{self.config.plugin} shall learn classes, and the data {self.config.data!r} has "
                 f"{'one' if classes else 'none'}; at least 2 are needed.",
-                hint="A class is a subfolder, or a value in the column `label` of a metadata.csv.",
+                hint="A class is a subfolder, or a value in the column `label` of a metadata.csv. A run that "
+                "has begun without classes can't learn them.",
             )
         return classes
 
