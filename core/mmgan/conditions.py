@@ -110,10 +110,10 @@ def label_of(run: Run, label: str | int) -> int:
             return alike[0]
     if str(label).isdecimal() and len(str(label)) < 10 and int(label) < len(names):
         return int(label)
+    shown_names = some([printable(name) for name in names], 20)  # A run's folder may be a stranger's.
     raise UsageError(
         f"label = {label!r} is not a class of this run. {did_you_mean(str(label), names)}".rstrip(),
-        # A run's folder may be a stranger's.
-        hint=f"Its {len(names):,} classes: {some([*map(printable, names[:20])], 20)}; or their numbers, from 0.",
+        hint=f"Its {len(names):,} classes: {shown_names}; or their numbers, from 0.",
     )
 
 
