@@ -156,7 +156,7 @@ class Generator:
                 hint="g.latents(n) gives such.",
             )
         asked = {"label": label.tolist() if isinstance(label, Tensor) else label}
-        given = conditions(self._run, len(latents), asked)
+        given = conditions(self._run, len(latents), asked, task.generate)
         moved = latents.to(self._run.device.torch, torch.float32)
         examples: Tensor = inference.aside(self._run, lambda: task.generate(moved, **given), None)
         return examples

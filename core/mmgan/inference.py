@@ -45,7 +45,7 @@ def sample(run: Run, n: int, seed: int | None = None, prompt: str = "", **asked:
     Raises:
         UsageError: There is a prompt or another condition that the task does not take, or no such class.
     """
-    prompt, given = _given(run, n, prompt, asked)
+    prompt, given = _given(run, n, prompt, asked, run.task.sample)
     samples = aside(run, lambda: _all(run.task, n, prompt, given), seed)
     return _labelled(samples, names_of(run, given))
 
@@ -60,11 +60,12 @@ def sample_chunks(
     Args:
         run, n, seed, prompt, asked: As for :meth:`sample`.
     """
-    prompt, given = _given(run, n, prompt, asked)
+    task: Any = run.task
+    own = _has_own_chunks(type(task))
+    prompt, given = _given(run, n, prompt, asked, task.sample_chunks if own else task.sample)
     side = _side(run, seed)
     labels = names_of(run, given)
-    task: Any = run.task
-    if _has_own_chunks(type(task)):
+    if own:
         return _one_by_one(run, iter(task.sample_chunks(n, prompt, **given)), n, side, labels)
     return _one_by_one(run, (_all(task, n, prompt, given) for _ in range(1)), None, side, labels)
 
@@ -105,13 +106,15 @@ def _labelled(samples: Samples, labels: list[str] | None) -> Samples:
     return samples
 
 
-def _given(run: Run, n: int, prompt: str, asked: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the prompt and the conditions that the task gets."""
+def _given(
+    run: Run, n: int, prompt: str, asked: Mapping[str, Any], method: Callable[..., Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return the prompt and the conditions that a method of the task gets."""
     if prompt and "text" in run.task.conditions:
-        return "", conditions(run, n, {**asked, "text": prompt})
+        return "", conditions(run, n, {**asked, "text": prompt}, method)
     if prompt and type(run.task).complete is Task.complete:
         raise UsageError(f"{run.config.plugin} takes no prompts.")
-    return prompt, conditions(run, n, asked)
+    return prompt, conditions(run, n, asked, method)
 
 
 def interpolate(run: Run, n: int, seed: int | None = None, **asked: Any) -> Samples:
@@ -126,7 +129,7 @@ def interpolate(run: Run, n: int, seed: int | None = None, **asked: Any) -> Samp
         raise UsageError(f"{run.config.plugin} has no walk through its latent space.")
     if "label" in run.task.conditions:
         asked = {**asked, "label": 0 if asked.get("label") is None else asked["label"]}
-    given = conditions(run, n, asked)
+    given = conditions(run, n, asked, run.task.interpolate)
     task: Any = run.task
     walk: Samples = aside(run, lambda: task.interpolate(n, **given), seed)
     return _labelled(walk, names_of(run, given))

@@ -142,5 +142,5 @@ class GAN(ImageTask[GANConfig]):
         latents, mixture = self.latents(n or 2_500), self.mixture()
         if "label" not in self.conditions:
             return mixture.scores(self.generate(latents))
-        label = mixture.labels[: len(latents)].to(latents.device)
+        label = mixture.labels[torch.arange(len(latents)) % len(mixture)].to(latents.device)
         return mixture.scores(self.generate(latents, label), label)

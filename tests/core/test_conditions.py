@@ -75,6 +75,19 @@ def test_a_run_is_sampled_and_knows_its_data_where_that_is_gone(tmp_path: Path) 
     assert Colours.opened == 0
 
 
+def test_names_of_classes_from_a_strangers_folder_are_shown_without_their_escapes(tmp_path: Path) -> None:
+    run = run_on(classes(tmp_path / "data"))
+    run.known = run.data_info.model_copy(
+        update={"classes": ("\x1b[2Jred", "x" * 1_000, *"abcdefghijklmnopqrstuvw")}
+    )
+    with pytest.raises(UsageError) as caught:
+        run.sample(2, label="blue")
+    assert "Its 25 classes: '\\x1b[2Jred', " in caught.value.hint
+    assert "and 5 more; or their numbers" in caught.value.hint
+    assert "\x1b" not in caught.value.hint
+    assert len(caught.value.hint) < 300
+
+
 def reload(folder: Path, **changes: Any) -> mmgan.Run:
     plugins = mmgan.Plugins()
     plugins.add(Colours)

@@ -138,7 +138,7 @@ def test_truncation_multiplies_latents(folder_of: Callable[[str], Path]) -> None
     assert torch.equal(numbers(points.sample(5, 3, truncation=0.5)), points(0.5 * points.latents(5, 3)))
 
 
-@pytest.mark.parametrize("psi", [0, -1, 1.01, float("nan"), "a"])
+@pytest.mark.parametrize("psi", [0, -1, 1.01, float("nan"), "a", [[1], [1]], torch.tensor(0.5)])
 def test_a_truncation_that_is_none(folder_of: Callable[[str], Path], psi: Any) -> None:
     with pytest.raises(UsageError, match="truncation = .* is not allowed"):
         mmgan.load(folder_of("dcgan")).sample(2, truncation=psi)

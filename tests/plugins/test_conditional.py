@@ -68,6 +68,13 @@ def test_colours_are_learned_and_asked_for(capsys: Any, plugin: str, settings: A
     assert "Its 3 classes: blue, green, red" in err
 
 
+def test_more_points_are_scored_than_the_data_has(capsys: Any) -> None:
+    assert train(capsys, "gan", "ring", conditional=True, width=8, steps=1, batch_size=8)[0] == 0
+    code, out, err = run(capsys, "evaluate", "run", "-n", "100001", "--json")
+    assert code == 0, err
+    assert "of_their_class" in json.loads(out)["scores"]
+
+
 @pytest.mark.slow
 def test_a_mode_of_the_ring_is_asked_for(capsys: Any) -> None:
     settings = {"conditional": True, "width": 64, "lr": 1e-3, "steps": 1200, "batch_size": 64}

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmgan.data.info import MOST_CLASSES, DataInfo, vocabulary
+from mmgan.data.info import LONGEST_NAME, MOST_CLASSES, DataInfo, vocabulary
 from mmgan.data.table import Table, class_names
 from mmgan.data.tree import list_skipped
 from mmgan.errors import DataError, PluginError, did_you_mean
@@ -121,8 +121,10 @@ def read_columns(
     if holds and own not in holds:
         raise PluginError(f"A batch that holds {', '.join(holds)} must hold {own!r} too.")
     numbers = np.array(labels, dtype=np.int64)
-    classes = _names(source, numbers)
+    classes, places = _names(source, numbers)
     if not held:
+        # A stranger's labels may be any numbers, which matter to nobody here.
+        classes = classes if places is numbers and len(classes) <= MOST_CLASSES else ()
         return Columns(own, np.arange(len(labels)), torch.from_numpy(numbers), classes, (), {}, [])
 
     # Read only where they are wanted, since each caption may be a file of its own.
@@ -134,7 +136,7 @@ def read_columns(
     if "label" in columns:
         classes, columns["label"] = _named(columns["label"])
     elif classes:
-        columns["label"] = numbers.tolist()
+        columns["label"] = places.tolist()
     for name in held:
         if name not in columns:
             raise _unknown(name, list(columns), source, own)
@@ -157,11 +159,19 @@ def read_columns(
         classes, numbers = _present(classes, labels)
     else:
         classes, numbers = (), np.zeros(len(kept), dtype=np.int64)
-    if "label" in held and len(classes) > MOST_CLASSES:
-        raise DataError(
-            f"{source} has {len(classes):,} classes, and at most {MOST_CLASSES:,} can be learned.",
-            hint="A column `label` names classes; captions and file names belong in other columns.",
-        )
+    longest = max(map(len, classes), default=0)
+    if len(classes) > MOST_CLASSES or longest > LONGEST_NAME:
+        if "label" in held:
+            told = (
+                f"{len(classes):,} classes, and at most {MOST_CLASSES:,} can be learned"
+                if len(classes) > MOST_CLASSES
+                else f"a label of {longest:,} characters, and at most {LONGEST_NAME:,} can be kept"
+            )
+            raise DataError(
+                f"{source} has {told}.",
+                hint="A column `label` names classes; captions and file names belong in other columns.",
+            )
+        classes, numbers = (), np.zeros(len(kept), dtype=np.int64)
     values = {name: _column([columns[name][row] for row in kept]) for name in held if name != "label"}
     if "label" in held:
         values["label"] = torch.from_numpy(numbers)
@@ -169,7 +179,7 @@ def read_columns(
         own,
         kept,
         torch.from_numpy(numbers),
-        classes[:MOST_CLASSES],
+        classes,
         tuple(sorted(columns)),
         values,
         incomplete,
@@ -183,17 +193,30 @@ _HINT = (
 )
 
 
-def _names(source: Any, labels: NDArray[np.int64]) -> tuple[str, ...]:
-    """Return the names of the source's classes: numbers where it has none, () where there is one class."""
-    given = [
-        ", ".join(name) if isinstance(name, tuple) else str(name) for name in getattr(source, "classes", [])
-    ]
+def _names(source: Any, labels: NDArray[np.int64]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the names of the source's classes, and each label's place in them.
+
+    The names are numbers where the source has none, and () where there is one class. Places are the labels
+    themselves, unless these are such as no list could be as long as.
+    """
+    own = getattr(source, "classes", ())
+    # A source of before this had a meaning may call something else so. ImageNet's classes have several names.
+    names = own if isinstance(own, list | tuple) else ()
+    given = [", ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in names]
     if given == [""] or (not given and not labels.any()):
-        return ()
-    most = int(labels.max(initial=0))
-    names = given if len(given) > most else [str(number) for number in range(most + 1)]
-    # ImageNet's classes have several names each.
-    return tuple(", ".join(name) if isinstance(name, tuple) else str(name) or BESIDE for name in names)
+        return (), labels
+    least, most = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if least >= 0 and most < len(given):
+        return tuple(_text(name) or BESIDE for name in given), labels
+    if least >= 0 and most < MOST_CLASSES:
+        return tuple(map(str, range(most + 1))), labels
+    present, places = np.unique(labels, return_inverse=True)
+    return tuple(map(str, present.tolist())), places.astype(np.int64)
+
+
+def _text(name: str) -> str:
+    """Return a class's name as text: that of a folder may be any bytes."""
+    return name.encode(errors="backslashreplace").decode()[:LONGEST_NAME]
 
 
 def _present(

@@ -15,8 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 #: The most classes and words that are kept: with more of them a state.json would grow too large.
 MOST_CLASSES, MOST_WORDS = 1 << 16, 1 << 15
+#: Characters of a class's or a column's name, and of a word. Where words are not parted by spaces, a word may
+#: be a sentence.
+LONGEST_NAME, LONGEST_WORD = 1_000, 50
 
-Name = Annotated[str, Field(max_length=1_000)]
+Name = Annotated[str, Field(max_length=LONGEST_NAME)]
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 
 
@@ -29,8 +32,8 @@ class DataInfo(BaseModel):
         classes: The names of the classes; a label is a position in them. () where there are none.
         counts: How many examples each class has.
         columns: What a batch can hold beside the examples: "label", "text", a column of a table.
-        vocabulary: The words of the column "text", the most frequent first, in small letters; at most 32,768.
-            () where a batch does not hold it.
+        vocabulary: The words of the column "text", the most frequent first, in small letters; at most 32,768
+            of at most 50 characters. () where a batch does not hold it.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -39,7 +42,7 @@ class DataInfo(BaseModel):
     shape: tuple[Count, ...] = Field(default=(), max_length=8, strict=False)
     classes: tuple[Name, ...] = Field(default=(), max_length=MOST_CLASSES, strict=False)
     counts: tuple[Count, ...] = Field(default=(), max_length=MOST_CLASSES, strict=False)
-    columns: tuple[Name, ...] = Field(default=(), max_length=1_000, strict=False)
+    columns: tuple[Name, ...] = Field(default=(), max_length=1_001, strict=False)
     vocabulary: tuple[Name, ...] = Field(default=(), max_length=MOST_WORDS, strict=False)
 
 
@@ -56,6 +59,6 @@ def words(text: str) -> list[str]:
 
 def vocabulary(texts: Iterable[str]) -> tuple[str, ...]:
     """Return the words of the texts, the most frequent first, and equally frequent ones by the alphabet."""
-    counts = Counter(word for text in texts for word in words(text) if len(word) <= 1_000)
+    counts = Counter(word for text in texts for word in words(text) if len(word) <= LONGEST_WORD)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return tuple(word for word, _ in ordered[:MOST_WORDS])

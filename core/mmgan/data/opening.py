@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgan.counting import counted, some
+from mmgan.data.tree import printable
 from mmgan.errors import DataError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
@@ -110,10 +111,11 @@ def compared(data: str, now: DataInfo, before: DataInfo | None, holds: Sequence[
     Raises:
         DataError: A batch holds labels, and the classes are others: a label would mean another class.
     """
-    if before is None or "label" not in holds or now.classes == before.classes:
+    if before is None or not before.classes or "label" not in holds or now.classes == before.classes:
         return now
-    gone = [name for name in before.classes if name not in now.classes]
-    new = [name for name in now.classes if name not in before.classes]
+    of_now, of_then = set(now.classes), set(before.classes)
+    gone = [printable(name) for name in before.classes if name not in of_now]
+    new = [printable(name) for name in now.classes if name not in of_then]
     told = [f"{some(names)} {what}" for names, what in ((gone, "gone"), (new, "new")) if names]
     raise DataError(
         f"{data!r} has other classes than the run was trained on: {' and '.join(told) or 'in other order'}.",

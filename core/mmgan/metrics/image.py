@@ -67,7 +67,8 @@ def _gather(
     """Return the features (N, D) and labels (N,) of all pictures, or of a uniform sample of
     :data:`MAX_SAMPLES`, on the CPU. Without labels they are 0.
     """
-    reservoir = Reservoir(MAX_SAMPLES, features.dimensions + 1)
+    # Without labels no column for them, which to cut off later would take the memory of all features again.
+    reservoir = Reservoir(MAX_SAMPLES, features.dimensions + (labels is not None))
     seen = 0
     for images in batches:
         found = features(images.to(device))
@@ -77,7 +78,8 @@ def _gather(
                 "the pictures hold NaN or infinity.",
                 hint="go back to an earlier checkpoint",
             )
-        own = torch.zeros(len(found)) if labels is None else labels[seen : seen + len(found)]
-        reservoir.add(torch.cat([found.float().cpu(), own.float().cpu()[:, None]], dim=1))
+        own = [] if labels is None else [labels[seen : seen + len(found)].float().cpu()[:, None]]
+        reservoir.add(torch.cat([found.float().cpu(), *own], dim=1))
         seen += len(found)
-    return reservoir.rows[:, :-1].contiguous(), reservoir.rows[:, -1]
+    rows = reservoir.rows
+    return (rows, torch.zeros(len(rows))) if labels is None else (rows[:, :-1].contiguous(), rows[:, -1])

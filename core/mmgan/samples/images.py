@@ -81,11 +81,11 @@ class ImageSamples(Samples):
 
     def grid(self) -> Image.Image:
         """Return the first :attr:`shown` pictures as one: row by row, two white pixels between them. Where
-        they are of several classes, each class begins a row of its own.
+        they are of several classes, each class begins a row of its own, unless none has a second picture.
         """
         pixels = self.to_uint8()[: self.shown]
         classes = [len(list(same)) for _, same in groupby(self.labels[: self.shown])] if self.labels else []
-        if len(classes) < 2:
+        if len(classes) < 2 or max(classes) == 1:
             return _grid(pixels, self.columns)
         columns = min(max(classes), MOST_COLUMNS)
         rows = [row for part in np.split(pixels, np.cumsum(classes)[:-1]) for row in _rows(part, columns)]

@@ -89,12 +89,13 @@ class AudioTask(LatentTask[C]):
         dataset: AudioData = self.run.dataset
         n = n or min(len(dataset), 2_000)
         which = chosen(len(dataset), n)
+        label = self.labels_of(dataset, which)
         return audio_scores(
-            self.alike(n, dataset.labels[which] if "label" in self.conditions else None),
+            self.alike(n, label),
             (dataset.sounds(part) for part in torch.split(which, self.chunk)),
             self.config.sample_rate,
             self.run.metrics("sounds"),
-            self.score_classes(n, dataset.labels[which]),
+            self.score_classes(n, label),
         )
 
 

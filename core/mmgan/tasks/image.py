@@ -83,11 +83,12 @@ class ImageTask(LatentTask[C]):
         dataset: ImageData = self.run.dataset
         n = n or min(len(dataset), 10_000)
         which = chosen(len(dataset), n)
+        label = self.labels_of(dataset, which)
         return image_scores(
-            self.alike(n, dataset.labels[which] if "label" in self.conditions else None),
+            self.alike(n, label),
             (dataset.pictures(part) for part in torch.split(which, self.chunk)),
             self.features(),
             self.run.device.torch,
             self.run.metrics("images"),
-            self.score_classes(n, dataset.labels[which]),
+            self.score_classes(n, label),
         )

@@ -76,13 +76,14 @@ class LatentTask(Task[C]):
             raise ConfigError(
                 f"{self.config.plugin} shall learn classes, and the data {self.config.data!r} has "
                 f"{'one' if classes else 'none'}; at least 2 are needed.",
-                hint="A class is a subfolder, or a value in the column `label` of a metadata.csv.",
+                hint="A class is a subfolder, or a value in the column `label` of a metadata.csv. A run that "
+                "has begun without classes can't learn them.",
             )
         return classes
 
     def parts(self, batch: Any) -> tuple[Tensor, Tensor | None]:
         """Return a batch's examples, and its labels, int64 (batch,), or None where no classes are learned."""
-        return (batch, None) if isinstance(batch, Tensor) else (batch[self.holds[0]], batch["label"])
+        return (batch, None) if isinstance(batch, Tensor) else (batch[self.holds[0]], batch.get("label"))
 
     def conditioned(self, network: nn.Module, label: Tensor | None) -> Callable[..., Tensor]:
         """Return a network as a function of its input alone: it is given ``label`` too, if there is one."""
@@ -181,9 +182,15 @@ class LatentTask(Task[C]):
     def _presented(self, latents: Tensor, label: Tensor | None) -> Samples:
         return self.present(self._generated(latents, label))
 
-    def score_classes(self, n: int, label: Tensor) -> Classes | None:
+    def labels_of(self, dataset: Any, which: Tensor) -> Tensor | None:
+        """Return the labels of some examples, int64 (n,), or None where no classes are learned: data of a
+        plugin's need have none then.
+        """
+        return dataset.labels[which] if "label" in self.conditions else None
+
+    def score_classes(self, n: int, label: Tensor | None) -> Classes | None:
         """Return the classes of ``n`` examples that :meth:`alike` makes, and of the real ones."""
-        if "label" not in self.conditions:
+        if label is None:
             return None
         return Classes(self.run.data_info.classes, label[torch.arange(n) % len(label)], label)
 

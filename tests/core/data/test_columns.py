@@ -149,6 +149,8 @@ def test_crops_of_a_recording_have_its_label(tmp_path: Path) -> None:
 
 def test_words_by_frequency() -> None:
     assert vocabulary(["A red cube.", "a blue cube", "a CUBE"]) == ("a", "cube", ".", "blue", "red")
+    # A checkpoint must have room for 32,768 of them.
+    assert vocabulary(["x" * 50 + " " + "y" * 51]) == ("x" * 50,)
 
 
 def test_a_folder_with_metadata_and_captions(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from toys import Toy, toy_run
 
-from mmgan import PluginError
+from mmgan import DataError, DataInfo, PluginError
+from mmgan.data.opening import compared
 
 
 class InBuild(Toy):
@@ -64,3 +65,19 @@ def test_data_that_can_not_be_opened_may_be_asked_for_again() -> None:
     with pytest.raises(OSError, match="busy"):
         _ = run.dataset
     assert len(run.dataset) == 100
+
+
+def test_other_classes_are_named_without_their_escapes_and_of_many_a_few() -> None:
+    names = tuple(f"\x1b[2J{number}" for number in range(50_000))
+    before = DataInfo(examples=1, classes=names)
+    now = DataInfo(examples=1, classes=("new", *names[::2]))
+    with pytest.raises(DataError) as caught:
+        compared("pictures", now, before, ("images", "label"))
+    assert caught.value.message.endswith(
+        r"'\x1b[2J1', '\x1b[2J3', '\x1b[2J5' and 24997 more gone and new new."
+    )
+
+
+def test_classes_that_nobody_knew_before_are_welcome() -> None:
+    now = DataInfo(examples=1, classes=("a", "b"))
+    assert compared("pictures", now, DataInfo(examples=1), ("images", "label")) == now

@@ -188,3 +188,11 @@ def test_a_subclass_keeps_its_kind() -> None:
         suffix = ".mine"
 
     assert Mine(noise(2)).with_more(Mine(noise(2))).suffix == ".mine"
+
+
+def test_of_many_classes_with_one_picture_each_the_grid_is_square() -> None:
+    samples = ImageSamples(torch.zeros(16, 1, 8, 8))
+    samples.labels = [str(label) for label in range(16)]
+    assert samples.grid().size == (38, 38)
+    samples.labels = [str(label // 2) for label in range(16)]
+    assert samples.grid().size == (18, 78)
