@@ -3,8 +3,8 @@
 Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
 Networks", in the form of PyTorch's example: all convolutions 4x4 and without bias, the generator without
 pooling or fully connected layers, one more stride-2 layer for each doubling of the size. Where classes are
-learned, D gets them as in Miyato and Koyama 2018, "cGANs with Projection Discriminator". G gets them beside
-its latents: with conditional batch norm, as there, it learned them hardly at all in ten minutes on MNIST.
+learned, G gets them beside its latents (Mirza and Osindero 2014), and D by projection (Miyato and Koyama
+2018).
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from __future__ import annotations
 from itertools import pairwise
 from math import log2
 
-import torch
 from torch import Tensor, nn
 
-from mmgan.nn import Projection
+from mmgan.nn import Projection, with_label
 
 
 class Generator(nn.Module):
@@ -26,26 +25,25 @@ class Generator(nn.Module):
         channels: 1 or 3.
         width: Feature maps of the layer before the pictures; doubles with each layer further from them.
         latent: Length of the latents.
-        classes: How many classes; 0: none are learned. The class's embedding lies beside the latents.
+        classes: How many classes; 0: none are learned.
     """
 
     def __init__(self, size: int, channels: int, width: int, latent: int, classes: int = 0) -> None:
         super().__init__()
         widths = layer_widths(size, width)[::-1]
-        inputs = 2 * latent if classes else latent
-        layers: list[nn.Module] = [*_up(inputs, widths[0], stride=1, padding=0)]
+        layers: list[nn.Module] = [*_up(latent + classes, widths[0], stride=1, padding=0)]
         for wide, narrow in pairwise(widths):
             layers += _up(wide, narrow, stride=2, padding=1)
         layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         self.apply(initialise)
-        # Drawn from N(0, 1), as the latents are.
-        self.embedding = nn.Embedding(classes, latent) if classes else None
+        self.classes = classes
 
     def forward(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
         """Map (batch, latent), and ``label``, int64 (batch,), to (batch, channels, size, size) in [-1, 1]."""
-        if self.embedding is not None:
-            latents = torch.cat([latents, self.embedding(label)], dim=1)
+        if self.classes:
+            assert label is not None
+            latents = with_label(latents, label, self.classes)
         images: Tensor = self.layers(latents[:, :, None, None])
         return images
 

@@ -5,29 +5,26 @@ from __future__ import annotations
 from itertools import pairwise
 from math import prod
 
-import torch
 from torch import Tensor, nn
 
-from mmgan.nn import Projection
+from mmgan.nn import Projection, with_label
 
 
 class Labelled(nn.Module):
-    """A generator that takes a class: its embedding lies beside the latents.
+    """A generator that takes a class, which lies beside the latents (Mirza and Osindero 2014).
 
     Args:
-        layers: Map (batch, 2 latent) to examples.
-        latent: Length of the latents, and of the embedding.
+        layers: Map (batch, latent + classes) to examples.
         classes: How many classes.
     """
 
-    def __init__(self, layers: nn.Sequential, latent: int, classes: int) -> None:
+    def __init__(self, layers: nn.Sequential, classes: int) -> None:
         super().__init__()
-        # Drawn from N(0, 1), as the latents are.
-        self.embedding, self.layers = nn.Embedding(classes, latent), layers
+        self.layers, self.classes = layers, classes
 
     def forward(self, latents: Tensor, label: Tensor) -> Tensor:
         """Map (batch, latent) and ``label``, int64 (batch,), to examples."""
-        examples: Tensor = self.layers(torch.cat([latents, self.embedding(label)], dim=1))
+        examples: Tensor = self.layers(with_label(latents, label, self.classes))
         return examples
 
 
@@ -67,14 +64,14 @@ def picture_generator(
     Returns:
         A network that maps (batch, latent) to (batch, channels, height, width).
     """
-    widths = (2 * latent if classes else latent, width, 2 * width, 4 * width)
+    widths = (latent + classes, width, 2 * width, 4 * width)
     layers = [
         layer
         for inputs, outputs in pairwise(widths)
         for layer in (*_linear(inputs, outputs, batch_norm), nn.LeakyReLU(0.2, inplace=True))
     ]
     network = nn.Sequential(*layers, nn.Linear(widths[-1], prod(shape)), nn.Tanh(), nn.Unflatten(1, shape))
-    return Labelled(network, latent, classes) if classes else network
+    return Labelled(network, classes) if classes else network
 
 
 def picture_discriminator(inputs: int, width: int, dropout: float, classes: int = 0) -> nn.Module:
@@ -110,11 +107,11 @@ def point_generator(latent: int, width: int, batch_norm: bool, classes: int = 0)
     """
     layers = [
         layer
-        for inputs in (2 * latent if classes else latent, width, width, width)
+        for inputs in (latent + classes, width, width, width)
         for layer in (*_linear(inputs, width, batch_norm), nn.ReLU(inplace=True))
     ]
     network = nn.Sequential(*layers, nn.Linear(width, 2))
-    return Labelled(network, latent, classes) if classes else network
+    return Labelled(network, classes) if classes else network
 
 
 def point_discriminator(inputs: int, width: int, dropout: float, classes: int = 0) -> nn.Module:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mmgan.nn import Projection
+from mmgan.nn import Projection, with_label
 from mmgan_wavegan.layers import Convolution, PostFilter, ResizeConvolution, TransposedConvolution
 from mmgan_wavegan.phase_shuffle import phase_shuffle
 
@@ -37,7 +37,7 @@ class Generator(nn.Module):
         upsampling: ``zeros`` (transposed convolutions), ``nearest`` or ``linear`` (interpolation, then a
             convolution).
         post_filter: Length of a learned filter over the output, 0 for none.
-        classes: How many classes; 0: none are learned. The class's embedding lies beside the latents.
+        classes: How many classes; 0: none are learned. The class lies beside the latents.
     """
 
     def __init__(
@@ -54,10 +54,8 @@ class Generator(nn.Module):
         super().__init__()
         widths = (channels, *layer_widths(length, dim))[::-1]
         self.width = widths[0]
-        self.embedding = nn.Embedding(classes, latent) if classes else None
-        if self.embedding is not None:
-            nn.init.uniform_(self.embedding.weight, -1, 1)  # as the latents are drawn
-        self.dense = dense(2 * latent if classes else latent, SHORTEST * self.width)
+        self.classes = classes
+        self.dense = dense(latent + classes, SHORTEST * self.width)
         up = _upsampler(upsampling)
         self.layers = nn.ModuleList(
             up(wide, narrow, kernel, stride)
@@ -70,8 +68,9 @@ class Generator(nn.Module):
         """Map (batch, latent), and ``label``, int64 (batch,), to (batch, channels, length); in [-1, 1] before
         a post-filter.
         """
-        if self.embedding is not None:
-            latents = torch.cat([latents, self.embedding(label)], dim=1)
+        if self.classes:
+            assert label is not None
+            latents = with_label(latents, label, self.classes)
         x = torch.relu(self.dense(latents)).view(-1, SHORTEST, self.width).transpose(1, 2)
         *inner, last = self.layers
         for layer in inner:

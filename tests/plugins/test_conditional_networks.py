@@ -59,12 +59,11 @@ KINDS = ("dcgan", "gan", "points", "wavegan")
 @pytest.mark.parametrize(
     ("kind", "more_of_g", "more_of_d"),
     [
-        # The embedding, and its weights in the first layer, a 4x4 convolution.
-        ("dcgan", LATENT * CLASSES + LATENT * 16 * 16, 16 * CLASSES),
-        # The embedding, and its weights in the first layer.
-        ("gan", LATENT * CLASSES + LATENT * 4, 4 * CLASSES),
-        ("points", LATENT * CLASSES + LATENT * 6, 6 * CLASSES),
-        ("wavegan", LATENT * CLASSES + LATENT * 16 * 32, 32 * CLASSES),
+        # Of G the first layer's weights of each class (a 4x4 convolution's), of D the projection's.
+        ("dcgan", CLASSES * 16 * 16, 16 * CLASSES),
+        ("gan", CLASSES * 4, 4 * CLASSES),
+        ("points", CLASSES * 6, 6 * CLASSES),
+        ("wavegan", CLASSES * 16 * 32, 32 * CLASSES),
     ],
 )
 def test_parameter_counts(kind: str, more_of_g: int, more_of_d: int) -> None:

@@ -1,5 +1,5 @@
 """Layers that several games need."""
 
-from mmgan.nn.conditional import ConditionalBatchNorm, Projection
+from mmgan.nn.conditional import ConditionalBatchNorm, Projection, with_label
 
-__all__ = ["ConditionalBatchNorm", "Projection"]
+__all__ = ["ConditionalBatchNorm", "Projection", "with_label"]

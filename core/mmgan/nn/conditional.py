@@ -1,12 +1,31 @@
-"""How a class reaches a network: conditional batch norm into a generator, projection into a discriminator.
+"""How a class reaches a network: beside the latents or by batch norm into G, by projection into D.
 
-Miyato and Koyama 2018, "cGANs with Projection Discriminator".
+Mirza and Osindero 2014, "Conditional Generative Adversarial Nets"; Miyato and Koyama 2018, "cGANs with
+Projection Discriminator".
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+
+def with_label(latents: Tensor, label: Tensor, classes: int) -> Tensor:
+    """Lay the class beside the latents, as zeros with a one in its place (Mirza and Osindero 2014).
+
+    The next layer's weights of that place are the class's embedding. They begin as small beside the latents'
+    as one number is beside many: with an embedding as long as the latents G soon makes one picture a class.
+
+    Args:
+        latents: (batch, latent).
+        label: int64 (batch,).
+        classes: How many classes.
+
+    Returns:
+        (batch, latent + classes).
+    """
+    return torch.cat([latents, one_hot(label, classes).to(latents)], dim=1)
 
 
 class ConditionalBatchNorm(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
-from mmgan.nn import ConditionalBatchNorm, Projection
+from mmgan.nn import ConditionalBatchNorm, Projection, with_label
 
 
 @pytest.mark.parametrize(("dimensions", "shape"), [(1, (6, 3)), (1, (6, 3, 5)), (2, (6, 3, 4, 5))])
@@ -98,3 +98,13 @@ def test_a_projection_can_be_differentiated_twice() -> None:
     (by_v,) = torch.autograd.grad(gradient.square().sum(), layer.embedding.weight)
     expected = torch.zeros(2, 3).index_add(0, label, 8 * v * x**2)
     torch.testing.assert_close(by_v, expected)
+
+
+def test_a_class_lies_beside_the_latents() -> None:
+    latents = torch.tensor([[0.5, -1.0], [2.0, 3.0]])
+    found = with_label(latents, torch.tensor([2, 0]), 3)
+    assert found.tolist() == [[0.5, -1.0, 0.0, 0.0, 1.0], [2.0, 3.0, 1.0, 0.0, 0.0]]
+    # A linear layer on it adds the embedding of the class, its weights of that place.
+    layer = nn.Linear(5, 4)
+    own = latents @ layer.weight[:, :2].T + layer.bias
+    torch.testing.assert_close(layer(found), own + layer.weight[:, 2:].T[torch.tensor([2, 0])])
