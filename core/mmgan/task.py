@@ -101,6 +101,11 @@ class Task(ABC, Generic[C]):
     sample_settings: ClassVar[frozenset[str]] = frozenset()
     #: Settings that a run which has begun can't change, though its networks would still fit.
     fixed_settings: ClassVar[frozenset[str]] = frozenset()
+    #: What a batch holds: ``("images", "label")`` makes it a dict with these names, and any column of the data
+    #: can be held. () or one name: the examples themselves.
+    holds: tuple[str, ...] = ()
+    #: What ``sample`` and its like take: with ``("label",)`` they are given ``label``, int64 (n,).
+    conditions: tuple[str, ...] = ()
     #: The players whose networks sampling uses: :func:`mmgan.load` frees the others' memory. (): all of them.
     needed_to_sample: ClassVar[tuple[str, ...]] = ()
     #: Whether several threads may sample at once: all that is random is drawn by ``generator=run.generator``,
@@ -111,18 +116,6 @@ class Task(ABC, Generic[C]):
     def __init__(self, config: C) -> None:
         #: The resolved settings: an instance of ``self.Config``.
         self.config = config
-
-    @property
-    def holds(self) -> tuple[str, ...]:
-        """What a batch holds: ``("images", "label")`` makes it a dict with these names, and any column of the
-        data can be held. () or one name: the examples themselves.
-        """
-        return ()
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        """What ``sample`` and its like take: with ``("label",)`` they are given ``label``, int64 (n,)."""
-        return ()
 
     @property
     def best_score(self) -> str:

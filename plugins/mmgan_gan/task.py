@@ -94,7 +94,7 @@ class GAN(ImageTask[GANConfig]):
     # Where points differ from pictures.
 
     @property
-    def holds(self) -> tuple[str, ...]:
+    def holds(self) -> tuple[str, ...]:  # type: ignore[override]
         """Pictures or points, and where classes are learned their labels; a point's class is its mode."""
         return ("points" if self.config.on_points else "images", *super().holds[1:])
 

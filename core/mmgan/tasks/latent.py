@@ -49,12 +49,12 @@ class LatentTask(Task[C]):
     chunk: ClassVar[int] = 256
 
     @property
-    def holds(self) -> tuple[str, ...]:
+    def holds(self) -> tuple[str, ...]:  # type: ignore[override]
         """The examples, and where classes are learned their labels."""
         return (self.data_kind, "label") if self._is_conditional else (self.data_kind,)
 
     @property
-    def conditions(self) -> tuple[str, ...]:
+    def conditions(self) -> tuple[str, ...]:  # type: ignore[override]
         """A label, where classes are learned, and truncation."""
         return ("label", "truncation") if self._is_conditional else ("truncation",)
 
