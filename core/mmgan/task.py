@@ -101,8 +101,8 @@ class Task(ABC, Generic[C]):
     sample_settings: ClassVar[frozenset[str]] = frozenset()
     #: Settings that a run which has begun can't change, though its networks would still fit.
     fixed_settings: ClassVar[frozenset[str]] = frozenset()
-    #: What a batch holds: ``("images", "label")`` makes it a dict with these names; any column of the data can
-    #: be held. () or one name: the examples themselves.
+    #: What a batch holds: ``("images", "label")`` makes it a dict with these names; any column of the data
+    #: can be held. () or one name: the examples themselves.
     holds: tuple[str, ...] = ()
     #: What ``sample`` and its like take: with ``("label",)`` they are given ``label``, int64 (n,).
     conditions: tuple[str, ...] = ()

@@ -31,8 +31,8 @@ def with_label(latents: Tensor, label: Tensor, classes: int) -> Tensor:
 class ConditionalBatchNorm(nn.Module):
     """Batch norm with a gain and a bias for each class (Dumoulin et al. 2017; de Vries et al. 2017).
 
-    All classes begin with a gain of 1 and a bias of 0: at first it is plain batch norm. Adam moves a weight by
-    about the learning rate, so gains, which are of the order of 1, learn slowly beside weights drawn from
+    All classes begin with a gain of 1 and a bias of 0: at first it is plain batch norm. Adam moves a weight
+    by about the learning rate, so gains, which are of the order of 1, learn slowly beside weights drawn from
     N(0, 0.02²): a group of the optimizer with a higher rate is for them.
 
     Args:
