@@ -5,7 +5,7 @@
     g(g.latents(16, seed=3))
     for chunk in g.stream(100_000): ...
 
-It has no optimizer and no discriminator, needs no data, calls no listener, and draws from no generator of
+It has no optimizer and no discriminator, needs no data, attaches no listener, and draws from no generator of
 random numbers but its own.
 """
 
@@ -101,9 +101,8 @@ class Generator:
         Raises:
             UsageError: Something is asked for that the task does not take, or there is no such class.
         """
-        return inference.sample(
-            self._run, checked_count(n), seed, prompt, label=label, truncation=truncation, **asked
-        )
+        asked = {"label": label, "truncation": truncation, **asked}
+        return inference.sample(self._run, checked_count(n), seed, prompt, **asked)
 
     def stream(
         self,

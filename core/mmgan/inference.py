@@ -94,8 +94,7 @@ def _one_by_one(
             return
         if n is not None:
             samples.offset, samples.total = done, n
-        if labels:
-            samples.labels = labels[done : done + len(samples)]
+        _labelled(samples, labels and labels[done : done + len(samples)])
         done += len(samples)
         yield samples
 

@@ -133,14 +133,13 @@ class GAN(ImageTask[GANConfig]):
         start, side = self.latents(2)
         angle = torch.linspace(0, 2 * torch.pi, n, device=start.device)[:, None]
         latents = self.truncate(angle.cos() * start + angle.sin() * side, truncation)
-        return PointSamples(self.generate(latents) if label is None else self.generate(latents, label))
+        return PointSamples(self.generate_by(latents, label))
 
     def evaluate(self, n: int) -> dict[str, float]:
         """Score pictures as :meth:`ImageTask.evaluate` does, or ``n`` points (0: 2,500) by their modes."""
         if not self.config.on_points:
             return super().evaluate(n)
         latents, mixture = self.latents(n or 2_500), self.mixture()
-        if "label" not in self.conditions:
-            return mixture.scores(self.generate(latents))
-        label = mixture.labels[torch.arange(len(latents)) % len(mixture)].to(latents.device)
-        return mixture.scores(self.generate(latents, label), label)
+        label = self.labels_of(mixture, torch.arange(len(latents)) % len(mixture))
+        label = None if label is None else label.to(latents.device)
+        return mixture.scores(self.generate_by(latents, label), label)

@@ -72,7 +72,7 @@ def command(
         folders.check_new(out, "Choose another --out, or leave it out for a new numbered folder.")
     changes = sampling_settings(folder, session.plugins, settings)
     generator = load(folder, checkpoint, device=device, plugins=session.plugins, **changes)
-    name = generator.config.plugin
+    name = generator.plugin
     if interpolate:
         chunks = iter([generator.interpolate(count, seed, label, truncation)])
     else:
@@ -85,9 +85,7 @@ def command(
         done, where = _print(chunks), ""
     else:
         with folders.numbered(folder / "generated") if out is None else folders.made(out) as target:
-            done = (
-                _save_walk(first, target, generator.config.plugin) if interpolate else _save(chunks, target)
-            )
+            done = _save_walk(first, target, name) if interpolate else _save(chunks, target)
         where = f", in {target}"
     say(f"{counted(done, 'sample')} of {name} at step {generator.step}{where}")
 

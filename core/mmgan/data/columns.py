@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,28 +58,20 @@ class Columns:
         """
         if not self.values:
             return examples
-        held = {
-            name: values[indices] if isinstance(values, Tensor) else [values[i] for i in indices.tolist()]
-            for name, values in self.values.items()
-        }
-        return {self.own: examples, **held}
+        return {self.own: examples, **self._of(indices)}
 
     def repeated(self, counts: NDArray[np.int64]) -> Columns:
         """Return the columns of examples of which each kept item has as many as ``counts`` says."""
         which = np.repeat(np.arange(len(self.kept)), counts)
-        return Columns(
-            self.own,
-            self.kept[which],
-            self.labels[which],
-            self.classes,
-            self.names,
-            {
-                name: values[which] if isinstance(values, Tensor) else [values[i] for i in which]
-                for name, values in self.values.items()
-            },
-            self.incomplete,
-            self.problems,
-        )
+        values = self._of(torch.from_numpy(which))
+        return replace(self, kept=self.kept[which], labels=self.labels[which], values=values)
+
+    def _of(self, indices: Tensor) -> dict[str, Tensor | list[str]]:
+        """Return the values of some examples, int64 (n,)."""
+        return {
+            name: values[indices] if isinstance(values, Tensor) else [values[i] for i in indices.tolist()]
+            for name, values in self.values.items()
+        }
 
     def info(self, shape: tuple[int, ...]) -> DataInfo:
         """Return what is known of the data set, whose examples have this shape."""

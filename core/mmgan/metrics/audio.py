@@ -75,8 +75,7 @@ def audio_scores(
         UsageError: A set is empty.
         DivergedError: A sound holds NaN or infinity.
     """
-    fake = _gather(generated, rate, classes.generated if classes else None)
-    true = _gather(real, rate, classes.real if classes else None)
+    fake, true = _gather(generated, rate), _gather(real, rate)
     if not (len(fake.spectrograms) and len(true.spectrograms)):
         raise UsageError(
             f"Sounds can't be compared: there are {len(fake.spectrograms)} generated and "
@@ -93,7 +92,8 @@ def audio_scores(
     for name, metric in metrics.items():
         scores.add(f"{name}_logmel", partial(metric, fake.statistics, true.statistics))
     if classes:
-        ours, theirs = (fake.statistics, fake.labels), (true.statistics, true.labels)
+        ours = fake.statistics, classes.generated[fake.kept]
+        theirs = true.statistics, classes.real[true.kept]
         add_classes(scores, metrics, "logmel", classes.names, ours, theirs)
     return scores
 
@@ -129,7 +129,7 @@ class _Sounds:
         centroids: (n,), Hz.
         attacks: (n,), s.
         decays: (n,), s.
-        labels: (n,), the class of each; 0 where there are no classes.
+        kept: int64 (n,), which of the sounds that were given each one is.
     """
 
     spectrograms: Tensor
@@ -137,15 +137,14 @@ class _Sounds:
     centroids: Tensor
     attacks: Tensor
     decays: Tensor
-    labels: Tensor
+    kept: Tensor
 
 
 @torch.inference_mode()
-def _gather(batches: Iterable[Tensor], rate: int, labels: Tensor | None) -> _Sounds:
+def _gather(batches: Iterable[Tensor], rate: int) -> _Sounds:
     """Compute the features of all sounds, or of a uniform sample of :data:`MAX_SOUNDS`."""
     log_mel = LogMel(rate)
     reservoir: Reservoir | None = None
-    seen = 0
     for batch in batches:
         sounds = batch.float().cpu().mean(1)
         if not sounds.isfinite().all():
@@ -155,16 +154,15 @@ def _gather(batches: Iterable[Tensor], rate: int, labels: Tensor | None) -> _Sou
             )
         mel = log_mel(sounds)
         heard = centroids(sounds, rate)[:, None], *envelopes(sounds, rate)
-        own = torch.zeros(len(sounds)) if labels is None else labels[seen : seen + len(sounds)].float().cpu()
-        rows = torch.cat([mel.flatten(1), mel.mean(2), mel.std(2), *heard, own[:, None]], dim=1)
-        seen += len(sounds)
+        rows = torch.cat([mel.flatten(1), mel.mean(2), mel.std(2), *heard], dim=1)
         if reservoir is None:
             reservoir = Reservoir(MAX_SOUNDS, rows.shape[1])
         reservoir.add(rows)
-    rows = torch.empty(0, DIMENSIONS + 4) if reservoir is None else reservoir.rows
-    size = rows.shape[1] - DIMENSIONS - 4
-    spectrograms, statistics, rest = torch.split(rows, [size, DIMENSIONS, 4], dim=1)
-    return _Sounds(spectrograms, statistics, *rest.unbind(1))
+    reservoir = reservoir or Reservoir(0, DIMENSIONS + 3)
+    size = reservoir.rows.shape[1] - DIMENSIONS - 3
+    spectrograms, statistics, rest = torch.split(reservoir.rows, [size, DIMENSIONS, 3], dim=1)
+    centres, attacks, decays = rest.unbind(1)
+    return _Sounds(spectrograms, statistics, centres, attacks, decays, reservoir.kept)
 
 
 def centroids(sounds: Tensor, rate: int) -> Tensor:

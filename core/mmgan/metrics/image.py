@@ -50,26 +50,25 @@ def image_scores(
     """
     features = features.to(device).eval()
     metrics = METRICS if metrics is None else metrics
-    fake, fake_labels = _gather(generated, features, device, classes.generated if classes else None)
-    true, true_labels = _gather(real, features, device, classes.real if classes else None)
+    fake, fake_kept = _gather(generated, features, device)
+    true, true_kept = _gather(real, features, device)
     scores = Scores()
     for name, metric in metrics.items():
         scores.add(f"{name}_{features.name}", partial(metric, fake, true))
     if classes:
-        add_classes(scores, metrics, features.name, classes.names, (fake, fake_labels), (true, true_labels))
+        ours, theirs = (fake, classes.generated[fake_kept]), (true, classes.real[true_kept])
+        add_classes(scores, metrics, features.name, classes.names, ours, theirs)
     return scores
 
 
 @torch.inference_mode()
 def _gather(
-    batches: Iterable[Tensor], features: Features, device: torch.device | str, labels: Tensor | None
+    batches: Iterable[Tensor], features: Features, device: torch.device | str
 ) -> tuple[Tensor, Tensor]:
-    """Return the features (N, D) and labels (N,) of all pictures, or of a uniform sample of
-    :data:`MAX_SAMPLES`, on the CPU. Without labels they are 0.
+    """Return the features (N, D) of all pictures, or of a uniform sample of :data:`MAX_SAMPLES`, on the CPU;
+    and which pictures they are of, int64 (N,).
     """
-    # Without labels no column for them, which to cut off later would take the memory of all features again.
-    reservoir = Reservoir(MAX_SAMPLES, features.dimensions + (labels is not None))
-    seen = 0
+    reservoir = Reservoir(MAX_SAMPLES, features.dimensions)
     for images in batches:
         found = features(images.to(device))
         if not found.isfinite().all():
@@ -78,8 +77,5 @@ def _gather(
                 "the pictures hold NaN or infinity.",
                 hint="go back to an earlier checkpoint",
             )
-        own = [] if labels is None else [labels[seen : seen + len(found)].float().cpu()[:, None]]
-        reservoir.add(torch.cat([found.float().cpu(), *own], dim=1))
-        seen += len(found)
-    rows = reservoir.rows
-    return (rows, torch.zeros(len(rows))) if labels is None else (rows[:, :-1].contiguous(), rows[:, -1])
+        reservoir.add(found)
+    return reservoir.rows, reservoir.kept

@@ -19,20 +19,26 @@ class Reservoir:
     """
 
     def __init__(self, size: int, width: int) -> None:
-        self._kept = torch.empty(size, width)  # untouched rows cost no memory
+        self._rows = torch.empty(size, width)  # untouched rows cost no memory
+        self._kept = torch.empty(size, dtype=torch.int64)
         self._chance = random.Random(0)
         self._seen = 0
 
     def add(self, rows: Tensor) -> None:
         """Add rows (n, width)."""
-        size = len(self._kept)
+        size = len(self._rows)
         for row in rows.float().cpu():
             place = self._seen if self._seen < size else self._chance.randrange(self._seen + 1)
             if place < size:
-                self._kept[place] = row
+                self._rows[place], self._kept[place] = row, self._seen
             self._seen += 1
 
     @property
     def rows(self) -> Tensor:
         """The rows that were kept: (rows, width)."""
+        return self._rows[: self._seen]
+
+    @property
+    def kept(self) -> Tensor:
+        """Which of the rows that were added each of :attr:`rows` is, from 0: int64 (rows,)."""
         return self._kept[: self._seen]

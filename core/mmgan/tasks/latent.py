@@ -167,7 +167,7 @@ class LatentTask(Task[C]):
         """
         for part in torch.split(torch.arange(n), self.chunk):
             of = None if label is None else label[part % len(label)].to(self.run.device.torch)
-            yield self._generated(self.latents(len(part)), of)
+            yield self.generate_by(self.latents(len(part)), of)
 
     def _chunks(self, latents: Tensor, label: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Cut latents and their labels into chunks."""
@@ -175,12 +175,14 @@ class LatentTask(Task[C]):
         labels = [None] * len(parts) if label is None else torch.split(label, self.chunk)
         return zip(parts, labels, strict=True)
 
-    def _generated(self, latents: Tensor, label: Tensor | None) -> Tensor:
-        # A subclass that learns no classes may override `generate` without a label.
+    def generate_by(self, latents: Tensor, label: Tensor | None) -> Tensor:
+        """Call :meth:`generate`, with ``label`` if there is one: a subclass that learns no classes may
+        override it without.
+        """
         return self.generate(latents) if label is None else self.generate(latents, label)
 
     def _presented(self, latents: Tensor, label: Tensor | None) -> Samples:
-        return self.present(self._generated(latents, label))
+        return self.present(self.generate_by(latents, label))
 
     def labels_of(self, dataset: Any, which: Tensor) -> Tensor | None:
         """Return the labels of some examples, int64 (n,), or None where no classes are learned: data of a

@@ -8,16 +8,14 @@ from mmgan import engine
 from mmgan.counting import some
 from mmgan.errors import MmganError
 from mmgan.opening import load_run
+from mmgan.plugins.marks import HOOKS
 from mmgan.storage import checkpoint
 from mmgan.testing.compare import differences
 from mmgan.testing.rules import Skip, rule, told
 from mmgan.testing.sandbox import HALF, Failing, Meant, Sandbox, Spy
 
 #: The hooks that make a plugin a listener.
-LIFECYCLE = {
-    "before_run", "after_run", "on_run_error", "before_stage", "after_stage", "configure_module",
-    "after_step", "after_log", "after_sample", "after_evaluate", "before_save", "after_load",
-}  # fmt: skip
+LIFECYCLE = {hook for hook in HOOKS if not hook.startswith(("register_", "select_", "make_"))}
 
 
 @rule(

@@ -5,6 +5,7 @@ import torch
 
 from mmgan.errors import DivergedError, UsageError
 from mmgan.metrics import distances, image
+from mmgan.metrics.classes import Classes
 from mmgan.metrics.distances import (
     METRICS,
     coverage,
@@ -296,6 +297,29 @@ class TestBounds:
         assert len(kept["real"].unique()) == 500
         # The mean of 500 drawn from 0..4999 has a standard deviation of about 61.
         assert kept["real"].mean().item() == pytest.approx(2499.5, abs=200)
+
+    def test_labels_stay_with_the_pictures_that_are_kept(self, monkeypatch):
+        class Value(Features):
+            name = "value"
+            dimensions = 1
+
+            def forward(self, images):
+                return images.flatten(1)[:, :1]
+
+        monkeypatch.setattr(image, "MAX_SAMPLES", 500)
+        ordered = torch.arange(5000.0)[:, None, None, None]
+        labels = torch.arange(5000) % 3
+        seen = []
+
+        def keep(generated, real):
+            seen.append({int(value) % 3 for value in (*generated, *real)})
+            return 0.0
+
+        classes = Classes(("a", "b", "c"), labels, labels)
+        batches = ordered.split(64), ordered.split(99)
+        scores = image_scores(*batches, Value(), metrics={"kernel": keep}, classes=classes)
+        assert list(scores) == ["kernel_value", "kernel_value/a", "kernel_value/b", "kernel_value/c"]
+        assert seen == [{0, 1, 2}, {0}, {1}, {2}]
 
     @pytest.mark.parametrize("metric", [kernel_distance, precision, recall, density, coverage])
     def test_pairs_are_bounded(self, monkeypatch, metric):
