@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -24,12 +25,13 @@ class FiniteWatch:
 
     def __init__(self, device: torch.device, scaled: bool = False) -> None:
         self.scaled = scaled
+        self.on_cpu = device.type == "cpu"
         #: 0, or the first non-finite value as a number: its step, phase and kind.
-        self.first = torch.zeros((), dtype=torch.int64, device=device)
+        self.first: int | Tensor = 0 if self.on_cpu else torch.zeros((), dtype=torch.int64, device=device)
         self.phases: list[str] = []
 
     def note(self, step: int, phase: str, loss: Tensor, gradient: Tensor | None) -> None:
-        """Check one update's loss and one of its gradients, without reading them back to the CPU.
+        """Check one update's loss and one of its gradients, without waiting for a GPU.
 
         The gradient is that of the player's first weights, which a backward pass reaches last, so a NaN in
         any layer reaches it. Checking all gradients at every step would cost a small network a twentieth of
@@ -39,12 +41,19 @@ class FiniteWatch:
         if phase not in self.phases:
             self.phases.append(phase)
         code = (step * _MOST_PHASES + self.phases.index(phase)) * len(_KINDS) + 1
+        # A sum is finite only if all that is summed is.
+        total = None if gradient is None or self.scaled else _values(gradient).sum()
+        if self.on_cpu:
+            # Read at once, which takes a fifth of the time of computing with scalars.
+            if not self.first and not math.isfinite(loss.item()):
+                self.first = code
+            elif not self.first and total is not None and not math.isfinite(total.item()):
+                self.first = code + 1
+            return
         bad = torch.where(torch.isfinite(loss.detach()), 0, code)
-        if gradient is not None and not self.scaled:
-            values = gradient.coalesce().values() if gradient.is_sparse else gradient
-            # A sum is finite only if all that is summed is.
-            bad = torch.where((bad == 0) & ~torch.isfinite(values.sum()), code + 1, bad)
-        self.first = torch.where(self.first == 0, bad, self.first)
+        if total is not None:
+            bad = torch.where((bad == 0) & ~torch.isfinite(total), code + 1, bad)
+        self.first = torch.where(self.first == 0, bad, self.first)  # type: ignore[call-overload]
 
     def check(self) -> None:
         """Synchronise with the device, and raise if anything recorded so far was non-finite.
@@ -62,6 +71,10 @@ class FiniteWatch:
             hint="A lower learning rate, another --set loss=…, a penalty, or --precision fp32 may help. "
             "`mmgan sample` and `mmgan resume` use the last checkpoint, from before it.",
         )
+
+
+def _values(gradient: Tensor) -> Tensor:
+    return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
 def check_scale(player: str, scale: float) -> None:
