@@ -192,7 +192,7 @@ class Cluster:
 
     def submit(self, *words: object) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            ["bash", str(SCRIPT), "run", *map(str, (*GAME, *words))],
+            ["bash", str(SCRIPT), "run", *map(str, (*GAME, "--set", "workers=1", *words))],
             cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
