@@ -19,8 +19,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager, redirect_stdout
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,8 @@ class Players:
         answers, write = os.pipe()
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.agents = [
-            subprocess.Popen(words, stdin=read, stdout=write, env=environment) for _ in range(arrangement.agents)
+            subprocess.Popen(words, stdin=read, stdout=write, env=environment)
+            for _ in range(arrangement.agents)
         ]
         os.close(read)
         os.close(write)
@@ -169,14 +170,18 @@ def arranged(sizes: list[float]) -> list[Arrangement]:
     if not sizes:
         two = Arrangement("two processes", processes=2)
         return [Arrangement("one process"), two, Arrangement("two agents with one each", agents=2)]
-    names = [f"two processes, buckets of {size:g} MiB" if size else "two processes, no overlap" for size in sizes]
+    names = [
+        f"two processes, buckets of {size:g} MiB" if size else "two processes, no overlap" for size in sizes
+    ]
     return [Arrangement("one process")] + [
         Arrangement(name, processes=2, bucket=size) for name, size in zip(names, sizes, strict=True)
     ]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.add_argument("--width", type=int, default=32, help="of dcgan")
     parser.add_argument("--batch-size", type=int, default=64, help="of each process")
@@ -187,7 +192,12 @@ def main(arguments: list[str] | None = None) -> None:
     if given.work:
         work(given.work)
         return
-    settings: dict[str, Any] = {"size": 32, "channels": 1, "width": given.width, "batch_size": given.batch_size}
+    settings: dict[str, Any] = {
+        "size": 32,
+        "channels": 1,
+        "width": given.width,
+        "batch_size": given.batch_size,
+    }
     what = f"dcgan, 32 pixels, width {given.width}, batch {given.batch_size} in each process"
     case = Case("scaling", what, "dcgan", settings, given.precision)
     print(table(measure(arranged(given.bucket), case, given.rounds), case), end="")

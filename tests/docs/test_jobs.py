@@ -112,7 +112,10 @@ def check_pod(pod: dict[str, Any]) -> dict[str, Any]:
 def test_the_reader_of_yaml_reads_and_refuses(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text('# x\na: 1\nb:\n  - name: c\n    d: "2"\n  - -m\ne:\n  f.g/h: i:j\n---\nk: l\n')
-    assert documents(path) == [{"a": 1, "b": [{"name": "c", "d": "2"}, "-m"], "e": {"f.g/h": "i:j"}}, {"k": "l"}]
+    assert documents(path) == [
+        {"a": 1, "b": [{"name": "c", "d": "2"}, "-m"], "e": {"f.g/h": "i:j"}},
+        {"k": "l"},
+    ]
     for wrong in ("a: {b: c}\n", "a: b\na: c\n", "a:\n\t- b\n", "a: 'b'\n", "a:\n  b: c\n d: e\n"):
         path.write_text(wrong)
         with pytest.raises((AssertionError, IndexError)):
@@ -254,6 +257,10 @@ def test_a_job_whose_time_is_up_goes_back_to_the_queue_and_ends_as_one_that_was_
 @pytest.mark.slow
 def test_a_job_that_fails_does_not_go_back_to_the_queue(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
+    # What is left of an earlier start says nothing of this one.
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/status.json").write_text('{\n "state": "interrupted"\n}\n')
+    os.utime(tmp_path / "run/status.json", (1, 1))
     job = cluster.submit("--set", "wdith=8")
     _, err = job.communicate(timeout=100)
     assert (job.returncode, cluster.requeued) == (1, False)

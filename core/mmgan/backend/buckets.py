@@ -48,6 +48,7 @@ class Buckets:
             parameter.register_post_accumulate_grad_hook(partial(self._computed, number))
             for number, bucket in enumerate(self.early)
             for parameter in bucket
+            if parameter.requires_grad  # A task may freeze some of them for a while.
         ]
         try:
             yield

@@ -21,7 +21,6 @@ from mmgan.counting import counted
 from mmgan.errors import UsageError
 
 
-
 @click.command("resume", short_help="Go on with a run, or make it longer.")
 @folder_argument
 @click.option("--steps", type=int, metavar="N", help="A new length of the whole run.")

@@ -134,7 +134,9 @@ def discard(folder: Path) -> None:
     try:
         held = FolderLock(folder)
         try:
-            names = {path.name for path in folder.iterdir() if not path.name.startswith(PARTIAL)} - {lock.NAME}
+            names = {path.name for path in folder.iterdir() if not path.name.startswith(PARTIAL)} - {
+                lock.NAME
+            }
             of_a_run = CONFIG in names and names <= {CONFIG, STATUS, "metrics.jsonl", *FOLDERS}
             if of_a_run and read_status(folder).state in ("", "running", "failed"):
                 for name in names:

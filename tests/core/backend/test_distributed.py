@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor, nn
 from agents import children, common, free_port, torchrun, until
+from torch import Tensor, nn
 from toys import GAMES, Games, Toy, everything, mlp, toy_run
 
 import mmgan
