@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,18 +107,27 @@ def test_torchrun_starts_a_killed_rank_again(
 def test_a_machine_is_lost_and_another_takes_its_place(
     tmp_path: Path, environment: dict[str, str], undisturbed: dict[str, bytes]
 ) -> None:
-    folder = tmp_path / "run"
+    folder, port = tmp_path / "run", free_port()
     words = torchrun(
         *GAME, "--set", "checkpoint_every=100", "--out", folder, "--resume",
-        processes=1, nodes=2, port=free_port(), restarts=3,
+        processes=1, nodes=2, port=port, restarts=3,
     )  # fmt: skip
-    # The first agent hosts what all meet at, and so must live on.
-    with started(environment, words) as (first,), started(environment, words) as (second,):
-        until((folder / "checkpoints/step-000100").exists, first, second)
-        (worker,) = children(second.pid)
-        os.kill(second.pid, signal.SIGKILL)
-        os.kill(worker, signal.SIGKILL)
+    # Without this, torch 2.14's agents wait for each other if one of them is new.
+    environment = {**environment, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    with started(environment, words) as (first,):
+        # It hosts what all agents meet at, and so must live on.
+        until(lambda: answers(port), first)
+        with started(environment, words) as (second,):
+            until((folder / "checkpoints/step-000100").exists, first, second)
+            for worker in children(second.pid):
+                os.kill(worker, signal.SIGKILL)
+            os.kill(second.pid, signal.SIGKILL)
         with started(environment, words) as processes:
             ends = ended([first, *processes])
     assert [code for code, _, _ in ends] == [0, 0], ends
     assert result(folder) == undisturbed
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
