@@ -3,10 +3,10 @@
     python benchmarks/scaling.py
     python benchmarks/scaling.py --width 128 --bucket 0 --bucket 1 --bucket 25
 
-Every arrangement is started by torchrun as a run is, with one thread for each process, and all play in turns, so
-that whatever else the machine does falls on all alike. While one plays, the others wait. With ``--bucket`` the
-same processes are measured with gradients in buckets of so many MiB; 0: all in one, sent after the backward pass.
-A Markdown table goes to stdout.
+Every arrangement is started by torchrun as a run is, with one thread for each process, and all play in turns,
+so that whatever else the machine does falls on all alike. While one plays, the others wait. ``--bucket``
+measures two processes with gradients in buckets of so many MiB; 0: all in one, after the backward pass. A
+Markdown table goes to stdout.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Arrangement:
 
 
 def work(text: str) -> None:
-    """Be one process of an arrangement: play as many steps as rank 0 is asked for, which tells the seconds."""
+    """Be one process of an arrangement: play as many steps as rank 0 is asked for; it tells the seconds."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers, given = sys.stdout, json.loads(text)
     buckets.SIZE = int(given["bucket"] * 2**20) or sys.maxsize

@@ -1,4 +1,4 @@
-"""The job files can be used as they are: they parse, their commands are understood, and the script runs here."""
+"""The job files can be used: they parse, their commands are understood, and SLURM's script runs here."""
 
 from __future__ import annotations
 

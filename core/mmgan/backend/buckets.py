@@ -1,9 +1,10 @@
 """The all-reduce of one update's gradients, in buckets that are sent while the backward pass goes on.
 
-A backward pass computes the gradients of the last layers first. So parameters are divided from the last to the
-first, and a bucket is sent as soon as its gradients are complete; what is not complete in time follows after the
-backward pass. Which gradients travel together, and in which order, depends on the sizes of the parameters alone,
-never on what was ready when: all ranks send the same, and sums are rounded the same in every run.
+A backward pass computes the gradients of the last layers first. So parameters are divided from the last to
+the first, and a bucket is sent as soon as its gradients are complete; what is not complete in time follows
+after the backward pass. Which gradients travel together, and in which order, depends on the sizes of the
+parameters alone, never on what was ready when: all ranks send the same, and sums are rounded the same in
+every run.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 
 from mmgan.errors import PluginError
 
-#: Bytes of gradients in a bucket. In smaller ones more is sent early, but each all-reduce has a cost of its own.
-#: DistributedDataParallel has the same size by default (Li et al. 2020, "PyTorch Distributed").
+#: Bytes of gradients in a bucket. With smaller ones more is sent early, but each all-reduce has a cost of its
+#: own. DistributedDataParallel has the same size by default (Li et al. 2020, "PyTorch Distributed").
 SIZE = 25 * 2**20
 
 #: Begins to add up a tensor over all ranks, in place, and returns what waits for the sum.
@@ -43,9 +44,11 @@ class Buckets:
 
     @contextmanager
     def overlapping(self) -> Iterator[None]:
-        """Send each bucket but the last as soon as the backward pass inside this context has its gradients."""
+        """Send each bucket but the last as soon as the backward pass in this context has its gradients."""
         handles = [
-            parameter.register_post_accumulate_grad_hook(partial(self._computed, number))
+            parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                partial(self._computed, number)
+            )
             for number, bucket in enumerate(self.early)
             for parameter in bucket
             if parameter.requires_grad  # A task may freeze some of them for a while.
@@ -66,7 +69,7 @@ class Buckets:
             )
         # A sparse one is never sent: `reduce` refuses it.
         if parameter.grad is not None and not parameter.grad.is_sparse:
-            self._missing[number].discard(parameter)  # type: ignore[arg-type]
+            self._missing[number].discard(parameter)
         while len(self.sent) < len(self.early) and not self._missing[len(self.sent)]:
             self._send(self.early[len(self.sent)])
 
@@ -116,7 +119,7 @@ class Buckets:
 
 
 def divide(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """Divide parameters, from the last to the first, into buckets of at most :data:`SIZE` bytes, or of one."""
+    """Divide parameters, from the last to the first, into buckets of at most :data:`SIZE` bytes (or one)."""
     buckets: list[list[nn.Parameter]] = [[]]
     room = SIZE
     for parameter in reversed(parameters):

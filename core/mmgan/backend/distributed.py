@@ -5,8 +5,8 @@ the same weights, since they begin alike and every update follows from the mean 
 
 They communicate at few points: when a run is opened (``broadcast_object``, ``rank_zero_first``),
 when training begins (``broadcast_weights``), in each backward pass (``overlapping``) and after it
-(``all_reduce_gradients``), before each step (``sync_stop``), and where values are logged (``mean_of_each``) or a
-run rolls back (``first``).
+(``all_reduce_gradients``), before each step (``sync_stop``), and where values are logged (``mean_of_each``)
+or a run rolls back (``first``).
 """
 
 from __future__ import annotations
@@ -194,9 +194,9 @@ class Group(Ranks):
     def all_reduce_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
         """Replace the gradients of parameters by their mean over the ranks, and return the mean loss.
 
-        A parameter that has a gradient on some ranks only counts as zeros on the others; if no rank has one it
-        keeps None, since optimizers treat None and zeros differently. The loss is sent along, so that NaN on
-        one rank is NaN on all.
+        A parameter that has a gradient on some ranks only counts as zeros on the others; if no rank has one
+        it keeps None, since optimizers treat None and zeros differently. The loss is sent along, so that NaN
+        on one rank is NaN on all.
 
         Args:
             parameters: Those that a player trains, the same on all ranks.

@@ -133,7 +133,8 @@ def resumed(config: Config, plugins: Plugins, folder: Path, as_json: bool, profi
     stored = read_settings(folder, plugins)[1]
     if stored.get("plugin") != config.plugin:
         raise UsageError(
-            f"The folder {str(folder)!r} holds a run of {stored.get('plugin')!r}, and not of {config.plugin!r}.",
+            f"The folder {str(folder)!r} holds a run of {stored.get('plugin')!r}, "
+            f"and not of {config.plugin!r}.",
             hint="Choose another --out.",
         )
     changes = {name: value for name, value in to_json(config).items() if name in config.model_fields_set}

@@ -70,8 +70,8 @@ def command(
     file, then by MMGAN_* environment variables (MMGAN_BATCH_SIZE=32), then by the options here.
 
     On stdout: the run's folder. Ctrl-C saves a checkpoint first; `mmgan resume` goes on from there.
-    With --out and --resume the same command begins a run, goes on with it, or finds it finished: for jobs that
-    are stopped and started again. Settings that it gives are taken, others stay as the run has them.
+    With --out and --resume one command begins a run, goes on with it, or finds it finished: for jobs that are
+    stopped and started again. Settings that it gives are taken, others stay as the run has them.
     """
     session: Session = context.obj
     plugins = session.plugins

@@ -126,8 +126,9 @@ def _in_main_thread() -> bool:
 def _comes_twice(first: int, number: int) -> bool:
     """Whether a further signal does not mean "at once", since two senders may have one reason.
 
-    Shell and system both send SIGHUP for a closed terminal. A cluster's scheduler sends SIGTERM to torchrun and
-    to the processes that it has started, and torchrun sends it to them again; it kills them 30 seconds later.
+    Shell and system both send SIGHUP for a closed terminal. A cluster's scheduler sends SIGTERM to torchrun
+    and to the processes that it has started, and torchrun sends it to them again; it kills them 30 seconds
+    later.
     """
     return number == _HANGUP or (number == first == signal.SIGTERM and "TORCHELASTIC_RUN_ID" in os.environ)
 

@@ -1,4 +1,4 @@
-"""Gradients in buckets: what travels together, when it is sent, and that nothing of it shows in the result."""
+"""Gradients in buckets: what travels together, when it is sent, and that none of it shows in the result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mmgan.backend.buckets import Buckets, divide
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bucket holds 64 float32 values: the weights of one of the layers below, or a bias with those of others."""
+    """A bucket holds 64 float32 values: the weights of one of the layers below, or several small tensors."""
     monkeypatch.setattr(buckets, "SIZE", 256)
 
 

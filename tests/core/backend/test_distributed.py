@@ -289,7 +289,7 @@ def bucketed(folder: Path, rank: int, result: dict[str, Any]) -> None:
         return whole(self, loss)
 
     usual = buckets.SIZE
-    buckets.SIZE, Buckets.reduce = 64, reduce  # type: ignore[method-assign]
+    buckets.SIZE, Buckets.reduce = 16, reduce  # type: ignore[method-assign]
     for plugin in BUCKETED:
         early.clear()
         run = open_run(plugin, folder / f"{plugin}-buckets")

@@ -87,7 +87,7 @@ def lost(folder: Path, agents: list[subprocess.Popen[str]], when: Callable[[], b
 def test_torchrun_starts_a_killed_rank_again(
     tmp_path: Path, environment: dict[str, str], undisturbed: dict[str, bytes], every: int, mark: str
 ) -> None:
-    """After a checkpoint it goes on from there, and before the first one it begins anew, to the same bytes."""
+    """After a checkpoint it goes on from there, before the first one it begins anew, to the same bytes."""
     folder = tmp_path / "run"
     words = torchrun(
         *GAME, "--set", f"checkpoint_every={every}", "--out", folder, "--resume", restarts=3

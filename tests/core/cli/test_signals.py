@@ -103,8 +103,8 @@ def test_the_second_signal_leaves_at_once(cli: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
 def test_under_torchrun_sigterm_may_come_twice(cli: Any, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
-    """A scheduler sends it to torchrun and to its processes, and torchrun passes it on to them. After Ctrl-C it
-    is what torchrun makes of another Ctrl-C, which is meant.
+    """A scheduler sends it to torchrun and to its processes, and torchrun passes it on. After Ctrl-C it is
+    what torchrun makes of another Ctrl-C, which is meant.
     """
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     process = cli.start(*RUN, "--set", "pause=1", **HEARING)
