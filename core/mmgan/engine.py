@@ -275,7 +275,7 @@ def backward(
     # Not multiplied by 1: the plain case runs no more operations than a hand-written loop.
     weight = phase.gain / batches
     weighted = total if weight == 1 else weight * total
-    with run.part("backward", phase.name):
+    with run.part("backward", phase.name), run.ranks.overlapping(run.trained[phase.player], batches):
         run.precision.scaler(phase.player).scale(weighted).backward()  # type: ignore[no-untyped-call]
     if batches == 1:
         return {name: loss.detach() for name, loss in losses.items()}, weighted

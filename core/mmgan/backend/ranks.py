@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor, nn
@@ -55,6 +56,15 @@ class Ranks:
 
     def broadcast_weights(self, modules: Iterable[nn.Module]) -> None:
         """Broadcast the weights and buffers of rank 0."""
+
+    def overlapping(self, parameters: Sequence[nn.Parameter], batches: int) -> AbstractContextManager[None]:
+        """Return the context of a backward pass, in which gradients may be sent as soon as they are computed.
+
+        Args:
+            parameters: Those whose gradients it computes, for ``all_reduce_gradients``: the same list.
+            batches: How many backward passes the gradients are accumulated over.
+        """
+        return nullcontext()
 
     def all_reduce_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
         """Replace the gradients of parameters by their mean over the ranks, and return the mean loss."""
