@@ -125,9 +125,7 @@ def pix2pix_step(size: int, batch: Batch, style: Style = AS_IT_COMES) -> Callabl
 def cyclegan_step(blocks: int, batch: Batch, style: Style = AS_IT_COMES) -> Callable[[], None]:
     """Return a function that plays one step: both generators, then both discriminators."""
     ab, ba = (style.network(resnet(blocks).apply(initialise)) for _ in range(2))
-    judges = [
-        style.network(patch_gan(3, nn.InstanceNorm2d, True).apply(initialise)) for _ in range(2)
-    ]
+    judges = [style.network(patch_gan(3, nn.InstanceNorm2d, True).apply(initialise)) for _ in range(2)]
     opt_g, opt_d = adam(style, ab, ba), adam(style, *judges)
     pools: list[list[Tensor]] = [[], []]
 

@@ -52,11 +52,24 @@ RECORDED = ("plain", "plain-bf16", GRAPHS, "mmgan", EAGER)
 UNRECORDED = ("plain", "plain-bf16", "mmgan")
 CASES = (
     # In float32, as is its default: bf16 could not tell its points apart.
-    Case("gan-ring", "gan on points, batch 100", "gan", {"data": "ring"}, "fp32", loops=("plain", *RECORDED[2:])),
+    Case(
+        "gan-ring",
+        "gan on points, batch 100",
+        "gan",
+        {"data": "ring"},
+        "fp32",
+        loops=("plain", *RECORDED[2:]),
+    ),
     Case("dcgan-64", "dcgan, 64 pixels, width 64, batch 64", "dcgan", DCGAN, loops=RECORDED),
     Case("wavegan", "wavegan, 16,384 samples, dim 32, batch 16", "wavegan", WAVEGAN, loops=RECORDED),
     Case("pix2pix-256", "pix2pix, 256 pixels", "pix2pix", {"size": 256}, loops=RECORDED),
-    Case("cyclegan-128", "cyclegan, 128 pixels, 6 blocks", "cyclegan", {"size": 128, "blocks": 6}, loops=UNRECORDED),
+    Case(
+        "cyclegan-128",
+        "cyclegan, 128 pixels, 6 blocks",
+        "cyclegan",
+        {"size": 128, "blocks": 6},
+        loops=UNRECORDED,
+    ),
     Case("seqgan", "seqgan, an update of G and 78 of D", "seqgan", SEQGAN, engine_steps=78, loops=UNRECORDED),
 )
 #: Seconds that a case takes at most, as a rule: none is begun that would end too late.
@@ -172,7 +185,9 @@ def measure_all(cases: Sequence[Case], options: argparse.Namespace) -> dict[str,
 
 def markdown(results: dict[str, Any]) -> str:
     """Write results as a table, with where and when they were measured."""
-    rates = [f"{found['flops_per_s'] / 1e12:,.3g} TFLOP/s in {name}" for name, found in results["ceiling"].items()]
+    rates = [
+        f"{found['flops_per_s'] / 1e12:,.3g} TFLOP/s in {name}" for name, found in results["ceiling"].items()
+    ]
     where = results["gpu"] or results["cpu"]
     versions = [f"driver {results['driver']}"] if results["driver"] else []
     versions += [f"torch {results['torch']}", f"mmgan {results['mmgan']}"]
@@ -215,7 +230,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     names = [case.name for case in CASES]
     add = parser.add_argument
-    add("--only", action="append", choices=names, metavar="CASE", help=f"one of {', '.join(names)}; repeatable")
+    add(
+        "--only",
+        action="append",
+        choices=names,
+        metavar="CASE",
+        help=f"one of {', '.join(names)}; repeatable",
+    )
     add("--rounds", type=positive, default=5, help="rounds that are counted (%(default)s)")
     add("--seconds", type=float, default=0.5, help="of a round of the slowest loop (%(default)s)")
     add("--minutes", type=float, default=10, help="no case begins that would end later (%(default)s)")

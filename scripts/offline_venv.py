@@ -28,18 +28,30 @@ def make(folder: Path, wheels: Path) -> None:
     venv.EnvBuilder(system_site_packages=True, clear=True, symlinks=True).create(folder)
     python = str(folder.absolute() / "bin/python")
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    own = Path(subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip())
+    own = Path(
+        subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    )
     # Behind its own, so that what is installed here wins.
     paths = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
     lines = [f"import site; site.addsitedir({path!r})" for path in paths]
     (own / "parent.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index", "--no-deps"]
+    pip = [
+        python,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+    ]
     if found := sorted(map(str, wheels.glob("*.whl"))):
         subprocess.run([*pip, "--ignore-installed", *found], check=True)
     subprocess.run([*pip, "--no-build-isolation", "--editable", str(ROOT)], check=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the environment."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

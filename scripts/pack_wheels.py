@@ -35,7 +35,12 @@ TOOLS = {"pytest", "pytest-timeout", "pytest-xdist"}
 #: What hatchling asks for while it installs a checkout as editable.
 BUILD = ("editables",)
 #: The platforms whose wheels run on Linux with glibc 2.28 or later.
-PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_24_x86_64", "manylinux2014_x86_64")
+PLATFORMS = (
+    "manylinux_2_28_x86_64",
+    "manylinux_2_27_x86_64",
+    "manylinux_2_24_x86_64",
+    "manylinux2014_x86_64",
+)
 OLDER = ("manylinux_2_17_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64")
 
 
@@ -162,6 +167,7 @@ def size_of(wheel: Path) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Pack the wheels."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -47,7 +47,7 @@ def run(command: Sequence[str | Path], log: Path, seconds: float) -> int:
 
     def tell() -> None:
         assert process.stdout is not None
-        with log.open("w", encoding="utf-8") as file:
+        with process.stdout, log.open("w", encoding="utf-8") as file:
             for line in process.stdout:
                 print(line, end="", flush=True)
                 print(line, end="", file=file, flush=True)
@@ -68,6 +68,7 @@ def run(command: Sequence[str | Path], log: Path, seconds: float) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run both; return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

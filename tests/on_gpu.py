@@ -24,7 +24,8 @@ GAMES: dict[str, dict[str, Any]] = {
     "dcgan-labels": {"plugin": "dcgan", "width": 8, "ema": 0.9, "conditional": True},
     "wavegan": {"plugin": "wavegan", "data": "drums:140", "dim": 2, "critic_steps": 2, "ema": 0.9},
     "wavegan-labels": {
-        "plugin": "wavegan", "data": "drums:140", "dim": 2, "critic_steps": 2, "ema": 0.9, "conditional": True,
+        "plugin": "wavegan", "data": "drums:140", "dim": 2, "critic_steps": 2, "ema": 0.9,
+        "conditional": True,
     },
     "seqgan": {
         "plugin": "seqgan", "vocabulary": 30, "length": 6, "hidden": 8, "embedding": 8, "rollouts": 2,

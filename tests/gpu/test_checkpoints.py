@@ -41,7 +41,13 @@ def named(run: mmgan.Run) -> dict[str, torch.Tensor]:
 def test_the_scalers_of_fp16_are_in_the_checkpoint(tmp_path: Path) -> None:
     run = make("dcgan", tmp_path, Stopper(3), precision="fp16")
     run.precision.scaler("D").load_state_dict(
-        {"scale": 256.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 2000, "_growth_tracker": 7}
+        {
+            "scale": 256.0,
+            "growth_factor": 2.0,
+            "backoff_factor": 0.5,
+            "growth_interval": 2000,
+            "_growth_tracker": 7,
+        }
     )
     mmgan.train(run)
     saved = run.precision.state_dict()

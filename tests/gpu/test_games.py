@@ -48,7 +48,9 @@ def test_a_game_plays(game: str, precision: str, graphs: str, monkeypatch: pytes
     assert all(value.is_cuda and value.dtype == torch.float32 for value in after.values())
     assert all(bool(value.isfinite().all()) for value in after.values())
     for name in run.players:
-        moved = [key for key in after if key.startswith(f"{name}.") and not torch.equal(before[key], after[key])]
+        moved = [
+            key for key in after if key.startswith(f"{name}.") and not torch.equal(before[key], after[key])
+        ]
         assert moved, f"{name} has not moved"
     assert bool(replays) == (graphs == "on")
 

@@ -38,7 +38,10 @@ def test_a_run_is_loaded_to_sample_on_either_device(game: str, tmp_path: Path) -
         loaded = mmgan.load(tmp_path, device=device)
         if GAMES[game]["plugin"] not in ("pix2pix", "cyclegan"):  # which translate pictures that they open
             assert len(loaded.sample(4)) == 4
-        assert {p.device.type for n in loaded.task.run.players.values() for p in n.sampler.parameters()} == {device}
+        players = loaded.task.run.players.values()
+        found = {weight.device.type for player in players for weight in player.sampler.parameters()}
+        # What sampling does not need has no memory at all.
+        assert found - {"meta"} == {device}
 
 
 @pytest.mark.parametrize("game", LATENT)

@@ -18,6 +18,7 @@ SETTINGS = [
 
 def train(folder: Path, name: str, steps: int) -> list[tuple[int, str]]:
     """Train a DCGAN on two ranks, or go on with it."""
+    (folder / "plugins").mkdir(exist_ok=True)
     if (folder / name).exists():
         return two_ranks(folder, "resume", folder / name, "--steps", str(steps))
     words = ["run", "--plugin", "dcgan", "--steps", str(steps), "--out", folder / name]
@@ -33,7 +34,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def resume_is_exact(folder: Path) -> None:
-    """Compare eight steps to five and three more. (Ranks whose weights differ are refused at a checkpoint.)"""
+    """Compare eight steps to five and three more. (Ranks with other weights are refused at a checkpoint.)"""
     for name, steps in (("straight", 8), ("stopped", 5), ("stopped", 8)):
         ends = train(folder, name, steps)
         assert [code for code, _ in ends] == [0, 0], ends

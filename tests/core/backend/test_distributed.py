@@ -655,9 +655,7 @@ def test_each_rank_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("shared", "backend"), [("", "cpu:gloo,cuda:nccl"), ("0", "cpu:gloo,cuda:nccl"), ("1", "gloo")]
 )
-def test_nccl_where_each_rank_has_a_gpu(
-    shared: str, backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nccl_where_each_rank_has_a_gpu(shared: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def begin(backend: str, **_: Any) -> None:
