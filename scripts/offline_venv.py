@@ -2,7 +2,7 @@
 
     python scripts/offline_venv.py .venv-gpu --wheels wheels
 
-``--system-site-packages`` alone would not do where this Python is itself that of a virtual environment, as on
+``venv --system-site-packages`` would not do where this Python is itself that of a virtual environment, as on
 many images: the new one would then have the packages of the system's Python, and not torch.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import sysconfig
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,14 +24,14 @@ def make(folder: Path, wheels: Path) -> None:
     Raises:
         subprocess.CalledProcessError: pip could not install something; it has said why.
     """
-    venv.EnvBuilder(system_site_packages=True, clear=True, symlinks=True).create(folder)
+    venv.EnvBuilder(clear=True, symlinks=True).create(folder)
     python = str(folder.absolute() / "bin/python")
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     own = Path(
         subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
     )
-    # Behind its own, so that what is installed here wins.
-    paths = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+    # In their order and behind its own, so that what is installed here wins. pip is one of them.
+    paths = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     lines = [f"import site; site.addsitedir({path!r})" for path in paths]
     (own / "parent.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
     pip = [

@@ -33,8 +33,9 @@ TIMED_OUT = 124
 
 def run(command: Sequence[str | Path], log: Path, seconds: float) -> int:
     """Run a command; show and keep what it says. Returns its exit code, or 124 where its time ran out."""
-    # A thread for each process, as in `make test`.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    # A thread for each process, as in `make test`; and of pytest's plugins none but those that are named.
+    own = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = {**os.environ, **own}
     process = subprocess.Popen(
         [*map(str, command)],
         cwd=ROOT,
@@ -85,8 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run(doctor, out / "machine.log", 60)
 
     tests: list[str | Path] = [*python, "-m", "pytest", "tests/gpu", "-ra", "--tb=short", "--durations=15"]
+    if importlib.util.find_spec("pytest_timeout"):
+        tests += ["-p", "timeout"]
     if importlib.util.find_spec("xdist"):
-        tests += ["-n", str(WORKERS)]
+        tests += ["-p", "xdist", "-n", str(WORKERS)]
     tested = run([*tests, f"--junitxml={out / 'tests.xml'}"], out / "tests.log", 60 * options.minutes * TESTS)
 
     minutes = max((end - time.monotonic()) / 60, 0.5)
