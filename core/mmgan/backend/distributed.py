@@ -28,7 +28,7 @@ from typing_extensions import override
 from mmgan.backend.buckets import Buckets
 from mmgan.backend.device import Device
 from mmgan.backend.rank_store import RankStore, aside, reaching_others, timeout, wait_for
-from mmgan.backend.ranks import Quiet, Ranks
+from mmgan.backend.ranks import Quiet, Ranks, share_gpus
 from mmgan.errors import ConfigError, UsageError, line
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Group(Ranks):
         #: The gradients of the backward pass that was begun last.
         self._buckets: Buckets | None = None
         # NCCL reduces tensors on a GPU, gloo everything on the CPU, such as the codes of `sync_stop`.
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and not share_gpus() else "gloo"
         patience = timedelta(seconds=self.timeout)
 
         def connect() -> Any:
@@ -137,7 +137,7 @@ class Group(Ranks):
         return Quiet(hook) if self.rank else hook
 
     def device_for_rank(self, device: Device) -> Device:
-        """Return the device of this rank: the CPU, or the GPU that LOCAL_RANK numbers.
+        """Return the device of this rank: the CPU, or the GPU that LOCAL_RANK numbers (see ``share_gpus``).
 
         Raises:
             ConfigError: There is no GPU for this rank, or torch has no all-reduce for the kind of device.
@@ -150,12 +150,13 @@ class Group(Ranks):
         if device.torch.index is not None:
             raise ConfigError(f"{asked}, each on a GPU of its own.", hint="--device cuda")
         count = torch.cuda.device_count()
-        if self.local_rank >= count:
+        number = self.local_rank % max(count, 1) if share_gpus() else self.local_rank
+        if number >= count:
             raise ConfigError(
                 f"{asked}, but this machine has no GPU for local rank {self.local_rank}: it has {count}.",
                 hint=f"torchrun --nproc-per-node {count}",
             )
-        device.torch = torch.device("cuda", self.local_rank)
+        device.torch = torch.device("cuda", number)
         torch.cuda.set_device(device.torch)
         return device
 

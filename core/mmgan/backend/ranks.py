@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -108,3 +109,11 @@ class Quiet:
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda **_: None
+
+
+def share_gpus() -> bool:
+    """Whether ranks may share a GPU, by ``MMGAN_RANKS_SHARE_GPU=1``, for tests of several where there is one.
+
+    NCCL refuses that, so gloo reduces tensors on the GPU too, by way of the CPU.
+    """
+    return os.environ.get("MMGAN_RANKS_SHARE_GPU") == "1"

@@ -648,6 +648,28 @@ def test_each_rank_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="no GPU for local rank 1: it has 1"):
         group.device_for_rank(mmgan.Device("cuda"))
+    monkeypatch.setenv("MMGAN_RANKS_SHARE_GPU", "1")
+    assert group.device_for_rank(mmgan.Device("cuda")).torch == torch.device("cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("shared", "backend"), [("", "cpu:gloo,cuda:nccl"), ("0", "cpu:gloo,cuda:nccl"), ("1", "gloo")]
+)
+def test_nccl_where_each_rank_has_a_gpu(shared: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def begin(backend: str, **_: Any) -> None:
+        asked.append(backend)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(distributed.dist, "init_process_group", begin)
+    monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(None, 0, 2)]))
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MMGAN_RANKS_SHARE_GPU": shared}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="enough"):
+        Group()
+    assert asked == [backend]
 
 
 def test_batch_norm_is_synchronised_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
