@@ -50,11 +50,11 @@ def settle(run: Run, config: Config) -> Config:
         return config
     networks = tuple(player.module for player in run.players.values())
     if config.precision == "auto":
-        found = precision_for(config, run.plugins, run.hook, run.device, networks)
-        name, reason = run.ranks.broadcast_object(lambda: (found.name, found.reason))
+        name, reason = run.ranks.broadcast_object(lambda: _precision(run, config, networks))
         if name in DTYPES:
             config = config.model_copy(update={"precision": name})
-        run.precision = found if found.name == name else Precision(run.device, name, reason)
+        run.precision = precision_for(config, run.plugins, run.hook, run.device, networks)
+        run.precision.reason = reason
     layer = trials.heaviest(networks) if run.device.type == "cpu" else None
     dtype = run.precision.dtype
     if config.memory_format == "auto":
@@ -69,6 +69,12 @@ def settle(run: Run, config: Config) -> Config:
             if faster and player.compile:
                 compile_network(name, player.module)
     return config
+
+
+def _precision(run: Run, config: Config, networks: tuple[nn.Module, ...]) -> tuple[str, str]:
+    """Return the name of the precision that is chosen for a run's networks, and why."""
+    found = precision_for(config, run.plugins, run.hook, run.device, networks)
+    return found.name, found.reason
 
 
 def channels_last_is_faster(layer: nn.Module | None, batch_size: int, dtype: torch.dtype) -> bool:

@@ -123,6 +123,8 @@ def _fastest(device: Device) -> Precision:
 
 def _fastest_on_cpu(device: Device, networks: tuple[nn.Module, ...], batch_size: int) -> Precision:
     """Choose fp32 or bf16 by a trial, once on a machine: instructions for bf16 do not say what they bring."""
+    if not networks:
+        return Precision(device, "fp32", "there are no networks to try yet")
     times, what = trials.product(), "matrix product"
     layer = trials.heaviest(networks)
     # Where a product alone is slower, as where bf16 is emulated, layers would take long to try.

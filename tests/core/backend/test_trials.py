@@ -15,6 +15,7 @@ import mmgan
 from mmgan.backend import choosing, remembered, trials
 from mmgan.backend.device import Device
 from mmgan.backend.precision import choose_precision
+from mmgan.backend.ranks import Ranks
 from mmgan.engine import train
 from mmgan.plugins import Plugins
 
@@ -265,3 +266,13 @@ def test_a_resume_does_not_measure(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     tried.clear()
     assert reload(tmp_path / "run").precision.name == "fp32"
     assert not tried
+
+
+def test_ranks_take_what_rank_0_has_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures(monkeypatch, fp32=1.0, bf16=2.0)
+    told = {"precision": ("bf16", "as rank 0 measured"), "memory_format": True}
+    answers = iter(told.values())
+    monkeypatch.setattr(Ranks, "broadcast_object", lambda self, work: next(answers))
+    run = toy_run(task=Pictures, precision="auto", memory_format="auto")
+    assert (run.precision.name, run.precision.reason) == told["precision"]
+    assert (run.config.precision, run.config.memory_format) == ("bf16", "channels_last")
