@@ -1,7 +1,7 @@
 """Weak scaling: one process, several, and several agents of torchrun, each process with a batch of its own.
 
     python benchmarks/scaling.py
-    python benchmarks/scaling.py --width 128 --bucket 0 --bucket 1 --bucket 25
+    python benchmarks/scaling.py --width 128 --bucket 0 --bucket 1 --bucket 4
 
 Every arrangement is started by torchrun as a run is, with one thread for each process, and all play in turns,
 so that whatever else the machine does falls on all alike. While one plays, the others wait. ``--bucket``
@@ -53,7 +53,7 @@ class Arrangement:
     name: str
     agents: int = 1
     processes: int = 1
-    bucket: float = 25
+    bucket: float = buckets.SIZE / 2**20
 
     @property
     def world(self) -> int:
