@@ -6,7 +6,7 @@ PLUGIN ?= dcgan
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: setup demo run test quick check fix bench clean
+.PHONY: setup demo run test quick test-oldest check fix bench clean
 
 setup: .venv/ready
 
@@ -28,6 +28,18 @@ test: setup  ## The whole test suite.
 quick: setup  ## The tests that are fast: about a minute.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not process" $(ARGS)
 
+# The oldest releases that are allowed, on the lowest Python that is here, or on PYTHON=….
+OLDEST := .venv-oldest/bin
+LOWEST = $(shell for minor in 11 12 13 14; do python3.$$minor -c "" 2>/dev/null && echo python3.$$minor && break; done)
+
+.venv-oldest/ready: pyproject.toml constraints/oldest.txt
+	$(if $(filter file,$(origin PYTHON)),$(LOWEST),$(PYTHON)) -m venv .venv-oldest
+	$(OLDEST)/pip install --quiet --constraint constraints/oldest.txt --editable '.[dev]'
+	touch .venv-oldest/ready
+
+test-oldest: .venv-oldest/ready  ## The whole test suite with constraints/oldest.txt.
+	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest -n $(WORKERS) $(ARGS)
+
 check: setup  ## Style, types, and whether docs and help are up to date.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,4 +54,4 @@ bench: setup  ## Benchmark against plain PyTorch loops (30 min; use an idle mach
 	$(BIN)/python benchmarks/table.py $(ARGS)
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-oldest build dist .pytest_cache .mypy_cache .ruff_cache
