@@ -9,7 +9,7 @@ ARGS ?=
 MINUTES ?= 10
 OUT ?= gpu-results
 
-.PHONY: setup demo run test quick check fix bench gpu wheels clean
+.PHONY: setup demo run test quick test-oldest check fix bench gpu wheels clean
 
 setup: .venv/ready
 
@@ -30,6 +30,18 @@ test: setup  ## The whole test suite.
 
 quick: setup  ## The tests that are fast: about a minute.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not process" $(ARGS)
+
+# The oldest releases that are allowed, on the lowest Python that is here, or on PYTHON=….
+OLDEST := .venv-oldest/bin
+LOWEST = $(shell for minor in 11 12 13 14; do python3.$$minor -c "" 2>/dev/null && echo python3.$$minor && break; done)
+
+.venv-oldest/ready: pyproject.toml constraints/oldest.txt
+	$(if $(filter file,$(origin PYTHON)),$(LOWEST),$(PYTHON)) -m venv .venv-oldest
+	$(OLDEST)/pip install --quiet --constraint constraints/oldest.txt --editable '.[dev]'
+	touch .venv-oldest/ready
+
+test-oldest: .venv-oldest/ready  ## The whole test suite with constraints/oldest.txt.
+	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: setup  ## Style, types, and whether docs and help are up to date.
 	$(BIN)/ruff check .
@@ -59,4 +71,4 @@ wheels: setup  ## Pack what a machine with PyTorch for CUDA, and without network
 	$(BIN)/python scripts/pack_wheels.py --has scripts/cuda_image.txt $(ARGS)
 
 clean:
-	rm -rf .venv .venv-gpu build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-gpu .venv-oldest build dist .pytest_cache .mypy_cache .ruff_cache

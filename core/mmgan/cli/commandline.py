@@ -63,6 +63,8 @@ def build(session: Session) -> CommandLine:
     @click.group(
         "mmgan",
         cls=CommandLine,
+        # Without a command its help goes to stderr, below. By itself click 8.1 prints it on stdout and ends with 0.
+        invoke_without_command=True,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     @click.version_option(__version__, prog_name="mmgan", message="%(prog)s %(version)s")
@@ -75,7 +77,8 @@ def build(session: Session) -> CommandLine:
         expose_value=False,
         help="Load the .py files in FOLDER as plugins (MMGAN_PLUGINS_DIR does too).",
     )
-    def group(verbose: bool) -> None:
+    @click.pass_context
+    def group(context: click.Context, verbose: bool) -> None:
         """Train GANs on pictures, sounds, text and image pairs. Every game is a plugin.
 
         \b
@@ -83,6 +86,9 @@ def build(session: Session) -> CommandLine:
         mmgan run --plugin dcgan       trains one on its embedded data
         mmgan sample runs/dcgan-001    generates from what was trained
         """
+        if context.invoked_subcommand is None:
+            say(context.get_help())
+            context.exit(UsageError.exit_code)
         session.verbose = session.verbose or verbose
         try:
             os.getcwd()

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 
-class UserPath(click.ParamType[Path]):
+class UserPath(click.ParamType):  # type: ignore[type-arg]  # Generic in click 8.5 only.
     """A path in which ``~`` is expanded; a shell does not expand it in ``--out=~/runs``."""
 
     name = "path"

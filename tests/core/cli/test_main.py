@@ -242,6 +242,14 @@ def test_a_plugin_adds_a_command(cli: Any, install: Any) -> None:
     assert "Say hello." in cli("--help").out
 
 
+@pytest.mark.skipif(not hasattr(click.exceptions, "NoArgsIsHelpError"), reason="click 8.1 prints it itself")
+def test_a_group_of_a_plugin_without_a_command_shows_its_help(cli: Any, install: Any) -> None:
+    install("helloplugin", COMMAND.replace("@cli.command()", "@cli.group()"))
+    result = cli("hello")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("Usage: mmgan hello")
+
+
 def test_a_plugin_that_fails_to_add_commands_loses_only_its_own(cli: Any, install: Any) -> None:
     install("helloplugin", COMMAND)
     install("raisingplugin", COMMAND.replace("hello", "half") + "    raise ValueError('no luck')\n")
