@@ -6,7 +6,7 @@ PLUGIN ?= dcgan
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: setup demo run test quick check fix bench clean
+.PHONY: setup demo run test quick check fix bench dist check-dist clean
 
 setup: .venv/ready
 
@@ -40,6 +40,13 @@ fix: setup  ## Fix style where a tool can.
 
 bench: setup  ## Benchmark against plain PyTorch loops (30 min; use an idle machine).
 	$(BIN)/python benchmarks/table.py $(ARGS)
+
+dist: setup  ## Build the sdist and the wheel, into dist/.
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+check-dist: setup  ## Install the wheel with all that it needs into a bare environment, and train there.
+	BARE=1 $(BIN)/python -m pytest tests/packages $(ARGS)
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
