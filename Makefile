@@ -9,7 +9,7 @@ ARGS ?=
 MINUTES ?= 10
 OUT ?= gpu-results
 
-.PHONY: setup demo run test quick test-oldest check fix bench gpu wheels clean
+.PHONY: setup demo run test quick test-oldest check fix bench gpu wheels dist check-dist clean
 
 setup: .venv/ready
 
@@ -69,6 +69,13 @@ gpu: $(GPU)/ready  ## The tests and the benchmark that need a GPU, within MINUTE
 
 wheels: setup  ## Pack what a machine with PyTorch for CUDA, and without network, needs for `make gpu`.
 	$(BIN)/python scripts/pack_wheels.py --has scripts/cuda_image.txt $(ARGS)
+
+dist: setup  ## Build the sdist and the wheel, into dist/.
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+check-dist: setup  ## Install the wheel with all that it needs into a bare environment, and train there.
+	BARE=1 $(BIN)/python -m pytest tests/packages $(ARGS)
 
 clean:
 	rm -rf .venv .venv-gpu .venv-oldest build dist .pytest_cache .mypy_cache .ruff_cache

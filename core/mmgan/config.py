@@ -28,6 +28,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from mmgan.errors import ConfigError, did_you_mean, shown
+from mmgan.extras import has
 from mmgan.settings import (
     BYTES,
     FILE_LIMIT,
@@ -104,7 +105,10 @@ class Config(BaseModel):
     checkpoint_every: int = Field(500, ge=0, description="steps between two checkpoints; 0: only at the end")
     keep: int = Field(3, ge=1, description="how many of the newest checkpoints are kept, beside the best one")
     evaluate_every: int = Field(0, ge=0, description="steps between two evaluations; 0: none during training")
-    tensorboard: bool = Field(True, description="write TensorBoard event files")
+    tensorboard: bool = Field(
+        default_factory=lambda: has("tensorboard"),
+        description="write TensorBoard event files; by default where TensorBoard is installed",
+    )
 
     @field_validator("*", mode="wrap")
     @classmethod

@@ -18,6 +18,7 @@ from mmgan.cli.options import json_option
 from mmgan.cli.output import emit, emit_json, table
 from mmgan.cli.session import Session
 from mmgan.errors import MmganError, line
+from mmgan.extras import has
 
 if TYPE_CHECKING:
     from mmgan.plugins import Plugins
@@ -47,24 +48,30 @@ def command(context: click.Context, as_json: bool) -> None:
 
 
 def versions(problems: list[str]) -> dict[str, str | None]:
-    """Return the versions of mmgan, Python, and every package that mmgan requires."""
+    """Return the versions of mmgan, Python, and every package that mmgan requires or an extra brings."""
     found: dict[str, str | None] = {"mmgan": __version__, "python": platform.python_version()}
     for requirement in metadata.requires("mmgan") or []:
         name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
-        if "extra ==" in requirement or name == "mmgan":
+        extra = re.search(r"extra == ['\"](\w+)", requirement)
+        if (extra and extra[1] == "dev") or name == "mmgan":
             continue
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = None
-            problems.append(f"the package {name!r} is not installed.")
+            if not extra:
+                problems.append(f"the package {name!r} is not installed.")
     return found
 
 
 def imported(problems: list[str]) -> bool:
-    """Import torch and torchvision, whose versions must fit each other; return whether torch is usable."""
+    """Import torch, and torchvision if it is there, whose versions must fit each other; return whether torch
+    is usable.
+    """
     failed = set()
     for name in ("torch", "torchvision"):
+        if name == "torchvision" and not has(name):
+            continue
         try:
             importlib.import_module(name)
         except Exception as error:
@@ -132,7 +139,7 @@ def cache() -> dict[str, Any]:
 
 def describe(findings: dict[str, Any]) -> str:
     """Write the findings as lines for people."""
-    rows = [(str(name), version or "missing") for name, version in findings["versions"].items()]
+    rows = [(str(name), version or "not installed") for name, version in findings["versions"].items()]
     if "devices" in findings:
         rows.append(("devices", ", ".join(findings["devices"])))
         for what in ("device", "precision"):

@@ -6,6 +6,7 @@ import importlib
 import json
 import platform
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,27 @@ def test_a_missing_package_is_a_problem(cli: Any, monkeypatch: pytest.MonkeyPatc
     document = json.loads(result.out)
     assert document["versions"]["absent-package"] is None
     assert document["problems"] == ["the package 'absent-package' is not installed."]
+
+
+def test_an_extra_that_is_not_installed_is_told_and_is_no_problem(
+    cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import metadata
+
+    requirements = ["torch>=2", "absent-package>=1; extra == 'text'", "mmgan[text]; extra == 'all'"]
+    monkeypatch.setattr(metadata, "requires", lambda name: [*requirements, "absent-tool; extra == 'dev'"])
+    result = cli("doctor", "--json")
+    assert result.code == 0
+    document = json.loads(result.out)
+    assert document["versions"]["absent-package"] is None
+    assert set(document["versions"]) == {"mmgan", "python", "torch", "absent-package"}
+    assert document["problems"] == []
+    assert "absent-package  not installed" in " ".join(cli("doctor").out.split("\n"))
+
+
+def test_a_machine_without_torchvision(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    result = cli("doctor")
+    assert result.code == 0, result.out
