@@ -65,7 +65,7 @@ def build(session: Session) -> CommandLine:
     @click.group(
         "mmgan",
         cls=CommandLine,
-        # Without a command its help goes to stderr, below. By itself click 8.1 prints it on stdout and ends with 0.
+        # Without a command its help goes to stderr, below: click 8.1 prints it on stdout and ends with 0.
         invoke_without_command=True,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
