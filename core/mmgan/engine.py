@@ -154,7 +154,7 @@ def play(run: Run, until: int, heard: bool = True) -> int:
         run.stage, run.stage_step = stage, index
 
         with run.meter.step() if heard else nullcontext():
-            losses = run.task.step(run, stage, index)
+            losses = run.stepper.step(run, stage, index)
             run.step += 1
 
         # On a CPU values are at hand after every step. A GPU is only waited for when something is logged;

@@ -74,10 +74,12 @@ def imported(problems: list[str]) -> bool:
 
 
 def computing(plugins: Plugins, problems: list[str]) -> dict[str, Any]:
-    """Return the devices here, and those that ``auto`` would choose."""
+    """Return the devices here, those that ``auto`` would choose, and what was measured on this machine."""
     import torch
 
-    from mmgan.backend.precision import native_bf16
+    from mmgan.backend import trials
+    from mmgan.backend.processor import native_bf16
+    from mmgan.backend.remembered import all_remembered
     from mmgan.config import Config
 
     found: dict[str, Any] = {
@@ -96,12 +98,15 @@ def computing(plugins: Plugins, problems: list[str]) -> dict[str, Any]:
     try:
         device = plugins.hook.select_device(config=config)
         found["device"] = {"name": str(device.torch), "reason": device.reason}
-        precision = plugins.hook.make_precision(device=device, config=config)
+        layer = trials.typical().to(device.torch)
+        precision = plugins.hook.make_precision(device=device, config=config, networks=(layer,))
         found["precision"] = {"name": precision.name, "reason": precision.reason}
+        if device.type == "cpu":
+            trials.memory_formats(layer, config.batch_size, precision.dtype)
     # These hooks may be third-party, and a run would fail with the same exception.
     except Exception as error:
         problems.append(f"no device and precision can be chosen: {error}")
-    return found
+    return found | {"measured": all_remembered()}
 
 
 def memory() -> int | None:
@@ -135,6 +140,9 @@ def describe(findings: dict[str, Any]) -> str:
             rows.append((f"{what} auto", f"{choice['name']} ({choice['reason']})" if choice else "none"))
         rows.append(("threads", str(findings["threads"])))
         rows.append(("bf16", findings["bf16"] or "no instructions for it in this processor"))
+        for what, times in findings["measured"].items():
+            figures = ", ".join(f"{way} {1e3 * seconds:.3g} ms" for way, seconds in times.items())
+            rows.append(("measured", f"{figures}: {what}"))
     if findings["memory"]:
         rows.append(("memory", f"{findings['memory'] / 2**30:.1f} GiB"))
     note = "" if findings["cache"]["writable"] else " (can't be written; a temporary folder is used instead)"
