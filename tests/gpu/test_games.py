@@ -19,7 +19,7 @@ from on_gpu import (
     skip_without_graphs,
 )
 
-from mmgan import Config, Run
+from mmgan import Run
 
 #: Under fp16 the first updates are skipped, until the loss scale has come down.
 STEPS = 40
@@ -57,8 +57,6 @@ def test_a_game_plays(game: str, precision: str, graphs: str, monkeypatch: pytes
 
 @pytest.mark.parametrize("game", ["gan", "dcgan", "wavegan"])
 def test_a_game_that_is_bound_by_launches_has_graphs(game: str) -> None:
-    if "graphs" not in Config.model_fields:
-        pytest.skip("this mmgan has no setting graphs")
     assert has_graphs(game)
 
 
@@ -88,6 +86,23 @@ def test_graphs_have_the_losses_of_a_run_without(game: str) -> None:
     assert found[0][0].keys() == found[1][0].keys()
     for one, other in zip(*found, strict=True):
         assert one == pytest.approx(other, rel=1e-2, abs=1e-2)
+
+
+def test_auto_is_settled_by_the_gpu() -> None:
+    run = make("dcgan", precision="auto", memory_format="auto")
+    assert run.config.precision == ("bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16")
+    assert run.config.memory_format == "channels_last"
+    play_to(run, 3)
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_float32_is_tf32_where_a_setting_says_so(tf32: bool) -> None:
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("this GPU has no TF32")
+    make("gan", tf32=tf32)
+    one, other = torch.randn(2, 256, 256, device="cuda")
+    apart = (one @ other - (one.double() @ other.double())).abs().max()
+    assert (float(apart) > 1e-3) == tf32
 
 
 def test_auto_takes_graphs_where_a_game_has_them(monkeypatch: pytest.MonkeyPatch) -> None:

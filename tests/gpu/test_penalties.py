@@ -17,9 +17,9 @@ from mmgan.losses import penalty
 
 #: A critic without batch norm of each kind, at its game's own sizes but narrow.
 CRITICS: dict[str, dict[str, Any]] = {
-    "dcgan": {"width": 16, "batch_size": 16, "ema": 0.0},
-    "gan": {"data": "digits", "width": 32, "batch_size": 16, "dropout": 0.0, "ema": 0.0},
-    "wavegan": {"dim": 4, "batch_size": 4, "phase_shuffle": 0, "ema": 0.0},
+    "dcgan": {"width": 16, "batch_size": 16, "ema": 0.0, "tf32": False},
+    "gan": {"data": "digits", "width": 32, "batch_size": 16, "dropout": 0.0, "ema": 0.0, "tf32": False},
+    "wavegan": {"dim": 4, "batch_size": 4, "phase_shuffle": 0, "ema": 0.0, "tf32": False},
 }
 
 
