@@ -20,7 +20,7 @@ from mmgan.errors import PluginError
 
 #: Bytes of gradients in a bucket. With smaller ones more is sent early, but each all-reduce has a cost of its
 #: own. DistributedDataParallel has 25 MiB (Li et al. 2020, "PyTorch Distributed"), in which most GANs would
-#: fit whole. With three ranks or more, other buckets round sums otherwise: a run would not resume exactly.
+#: fit whole. Of three ranks or more, sums are rounded as buckets divide them: another size is another run.
 SIZE = 4 * 2**20
 
 #: Begins to add up a tensor over all ranks, in place, and returns what waits for the sum.

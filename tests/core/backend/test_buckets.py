@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 import mmgan
 from mmgan.backend import buckets
 from mmgan.backend.buckets import Buckets, divide
+from mmgan.backend.distributed import Group
 
 
 @pytest.fixture(autouse=True)
@@ -215,3 +216,26 @@ def test_sparse_gradients_are_not_sent() -> None:
     assert not given.sent
     with pytest.raises(mmgan.PluginError, match="sparse gradients, which 2 processes"):
         given.reduce(torch.tensor(0.0))
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_accumulated_gradients_are_sent_after_the_last_batch(
+    monkeypatch: pytest.MonkeyPatch, batches: int
+) -> None:
+    sent: list[int] = []
+
+    def begin(group: Group, tensor: Tensor) -> Callable[[], None]:
+        sent.append(len(tensor))
+        return lambda: None
+
+    monkeypatch.setattr(Group, "_begin_sum", begin)
+    group = object.__new__(Group)
+    group.world = 2
+    network = layers()
+    parameters = list(network.parameters())
+    for _ in range(batches):
+        with group.overlapping(parameters, batches):
+            network(batch(0)).sum().backward()
+    assert len(sent) == (3 if batches == 1 else 0)
+    group.all_reduce_gradients(parameters, torch.tensor(0.0))
+    assert sent == [17, 64, 8, 64 + 7]
