@@ -5,8 +5,11 @@ PLUGIN ?= dcgan
 # The number of test processes. Each uses one thread: more would only compete for the cores.
 WORKERS ?= 2
 ARGS ?=
+# make gpu: for how long, and where its results go.
+MINUTES ?= 10
+OUT ?= gpu-results
 
-.PHONY: setup demo run test quick test-oldest check fix bench clean
+.PHONY: setup demo run test quick test-oldest check fix bench gpu wheels dist check-dist clean
 
 setup: .venv/ready
 
@@ -53,5 +56,26 @@ fix: setup  ## Fix style where a tool can.
 bench: setup  ## Benchmark against plain PyTorch loops (30 min; use an idle machine).
 	$(BIN)/python benchmarks/table.py $(ARGS)
 
+# With wheels/ from `make wheels`, on a machine without network; else with what `make setup` installs.
+WHEELS := $(wildcard wheels/*.whl)
+GPU := $(if $(WHEELS),.venv-gpu,.venv)
+
+.venv-gpu/ready: pyproject.toml $(WHEELS)
+	$(PYTHON) scripts/offline_venv.py .venv-gpu
+	touch .venv-gpu/ready
+
+gpu: $(GPU)/ready  ## The tests and the benchmark that need a GPU, within MINUTES=10, into OUT=gpu-results.
+	$(GPU)/bin/python scripts/run_gpu.py --minutes $(MINUTES) --out $(OUT)
+
+wheels: setup  ## Pack what a machine with PyTorch for CUDA, and without network, needs for `make gpu`.
+	$(BIN)/python scripts/pack_wheels.py --has scripts/cuda_image.txt $(ARGS)
+
+dist: setup  ## Build the sdist and the wheel, into dist/.
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+check-dist: setup  ## Install the wheel with all that it needs into a bare environment, and train there.
+	BARE=1 $(BIN)/python -m pytest tests/packages $(ARGS)
+
 clean:
-	rm -rf .venv .venv-oldest build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-gpu .venv-oldest build dist .pytest_cache .mypy_cache .ruff_cache

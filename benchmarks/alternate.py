@@ -96,19 +96,7 @@ def measure(case: Case, rounds: int, tell: Callable[[str], None]) -> dict[str, A
     Raises:
         WorkerError: A loop failed.
     """
-    with working(case) as workers:
-        tell(f"{case.name}: warming up")
-        steps = 1
-        while (found := play(workers, steps)) and max(found.values()) * steps < SECONDS:
-            steps *= 2
-        played = []
-        for number in range(1, rounds + 1):
-            # Back and forth: who comes after whom must not matter.
-            workers = dict(reversed(workers.items()))
-            played.append(play(workers, steps))
-            times = ", ".join(f"{loop} {1000 * seconds:.4g} ms" for loop, seconds in played[-1].items())
-            tell(f"{case.name}: round {number} of {rounds} of {steps} steps: {times}")
-        flops = workers["mmgan"].ask(OPERATIONS)
+    played, steps, flops = in_turns(case, rounds, tell)
     return {
         "what": case.what,
         "precision": case.precision,
@@ -118,6 +106,42 @@ def measure(case: Case, rounds: int, tell: Callable[[str], None]) -> dict[str, A
         "engine": ratio(played, "mmgan", "same"),
         "flops_per_step": flops,
     }
+
+
+def in_turns(
+    case: Case,
+    rounds: int,
+    tell: Callable[[str], None],
+    counted: str = "mmgan",
+    seconds: float | None = None,
+) -> tuple[list[dict[str, float]], int, float]:
+    """Let the loops of a case play in turns.
+
+    Args:
+        case, rounds, tell: As for :func:`measure`.
+        counted: The loop whose operations are counted.
+        seconds: Instead of :data:`SECONDS`.
+
+    Returns:
+        The seconds of a step of each loop, by round; the steps of a round; the operations of a step.
+
+    Raises:
+        WorkerError: A loop failed.
+    """
+    with working(case) as workers:
+        tell(f"{case.name}: warming up")
+        steps = 1
+        least = SECONDS if seconds is None else seconds
+        while (found := play(workers, steps)) and max(found.values()) * steps < least:
+            steps *= 2
+        played = []
+        for number in range(1, rounds + 1):
+            # Back and forth: who comes after whom must not matter.
+            workers = dict(reversed(workers.items()))
+            played.append(play(workers, steps))
+            times = ", ".join(f"{loop} {1000 * seconds:.4g} ms" for loop, seconds in played[-1].items())
+            tell(f"{case.name}: round {number} of {rounds} of {steps} steps: {times}")
+        return played, steps, workers[counted].ask(OPERATIONS)
 
 
 def play(workers: dict[str, Worker], steps: int) -> dict[str, float]:

@@ -42,8 +42,11 @@ class Training:
     def __init__(self, args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
         layout = torch.channels_last if args.channels_last else torch.contiguous_format
-        self.g = build_generator(args.size, args.channels, args.width, args.latent).to(memory_format=layout)
-        self.d = build_discriminator(args.size, args.channels, args.width).to(memory_format=layout)
+        device = getattr(args, "device", "cpu")
+        self.g = build_generator(args.size, args.channels, args.width, args.latent)
+        self.d = build_discriminator(args.size, args.channels, args.width)
+        for network in (self.g, self.d):
+            network.to(device, memory_format=layout)
         # The moving average's buffers, batch norm's running statistics, are copied: they average already.
         self.average = copy.deepcopy(self.g) if args.ema else None
         self.ema = args.ema
@@ -52,19 +55,24 @@ class Training:
         self.layout = layout
         self.bf16 = args.precision == "bf16"
         self.latent = args.latent
-        self.ones, self.zeros = torch.ones(args.batch_size), torch.zeros(args.batch_size)
+        self.ones = torch.ones(args.batch_size, device=device)
+        self.zeros = torch.zeros(args.batch_size, device=device)
 
     @staticmethod
     def _adam(module: nn.Module, args: argparse.Namespace) -> torch.optim.Adam:
-        return torch.optim.Adam(module.parameters(), 2e-4, (0.5, 0.999), fused=args.fused or None)
+        # So a CUDA graph may hold it.
+        capturable = args.fused and getattr(args, "device", "cpu") != "cpu"
+        return torch.optim.Adam(
+            module.parameters(), 2e-4, (0.5, 0.999), fused=args.fused or None, capturable=capturable
+        )
 
     def step(self, real: Tensor) -> tuple[Tensor, Tensor]:
         """Update D, then G by the same fakes; return their losses, detached."""
         real = real.contiguous(memory_format=self.layout)
-        latents = torch.randn(len(real), self.latent, 1, 1)
+        latents = torch.randn(len(real), self.latent, 1, 1, device=real.device)
         self.d.requires_grad_(True)
         self.d_opt.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(real.device.type, torch.bfloat16, enabled=self.bf16):
             fake = self.g(latents)
             d_loss = bce(self.d(real), self.ones) + bce(self.d(fake.detach()), self.zeros)
         d_loss.backward()
@@ -73,7 +81,7 @@ class Training:
         # In G's phase the gradients of D's weights would be computed for nothing.
         self.d.requires_grad_(False)
         self.g_opt.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(real.device.type, torch.bfloat16, enabled=self.bf16):
             g_loss = bce(self.d(fake), self.ones)
         g_loss.backward()
         self.g_opt.step()

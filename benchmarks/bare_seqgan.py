@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from styles import AS_IT_COMES, Style
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -62,8 +63,8 @@ class Discriminator(nn.Module):
 def rewards(generator: Generator, discriminator: Discriminator, tokens: Tensor, rollouts: int) -> Tensor:
     """Return the rewards of the generator's sequences: (batch, length)."""
     batch, length = tokens.shape
-    start = torch.zeros(batch, 1, dtype=torch.int64)
-    total = torch.zeros(batch, length)
+    start = torch.zeros(batch, 1, dtype=torch.int64, device=tokens.device)
+    total = torch.zeros(batch, length, device=tokens.device)
     for _ in range(rollouts):
         for given in range(1, length):
             features, state = generator.read(torch.cat([start, tokens[:, :given]], 1))
@@ -82,7 +83,8 @@ def rewards(generator: Generator, discriminator: Discriminator, tokens: Tensor, 
 def generate(generator: Generator, count: int, length: int) -> Tensor:
     """Draw sequences, token by token: int64 (count, length)."""
     tokens: list[Tensor] = []
-    last, state = torch.zeros(count, 1, dtype=torch.int64), None
+    device = generator.output.weight.device
+    last, state = torch.zeros(count, 1, dtype=torch.int64, device=device), None
     for _ in range(length):
         features, state = generator.read(last, state)
         last = torch.multinomial(generator.output(features[:, -1]).softmax(1), 1)
@@ -97,6 +99,7 @@ def adversarial_iteration(
     vocabulary: int = 5000,
     length: int = 20,
     batch_size: int = 64,
+    style: Style = AS_IT_COMES,
 ) -> Callable[[], None]:
     """Return a function that plays one iteration: an update of G, then D's on as many negatives.
 
@@ -107,12 +110,12 @@ def adversarial_iteration(
         vocabulary: Number of tokens.
         length: Tokens in a sequence, at least the widest filter's.
         batch_size: Sequences in a batch: G's, and D's of both kinds together.
+        style: How D computes, and where both are.
     """
-    g, d = Generator(vocabulary), Discriminator(vocabulary)
-    opt_g = torch.optim.Adam(g.parameters(), 1e-2)
-    opt_d = torch.optim.Adam(d.parameters(), 1e-4)
+    g, d = style.network(Generator(vocabulary)), style.network(Discriminator(vocabulary))
+    opt_g, opt_d = style.adam(g.parameters(), 1e-2), style.adam(d.parameters(), 1e-4)
     half = batch_size // 2
-    kinds = torch.tensor([1] * half + [0] * half)
+    kinds = torch.tensor([1] * half + [0] * half, device=style.device)
 
     def update_g() -> None:
         tokens = generate(g, batch_size, length)

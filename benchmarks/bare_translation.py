@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
+from styles import AS_IT_COMES, Style
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -91,16 +92,16 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 0.0, 0.02)
 
 
-def adam(*modules: nn.Module) -> torch.optim.Adam:
+def adam(style: Style, *modules: nn.Module) -> torch.optim.Adam:
     """Return the papers' optimizer."""
-    return torch.optim.Adam([p for m in modules for p in m.parameters()], 2e-4, (0.5, 0.999))
+    return style.adam([p for m in modules for p in m.parameters()], 2e-4, (0.5, 0.999))
 
 
-def pix2pix_step(size: int, batch: Batch) -> Callable[[], None]:
+def pix2pix_step(size: int, batch: Batch, style: Style = AS_IT_COMES) -> Callable[[], None]:
     """Return a function that plays one step: D, then G."""
-    g = UNet(size.bit_length() - 1).apply(initialise)
-    d = patch_gan(6, nn.BatchNorm2d, False).apply(initialise)
-    opt_g, opt_d = adam(g), adam(d)
+    g = style.network(UNet(size.bit_length() - 1).apply(initialise))
+    d = style.network(patch_gan(6, nn.BatchNorm2d, False).apply(initialise))
+    opt_g, opt_d = adam(style, g), adam(style, d)
 
     def bce(logits: Tensor, target: float) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
@@ -121,11 +122,11 @@ def pix2pix_step(size: int, batch: Batch) -> Callable[[], None]:
     return step
 
 
-def cyclegan_step(blocks: int, batch: Batch) -> Callable[[], None]:
+def cyclegan_step(blocks: int, batch: Batch, style: Style = AS_IT_COMES) -> Callable[[], None]:
     """Return a function that plays one step: both generators, then both discriminators."""
-    ab, ba = resnet(blocks).apply(initialise), resnet(blocks).apply(initialise)
-    judges = [patch_gan(3, nn.InstanceNorm2d, True).apply(initialise) for _ in range(2)]
-    opt_g, opt_d = adam(ab, ba), adam(*judges)
+    ab, ba = (style.network(resnet(blocks).apply(initialise)) for _ in range(2))
+    judges = [style.network(patch_gan(3, nn.InstanceNorm2d, True).apply(initialise)) for _ in range(2)]
+    opt_g, opt_d = adam(style, ab, ba), adam(style, *judges)
     pools: list[list[Tensor]] = [[], []]
 
     def mse(scores: Tensor, target: float) -> Tensor:

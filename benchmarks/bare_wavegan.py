@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
+from styles import AS_IT_COMES, Style
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,25 +60,27 @@ def phase_shuffle(x: Tensor, n: int = 2) -> Tensor:
     return x[..., :length] if by > 0 else x[..., -length:]
 
 
-def round_of_training(dim: int, batch_size: int, batch: Callable[[], Tensor]) -> Callable[[], None]:
+def round_of_training(
+    dim: int, batch_size: int, batch: Callable[[], Tensor], style: Style = AS_IT_COMES
+) -> Callable[[], None]:
     """Return a function that plays one round: five updates of the critic and one of the generator."""
-    g, d = Generator(dim), Critic(dim)
+    g, d = style.network(Generator(dim)), style.network(Critic(dim))
     for module in (*g.modules(), *d.modules()):
         if isinstance(module, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
-    opt_g = torch.optim.Adam(g.parameters(), 1e-4, (0.5, 0.9))
-    opt_d = torch.optim.Adam(d.parameters(), 1e-4, (0.5, 0.9))
+    opt_g = style.adam(g.parameters(), 1e-4, (0.5, 0.9))
+    opt_d = style.adam(d.parameters(), 1e-4, (0.5, 0.9))
 
     def latents() -> Tensor:
-        return torch.rand(batch_size, 100) * 2 - 1
+        return torch.rand(batch_size, 100, device=style.device) * 2 - 1
 
     def play() -> None:
         for _ in range(5):
             real = batch()
             with torch.no_grad():
                 fake = g(latents())
-            alpha = torch.rand(batch_size, 1, 1)
+            alpha = torch.rand(batch_size, 1, 1, device=style.device)
             between = (alpha * real + (1 - alpha) * fake).requires_grad_()
             (gradient,) = torch.autograd.grad(d(between).sum(), between, create_graph=True)
             penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()

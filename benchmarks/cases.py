@@ -28,6 +28,7 @@ class Case:
         precision: mmgan's, ``fp32`` or ``bf16``; the plain loop's is always fp32.
         engine_steps: How many of the engine's steps make one of the bare loops'.
         loops: Which loops there are.
+        device: Where all of them compute.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Case:
     precision: str = "bf16"
     engine_steps: int = 1
     loops: tuple[str, ...] = ("plain", "mmgan", "same")
+    device: str = "cpu"
 
     @property
     def plugin(self) -> str:
@@ -51,7 +53,7 @@ class Case:
     def config(self, plugins: mmgan.Plugins) -> Config:
         """Return all of mmgan's settings: the defaults, but without an end and what happens now and then."""
         fixed: dict[str, Any] = dict.fromkeys(("sample_every", "evaluate_every", "checkpoint_every"), 0)
-        fixed |= {"plugin": self.plugin, "data": "random", "steps": 2**52, "device": "cpu"}
+        fixed |= {"plugin": self.plugin, "data": "random", "steps": 2**52, "device": self.device}
         fixed |= {"precision": self.precision}
         return check(plugins.config_class(self.plugin), {**fixed, **self.settings})
 

@@ -1,62 +1,76 @@
 """The plain loops: a page of PyTorch for each game, as ``bare_*.py`` have them, in the size of a case.
 
-float32, contiguous, torch's own layers, ``torch.optim.Adam`` as it comes.
+float32, contiguous, torch's own layers, ``torch.optim.Adam`` as it comes; on a GPU also in another
+:class:`styles.Style`.
 """
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import bare_dcgan
+import bare_gan
 import bare_seqgan
 import bare_translation
 import bare_wavegan
 import torch
-
-Batch = Callable[[], Any]
-Step = Callable[[], object]
+from styles import AS_IT_COMES, Batch, Step, Style
 
 
-def dcgan(c: Any, batch: Batch) -> Step:
+def gan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
+    """Return a step of the GAN on points: D, then G."""
+    return bare_gan.gan_step(c.latent, c.width, c.lr, c.betas, batch, style)
+
+
+def dcgan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
     """Return a step of DCGAN: D, then G."""
-    simple = {"seed": c.seed, "precision": "fp32", "channels_last": False, "fused": False, "ema": 0.0}
+    simple = {"seed": c.seed, "precision": "bf16" if style.bf16 else "fp32", "ema": 0.0}
+    simple |= {"channels_last": style.channels_last, "fused": style.fused, "device": style.device}
     sizes = {name: getattr(c, name) for name in ("size", "channels", "width", "latent", "batch_size")}
     training = bare_dcgan.Training(Namespace(**simple, **sizes))
     return lambda: training.step(batch())
 
 
-def wavegan(c: Any, batch: Batch) -> Step:
+def wavegan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
     """Return a round of WaveGAN: five updates of the critic, one of G."""
-    return bare_wavegan.round_of_training(c.dim, c.batch_size, batch)
+    return bare_wavegan.round_of_training(c.dim, c.batch_size, batch, style)
 
 
-def seqgan_rewards(c: Any, batch: Batch) -> Step:
+def seqgan_rewards(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
     """Return a function that computes the rewards of a batch of sequences."""
-    g, d = bare_seqgan.Generator(c.vocabulary), bare_seqgan.Discriminator(c.vocabulary).eval()
-    tokens = torch.randint(c.vocabulary, (c.batch_size, c.length))
+    g = style.network(bare_seqgan.Generator(c.vocabulary))
+    d = style.network(bare_seqgan.Discriminator(c.vocabulary)).eval()
+    tokens = torch.randint(c.vocabulary, (c.batch_size, c.length)).to(style.device)
     return lambda: bare_seqgan.rewards(g, d, tokens, c.rollouts)
 
 
-def seqgan(c: Any, batch: Batch) -> Step:
+def seqgan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
     """Return an iteration of SeqGAN's adversarial stage."""
     sizes = {name: getattr(c, name) for name in ("vocabulary", "length", "batch_size")}
-    return bare_seqgan.adversarial_iteration(batch, c.rollouts, c.negatives, **sizes)
+    return bare_seqgan.adversarial_iteration(batch, c.rollouts, c.negatives, **sizes, style=style)
 
 
-def pix2pix(c: Any, batch: Batch) -> Step:
+def pix2pix(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
     """Return a step of pix2pix: D, then G."""
-    return bare_translation.pix2pix_step(c.size, batch)
+    return bare_translation.pix2pix_step(c.size, batch, style)
 
 
-def cyclegan(c: Any, batch: Batch) -> Step:
+def cyclegan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
     """Return a step of CycleGAN: both generators, then both discriminators."""
-    return bare_translation.cyclegan_step(c.blocks, batch)
+    return bare_translation.cyclegan_step(c.blocks, batch, style)
 
 
-#: By the case's game. Each is given mmgan's settings, of which it takes the sizes, and what gives a batch.
-LOOPS: dict[str, Callable[[Any, Batch], Step]] = {
+class Maker(Protocol):
+    """Makes a step, given mmgan's settings, of which it takes the sizes, what gives a batch, and a style."""
+
+    def __call__(self, c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
+        """Return the step."""
+
+
+#: By the case's game.
+LOOPS: dict[str, Maker] = {
+    "gan": gan,
     "dcgan": dcgan,
     "wavegan": wavegan,
     "seqgan-rewards": seqgan_rewards,

@@ -13,8 +13,10 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import redirect_stdout
+from dataclasses import replace
+from functools import partial
 from typing import Any, TextIO
 
 import torch
@@ -23,6 +25,7 @@ from plain import LOOPS
 from same import DCGAN, GAN, WaveGAN
 from same_seqgan import Rewards, SeqGAN
 from same_translation import CycleGAN, Pix2Pix
+from styles import Style, graphed
 
 import mmgan
 from mmgan.bench.measuring import set_up
@@ -42,10 +45,30 @@ SAME = {
     "pix2pix": Pix2Pix,
     "cyclegan": CycleGAN,
 }
+#: mmgan's loop with its steps played as they are, and not as CUDA graphs.
+EAGER = "mmgan-eager"
+#: The plain loop whose steps are CUDA graphs.
+GRAPHS = "plain-graphs"
 
 
-def asked(questions: TextIO, answers: TextIO) -> Generator[int, None, None]:
-    """Yield how many steps are to be played next, and answer when they are done."""
+def style_of(case: Case, loop: str) -> Style:
+    """Return how a plain loop computes: ``plain`` as PyTorch comes, ``plain-bf16`` as a GPU is fast, and with
+    graphs the fastest in the case's precision.
+    """
+    fast = Style(case.device, case.precision == "bf16", channels_last=True, fused=True)
+    styles = {"plain": Style(case.device), "plain-bf16": replace(fast, bf16=True), GRAPHS: fast}
+    return styles[loop]
+
+
+def asked(
+    questions: TextIO, answers: TextIO, wait: Callable[[], None] = lambda: None
+) -> Generator[int, None, None]:
+    """Yield how many steps are to be played next, and answer when they are done.
+
+    Args:
+        questions, answers: Lines.
+        wait: Waits until the device has done all that it was given.
+    """
     for line in questions:
         if line.strip() == OPERATIONS:
             with Operations() as counted:
@@ -53,8 +76,10 @@ def asked(questions: TextIO, answers: TextIO) -> Generator[int, None, None]:
             answer: float = counted.get_total_flops()
         else:
             steps = int(line)
+            wait()
             start = time.perf_counter()
             yield steps
+            wait()
             answer = (time.perf_counter() - start) / steps
         print(answer, file=answers, flush=True)
 
@@ -65,13 +90,26 @@ def by_hand(case: Case, loop: str, program: Generator[int, None, None]) -> None:
     data = random_data(case.plugin, config)
 
     def batch() -> Any:
-        return data.any(config.batch_size)
+        return moved(data.any(config.batch_size), case.device)
 
     game = case.game
-    step = LOOPS[game](config, batch) if loop == "plain" else SAME[game](config, batch).step
+    if loop == "same":
+        step: Callable[[], object] = SAME[game](config, batch).step
+    else:
+        make = partial(LOOPS[game], config, style=style_of(case, loop))
+        step = graphed(make, batch) if loop == GRAPHS else make(batch)
     for steps in program:
         for _ in range(steps):
             step()
+
+
+def moved(batch: Any, device: str) -> Any:
+    """Copy a batch to where it is trained on, by pinned memory to a GPU, without waiting."""
+    if device == "cpu":
+        return batch
+    if isinstance(batch, tuple):
+        return tuple(moved(part, device) for part in batch)
+    return batch.pin_memory().to(device, non_blocking=True)
 
 
 def through_the_engine(case: Case, program: Generator[int, None, None]) -> None:
@@ -94,12 +132,15 @@ def new_run(case: Case) -> mmgan.Run:
 def main(loop: str, text: str) -> None:
     # Ctrl-C reaches all of them; whoever started this one ends it, quietly.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    case, program = Case(**json.loads(text)), asked(sys.stdin, sys.stdout)
+    case = Case(**json.loads(text))
+    if loop == EAGER:
+        case = replace(case, settings=case.settings | {"graphs": "off"})
+    program = asked(sys.stdin, sys.stdout, mmgan.Device(case.device).synchronize)
     torch.manual_seed(0)
-    if loop != "plain":
+    if not loop.startswith("plain"):
         keep_freed_memory()  # as the command line does it; a plain script has what it is given
     with redirect_stdout(sys.stderr):
-        if loop == "mmgan" and case.through_the_engine:
+        if loop in ("mmgan", EAGER) and case.through_the_engine:
             through_the_engine(case, program)
         else:
             by_hand(case, loop, program)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from mmgan.extras import has
+
 # The tests' networks are so small that a second thread costs more than it brings.
 torch.set_num_threads(1)
 
@@ -16,9 +18,10 @@ torch.set_num_threads(1)
 def pytest_configure(config: pytest.Config) -> None:
     """Compile what librosa compiles when it is first used, and keeps in files, before there are workers.
 
-    Two processes that do so at the same time, as after a fresh installation, may crash each other.
+    Two processes that do so at the same time, as after a fresh installation, may crash each other. Only tests
+    use librosa, to compare with it.
     """
-    if not hasattr(config, "workerinput"):
+    if has("librosa") and not hasattr(config, "workerinput"):
         for name in (
             "util.utils",
             "util.matching",

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmgan import helpers, inference, stages
 from mmgan.backend import nonfinite, randomness
-from mmgan.backend.choosing import device_for, precision_for
-from mmgan.backend.precision import DTYPES
+from mmgan.backend.choosing import device_for, precision_for, settle
+from mmgan.backend.graphs import graphs_for
 from mmgan.config import Config
 from mmgan.data import opening
 from mmgan.data.info import DataInfo, info_of
@@ -43,11 +43,8 @@ def build(run: Run, config: Config, saved: dict[str, Any] | None) -> None:
     randomness.seed_everything(config.seed)
     run.device = run.ranks.device_for_rank(device_for(config, run.plugins, run.hook))
     run.precision = precision_for(config, run.plugins, run.hook, run.device)
-    run.finite = nonfinite.FiniteWatch(run.device.torch, run.precision.scales)
     randomness.use_deterministic(config.deterministic)
-    if config.precision == "auto" and run.precision.name in DTYPES:
-        # Kept with the run, so that a resume elsewhere does not compute in another precision unasked.
-        config = config.model_copy(update={"precision": run.precision.name})
+    run.device.use_tf32(config.tf32)
     run.config = config
 
     run.task = run.task_class(config)
@@ -61,6 +58,8 @@ def build(run: Run, config: Config, saved: dict[str, Any] | None) -> None:
         prepare(run, name, player)
     for name in run.helpers:
         helpers.prepare(run, name)
+    run.config = run.task.config = settle(run, config)
+    run.finite = nonfinite.FiniteWatch(run.device, run.precision.scales)
     run.trained = trained_weights(run.players)
     run.opponents = opposing_weights(run.trained)
     run.options = {name: changing.options_of(player.optimizer) for name, player in run.players.items()}
@@ -68,6 +67,7 @@ def build(run: Run, config: Config, saved: dict[str, Any] | None) -> None:
     if run.ranks.rank:
         # The networks began alike on all ranks; from here on each draws latents of its own.
         run.randomness = rank_state.rank_randomness(config.seed, 0, run.ranks.rank, run.device.torch)
+    run.stepper = graphs_for(run) or run.task
     run.is_built = True
 
 

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import tomli_w
 from pydantic import (
@@ -28,6 +28,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from mmgan.errors import ConfigError, did_you_mean, shown
+from mmgan.extras import has
 from mmgan.settings import (
     BYTES,
     FILE_LIMIT,
@@ -87,7 +88,16 @@ class Config(BaseModel):
     seed: int = Field(0, ge=0, lt=2**32, description="seed of all randomness")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, or a plugin's device")
     precision: str = Field("auto", description="auto, fp32, bf16, fp16, or a plugin's precision")
-    compile: bool = Field(False, description="compile the networks that allow it with torch.compile")
+    compile: bool | Literal["auto"] = Field(
+        False, description="compile the networks that allow it with torch.compile; auto: if a trial is faster"
+    )
+    memory_format: Literal["task", "auto", "contiguous", "channels_last"] = Field(
+        "task", description="order in memory of pictures; task: as the task says; auto: the faster in a trial"
+    )
+    tf32: bool = Field(True, description="on a GPU: multiply float32 numbers in TF32, with 10 bits of 23")
+    graphs: Literal["auto", "on", "off"] = Field(
+        "auto", description="on a GPU: record whole steps as CUDA graphs; auto: where the task allows it"
+    )
     deterministic: bool = Field(False, description="on a GPU too: only algorithms that repeat to the byte")
     workers: int = Field(0, ge=0, description="processes that prepare batches; 0: in the main process")
     log_every: int = Field(20, ge=1, description="steps between two lines of metrics")
@@ -95,7 +105,10 @@ class Config(BaseModel):
     checkpoint_every: int = Field(500, ge=0, description="steps between two checkpoints; 0: only at the end")
     keep: int = Field(3, ge=1, description="how many of the newest checkpoints are kept, beside the best one")
     evaluate_every: int = Field(0, ge=0, description="steps between two evaluations; 0: none during training")
-    tensorboard: bool = Field(True, description="write TensorBoard event files")
+    tensorboard: bool = Field(
+        default_factory=lambda: has("tensorboard"),
+        description="write TensorBoard event files; by default where TensorBoard is installed",
+    )
 
     @field_validator("*", mode="wrap")
     @classmethod

@@ -154,7 +154,7 @@ def play(run: Run, until: int, heard: bool = True) -> int:
         run.stage, run.stage_step = stage, index
 
         with run.meter.step() if heard else nullcontext():
-            losses = run.task.step(run, stage, index)
+            losses = run.stepper.step(run, stage, index)
             run.step += 1
 
         # On a CPU values are at hand after every step. A GPU is only waited for when something is logged;
@@ -275,7 +275,7 @@ def backward(
     # Not multiplied by 1: the plain case runs no more operations than a hand-written loop.
     weight = phase.gain / batches
     weighted = total if weight == 1 else weight * total
-    with run.part("backward", phase.name):
+    with run.part("backward", phase.name), run.ranks.overlapping(run.trained[phase.player], batches):
         run.precision.scaler(phase.player).scale(weighted).backward()  # type: ignore[no-untyped-call]
     if batches == 1:
         return {name: loss.detach() for name, loss in losses.items()}, weighted

@@ -119,8 +119,12 @@ def select_device(config: Config) -> Device | None:
 
 
 @hookspec(firstresult=True)
-def make_precision(device: Device, config: Config) -> Precision | None:
-    """Choose the precision of a run; None leaves the choice to the next plugin, at last to the core."""
+def make_precision(device: Device, config: Config, networks: tuple[nn.Module, ...]) -> Precision | None:
+    """Choose the precision of a run; None leaves the choice to the next plugin, at last to the core.
+
+    Called before the task builds its networks, with none of them; and where ``config.precision`` is "auto"
+    once more, with those that are trained, on their device.
+    """
 
 
 # Lifecycle: every plugin's is called; what it returns is ignored.

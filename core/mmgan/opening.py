@@ -15,6 +15,7 @@ from mmgan.backend.ranks import Ranks
 from mmgan.config import Config, check, resolve, to_toml
 from mmgan.data.info import DataInfo
 from mmgan.errors import CheckpointError, MmganError, UsageError, line
+from mmgan.extras import need
 from mmgan.listeners import attach_defaults
 from mmgan.plugins import Plugins
 from mmgan.plugins.blame import blaming
@@ -90,10 +91,12 @@ def new_run(
 
     Raises:
         ConfigError, DataError, PluginError: See their classes.
-        UsageError: The folder holds something already.
+        UsageError: The folder holds something already, or `tensorboard` is true and TensorBoard is not installed.
     """
     plugins = plugins if isinstance(plugins, Plugins) else Plugins(*(plugins or ()))
     task_class, config = _settled(config, plugins, settings)
+    if folder is not None and config.tensorboard:
+        need("tensorboard", "tensorboard", "tensorboard = true", "--set tensorboard=false")
     ranks = distributed.ranks()
     with ExitStack() as stack:
         if folder is not None:

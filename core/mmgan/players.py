@@ -22,6 +22,8 @@ Weights = dict[str, list[nn.Parameter]]
 
 def prepare(run: Run, name: str, player: Player) -> None:
     """Bring a player that a task has built to the run's device, and give it its moving average."""
+    if run.config.memory_format in ("contiguous", "channels_last"):
+        player.channels_last = run.config.memory_format == "channels_last"
     run.device.prepare(player)
     if run.config.sync_batch_norm:
         run.ranks.synchronize_batch_norm(player, run.device)
@@ -134,5 +136,5 @@ def average_images(run: Run, player: Player) -> None:
 def _move(player: Player, decay: float) -> None:
     average: nn.Module = player.average  # type: ignore[assignment]
     torch._foreach_lerp_(list(average.parameters()), list(player.module.parameters()), 1 - decay)
-    for kept, present in zip(average.buffers(), player.module.buffers(), strict=True):
-        kept.copy_(present)
+    if buffers := list(average.buffers()):
+        torch._foreach_copy_(buffers, list(player.module.buffers()))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -33,8 +33,6 @@ from mmgan.task import Player, Stage, Task
 
 __all__ = ["Run", "read_settings"]
 
-T = TypeVar("T")
-
 
 class Run:
     """One training run, ready to be trained, sampled from or evaluated.
@@ -59,7 +57,8 @@ class Run:
     turn: AbstractContextManager[Any] = nullcontext()
     #: How many samples a sample file shows.
     sample_count = 64
-    is_built = data_opens = False  # Whether ``Task.build`` is done; whether ``Task.data`` is under way.
+    #: Whether ``Task.build`` is done, ``Task.data`` is under way, steps are played.
+    is_built = data_opens = is_playing = False
     # Built by `set_up`.
     config: Config
     saved: dict[str, Any]
@@ -68,6 +67,7 @@ class Run:
     finite: nonfinite.FiniteWatch
     task: Task[Any]
     players: dict[str, Player]
+    stepper: Any  # Its ``step`` plays a step: the task's, or on a GPU that of graphs of it.
     #: Networks that are never trained; what fills in their weights; digests of these.
     helpers: dict[str, nn.Module]
     helper_loads: dict[str, Fill | None]
@@ -121,7 +121,7 @@ class Run:
         self.lock: FolderLock | None = None
         self._dataset: Any = None
         self._loader: Loader | None = None
-        self.is_playing = False
+        self.feed: Iterator[Any] | None = None  # Gives the batches instead of the loader, if it is there.
         self.saved_by = self.ranks.world
         self.set_up(config, saved)
 
@@ -140,7 +140,7 @@ class Run:
             function: A critic; each output may depend on its own sample only.
             inputs: (batch, …), requiring gradients.
         """
-        return differentiate(self.precision, function, inputs)
+        return differentiate(self.precision, function, inputs, compiled=self.config.compile is True)
 
     def open_data(self, *kinds: str) -> Any:
         """Open what ``--data`` names: a registered data set of one of these kinds, or a folder or file."""
@@ -192,6 +192,8 @@ class Run:
 
     def next_batch(self) -> Any:
         """Return the next batch, on the device, and count the time that was waited for it."""
+        if self.feed is not None:
+            return next(self.feed)
         with self.part("data", ""):
             start = time.perf_counter()
             batch = next(self.loader)

@@ -30,6 +30,7 @@ RESERVED_ENVIRONMENT = {
     "MMGAN_PLUGINS_DIR",
     "MMGAN_CACHE_DIR",
     "MMGAN_RANK_TIMEOUT",
+    "MMGAN_RANKS_SHARE_GPU",
 }
 
 #: Bytes that a file of settings may have.

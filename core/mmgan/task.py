@@ -111,6 +111,10 @@ class Task(ABC, Generic[C]):
     #: Whether several threads may sample at once: all that is random is drawn by ``generator=run.generator``,
     #: and nothing of the task is changed. It counts for the class that says so, and for no subclass.
     reentrant: ClassVar[bool] = False
+    #: Whether a GPU may record a step and replay it (``mmgan.backend.graphs``): shapes stay as they are, and
+    #: from step to step nothing but tensors differs; no number that Python draws or reads decides anything.
+    #: It counts for the class that says so, and for no subclass.
+    graphs: ClassVar[bool] = False
     run: Run
 
     def __init__(self, config: C) -> None:

@@ -51,7 +51,7 @@ def configure_module(run: Run, name: str, module: nn.Module) -> None:
 
         stop_second_derivatives(module)
     # A compiler chooses for itself.
-    if run.device.type != "cpu" or (run.config.compile and (player is None or player.compile)):
+    if run.device.type != "cpu" or (run.config.compile is True and (player is None or player.compile)):
         return
     from mmgan import ConfigError
     from mmgan_convolutions.layers import choose

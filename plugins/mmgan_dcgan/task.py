@@ -52,6 +52,7 @@ class DCGAN(ImageTask[DCGANConfig]):
     Config = DCGANConfig
     needed_to_sample = ("G",)
     reentrant = True
+    graphs = True
 
     @property
     def stages(self) -> tuple[Stage, ...]:

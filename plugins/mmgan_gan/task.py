@@ -26,6 +26,7 @@ class GAN(ImageTask[GANConfig]):
     Config = GANConfig
     needed_to_sample = ("G",)
     reentrant = True
+    graphs = True
 
     @property
     def best_score(self) -> str:

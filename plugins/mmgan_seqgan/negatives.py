@@ -41,4 +41,6 @@ class Negatives:
         epoch, part = divmod(update, c.epoch_steps)
         # A separate generator: the order is a function of the seed and the epoch.
         order = np.random.default_rng([c.seed, epoch]).permutation(len(self.tokens))
-        return self.tokens[torch.from_numpy(order[part * c.share : (part + 1) * c.share])]
+        chosen = torch.from_numpy(order[part * c.share : (part + 1) * c.share])
+        # To a GPU without waiting for it.
+        return self.tokens[chosen.to(self.tokens.device, non_blocking=True)]

@@ -16,6 +16,7 @@ from mmgan import Phase, Player, Samples, Stage, Task, TextSamples, UsageError
 from mmgan.counting import counted
 from mmgan.data.text.dataset import TextData
 from mmgan.data.text.tokenizers import UNKNOWN, tokenizer_from_state
+from mmgan.extras import need
 from mmgan.samples import Tradeoff
 from mmgan_seqgan.config import SeqGANConfig
 from mmgan_seqgan.measures import decoded, scores, tradeoff, write, write_in_parts
@@ -96,6 +97,9 @@ class SeqGAN(Task[SeqGANConfig]):
     def data(self) -> Any:
         """Open the texts, or the oracle's sequences: int64 (batch, length)."""
         if not hasattr(self, "_data"):
+            if not self.on_oracle:
+                # Its samples have a picture by BLEU: better said now than at the first of them.
+                need("sacrebleu", "text", "SeqGAN on texts")
             source = self.run.open_data("tokens" if self.on_oracle else "texts")
             known = self.tokenizer if hasattr(self, "tokenizer") else None
             self._data = source if self.on_oracle else TextData(source, self.config, known, self.run.progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
@@ -48,6 +49,27 @@ class Dropout(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (batch, …) to the same shape: half of the values 0, the others doubled."""
         return dropout(features, 0.5, self.when == "always" or (self.training and self.when == "training"))
+
+
+class ReflectionPad(nn.ReflectionPad2d):
+    """torch's layer, with a gradient that repeats to the byte on a GPU too, where a run asks for that: there
+    torch has none, and raises.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (batch, channels, height, width) to (…, height + top + bottom, width + left + right)."""
+        if not (input.is_cuda and torch.are_deterministic_algorithms_enabled()):
+            return super().forward(input)
+        left, right, top, bottom = self.padding
+        return reflected(reflected(input, 2, top, bottom), 3, left, right)
+
+
+def reflected(x: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """Reflect a tensor at both ends of an axis: [0, 1, 2] by 1 and 2 is [1, 0, 1, 2, 1, 0]."""
+    length = x.shape[axis]
+    first = x.narrow(axis, 1, before).flip(axis)
+    last = x.narrow(axis, length - 1 - after, after).flip(axis)
+    return torch.cat([first, x, last], axis)
 
 
 def initialise(module: nn.Module) -> None:

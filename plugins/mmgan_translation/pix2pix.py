@@ -11,9 +11,10 @@ from torch.nn.functional import l1_loss
 from mmgan import ImageSamples, Player, Stage
 from mmgan.data.pairs import PairData, open_pairs
 from mmgan.losses import Objective
+from mmgan.metrics.scores import Scores
 from mmgan_translation.config import Pix2PixConfig
 from mmgan_translation.game import CHUNK, TranslationTask, per_picture, some, strips
-from mmgan_translation.scores import WithoutLearning, means, pair_scores
+from mmgan_translation.scores import WITHOUT_TORCHMETRICS, WithoutLearning, means, pair_scores
 
 
 class Pix2Pix(TranslationTask[Pix2PixConfig]):
@@ -101,4 +102,7 @@ class Pix2Pix(TranslationTask[Pix2PixConfig]):
             rows += [a | b for a, b in zip(results, without.scores(source, target), strict=True)]
             if self.derivation:
                 of_input += pair_scores(self.shown(source), target)
-        return means(rows) | (means(of_input, "_of_input") if of_input else {})
+        scores = Scores(means(rows) | (means(of_input, "_of_input") if of_input else {}))
+        if "psnr" not in scores:
+            scores.missing |= dict.fromkeys(("psnr", "ssim"), WITHOUT_TORCHMETRICS)
+        return scores

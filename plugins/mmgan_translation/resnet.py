@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mmgan_translation.layers import Dropout, Norm, When, has_bias, initialise, norm_layers
+from mmgan_translation.layers import Dropout, Norm, ReflectionPad, When, has_bias, initialise, norm_layers
 
 
 class ResNet(nn.Module):
@@ -36,14 +36,14 @@ class ResNet(nn.Module):
         def normalised(convolution: nn.Module, channels: int) -> list[nn.Module]:
             return [convolution, *norm_layers(norm, channels, running), nn.ReLU(inplace=True)]
 
-        layers = [nn.ReflectionPad2d(3), *normalised(nn.Conv2d(inputs, width, 7, bias=bias), width)]
+        layers = [ReflectionPad(3), *normalised(nn.Conv2d(inputs, width, 7, bias=bias), width)]
         for wide in (2 * width, 4 * width):
             layers += normalised(nn.Conv2d(wide // 2, wide, 3, 2, 1, bias=bias), wide)
         layers += [ResidualBlock(4 * width, norm, noise, running) for _ in range(blocks)]
         for narrow in (2 * width, width):
             up = nn.ConvTranspose2d(2 * narrow, narrow, 3, 2, 1, output_padding=1, bias=bias)
             layers += normalised(up, narrow)
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, outputs, 7), nn.Tanh()]
+        layers += [ReflectionPad(3), nn.Conv2d(width, outputs, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         self.apply(initialise)
 
@@ -60,12 +60,12 @@ class ResidualBlock(nn.Module):
         super().__init__()
         bias = has_bias(norm)
         self.layers = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             *norm_layers(norm, channels, running),
             nn.ReLU(inplace=True),
             Dropout(noise),
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             *norm_layers(norm, channels, running),
         )

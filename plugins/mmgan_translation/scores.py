@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from mmgan.extras import has
+
+#: Why PSNR and SSIM are missing where torchmetrics is.
+WITHOUT_TORCHMETRICS = "It needs torchmetrics: pip install 'mmgan[translation]'."
+
 
 def differences(pictures: Tensor, targets: Tensor) -> list[float]:
     """Return each picture's mean absolute difference (L1) to its target, where black to white is 1.
@@ -28,21 +33,23 @@ def pair_scores(pictures: Tensor, targets: Tensor) -> list[dict[str, float]]:
         targets: (n, channels, height, width) in [-1, 1].
 
     Returns:
-        For each picture ``l1``: mean absolute difference, where black to white is 1. ``psnr``: peak
-        signal-to-noise ratio in dB, at most 100. ``ssim``: structural similarity (Wang et al. 2004).
+        For each picture ``l1``: mean absolute difference, where black to white is 1. And where torchmetrics is
+        installed ``psnr``: peak signal-to-noise ratio in dB, at most 100, and ``ssim``: structural similarity
+        (Wang et al. 2004).
     """
+    pictures = pictures.clamp(-1, 1).expand_as(targets)
+    rows = [{"l1": l1} for l1 in differences(pictures, targets)]
+    if not has("torchmetrics"):
+        return rows
     # Here, since the import takes a second.
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-    pictures = pictures.clamp(-1, 1).expand_as(targets)
-    rows = []
-    for picture, target, l1 in zip(
-        torch.split(pictures, 1), torch.split(targets, 1), differences(pictures, targets), strict=True
-    ):
+    pairs = zip(pictures.split(1), targets.split(1), strict=True)
+    for row, (picture, target) in zip(rows, pairs, strict=True):
         # Equal pictures would have an infinite PSNR, and make the mean infinite.
-        psnr = peak_signal_noise_ratio(picture, target, data_range=2.0).clamp(max=100)
+        row["psnr"] = float(peak_signal_noise_ratio(picture, target, data_range=2.0).clamp(max=100))
         ssim = structural_similarity_index_measure(picture, target, data_range=2.0)
-        rows.append({"l1": l1, "psnr": float(psnr), "ssim": float(ssim)})  # type: ignore[arg-type]
+        row["ssim"] = float(ssim)  # type: ignore[arg-type]
     return rows
 
 

@@ -26,9 +26,23 @@ def phase_shuffle(x: Tensor, n: int, draws: int = 1) -> Tensor:
     """
     if n == 0:
         return x
-    # On the CPU, whatever x's device: nothing has to wait for a GPU to know how far to shift.
+    if x.device.type == "cuda":
+        # Python does not read the shifts: it would wait for the GPU, and a CUDA graph would repeat them.
+        return gathered(x, torch.randint(-n, n + 1, (draws,), device=x.device))
     shifts = torch.randint(-n, n + 1, (draws,)).tolist()
     return shift(x, shifts) if any(shifts) else x
+
+
+def gathered(x: Tensor, shifts: Tensor) -> Tensor:
+    """Do what :func:`shift` does, by shifts that stay on the device: int64 (parts,)."""
+    last = x.shape[-1] - 1
+    # A position that is left of 0 or right of the last one is reflected.
+    places = (torch.arange(last + 1, device=x.device) - shifts[:, None]).abs()
+    places = last - (last - places).abs()
+    if len(shifts) == 1:
+        return x.index_select(-1, places[0])
+    part = torch.arange(len(x), device=x.device) // -(-len(x) // len(shifts))
+    return x.gather(-1, places[part][:, None].expand_as(x))
 
 
 def shift(x: Tensor, shifts: list[int]) -> Tensor:

@@ -24,6 +24,7 @@ class WaveGAN(AudioTask[WaveGANConfig]):
     Config = WaveGANConfig
     needed_to_sample = ("G",)
     reentrant = True
+    graphs = True
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,25 +21,8 @@ import bare_seqgan
 import same_seqgan
 from cases import CASES, Case
 from plain import LOOPS
+from tiny_cases import TINY, tiny
 from worker import SAME, asked, by_hand, new_run, through_the_engine
-
-TINY: dict[str, dict[str, Any]] = {
-    "gan": {"data": "ring", "width": 8, "batch_size": 4},
-    "dcgan": {"size": 32, "channels": 1, "width": 4, "batch_size": 4, "ema": 0.0},
-    "wavegan": {"length": 16_384, "dim": 1, "batch_size": 2, "ema": 0.0},
-    "seqgan": {
-        "data": "oracle", "vocabulary": 20, "batch_size": 4, "negatives": 8, "rollouts": 2,
-        "mle_steps": 0, "pretrain_rounds": 0,
-    },
-    "pix2pix": {"size": 32, "width": 4, "d_width": 4, "d_layers": 1},
-    # A pool so small that it gives old pictures back.
-    "cyclegan": {"size": 32, "width": 4, "blocks": 1, "d_width": 4, "d_layers": 1, "pool": 1},
-}  # fmt: skip
-
-
-def tiny(game: str, precision: str = "fp32") -> Case:
-    engine_steps = 4 if game == "seqgan" else 1
-    return Case("tiny", "tiny", game, TINY[game.partition("-")[0]], precision, engine_steps)
 
 
 @pytest.mark.slow

@@ -27,8 +27,8 @@ from report import BEGIN, END, markdown, replaced
 TINY = Case(
     "tiny", "dcgan, tiny", "dcgan", {"size": 32, "channels": 1, "width": 2, "batch_size": 2, "ema": 0.0}
 )
-#: There is no plain loop of this game.
-BROKEN = Case("broken", "broken", "gan", {"data": "ring"}, loops=("mmgan", "plain"))
+#: There is no such plain loop.
+BROKEN = Case("broken", "broken", "gan", {"data": "ring"}, loops=("mmgan", "plainest"))
 
 
 @pytest.mark.slow
@@ -262,7 +262,7 @@ def test_a_loop_that_fails_ends_all_and_leaves_no_files(monkeypatch: pytest.Monk
             folders.append(folder)
 
     monkeypatch.setattr(alternate, "Worker", Noted)
-    with pytest.raises(WorkerError, match="'plain' of broken ended with exit code 1"):
+    with pytest.raises(WorkerError, match="'plainest' of broken ended with exit code 1"):
         measure(BROKEN, 1, lambda text: None)
     assert [worker.process.poll() for worker in started] == [-signal.SIGKILL, 1]
     assert not any(Path(folder).exists() for folder in folders)

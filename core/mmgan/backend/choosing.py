@@ -1,15 +1,23 @@
-"""The device and the precision of a run: a plugin's, registered under the configured name, or torch's."""
+"""What a run computes on and in: a plugin's device or precision, registered under the configured name, or
+torch's; and whatever is left to measurement by ``auto``.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgan.backend.device import Device
-from mmgan.backend.precision import Precision
+import torch
+from torch import nn
+
+from mmgan.backend import trials
+from mmgan.backend.compiling import compile_network
+from mmgan.backend.device import Device, lay_out
+from mmgan.backend.precision import DTYPES, Precision
 from mmgan.config import Config
 
 if TYPE_CHECKING:
     from mmgan.plugins import Plugins
+    from mmgan.run import Run
 
 
 def device_for(config: Config, plugins: Plugins, hook: Any) -> Device:
@@ -21,10 +29,78 @@ def device_for(config: Config, plugins: Plugins, hook: Any) -> Device:
     return chosen
 
 
-def precision_for(config: Config, plugins: Plugins, hook: Any, device: Device) -> Precision:
-    """Return the precision that ``config.precision`` names, for a device."""
+def precision_for(
+    config: Config, plugins: Plugins, hook: Any, device: Device, networks: tuple[nn.Module, ...] = ()
+) -> Precision:
+    """Return the precision that ``config.precision`` names, for networks on a device."""
     if config.precision in plugins.precisions:
         chosen: Precision = plugins.precisions[config.precision].load()(device)
     else:
-        chosen = hook.make_precision(device=device, config=config)
+        chosen = hook.make_precision(device=device, config=config, networks=networks)
     return chosen
+
+
+def settle(run: Run, config: Config) -> Config:
+    """Choose what ``auto`` leaves to measurement, for a run's networks; return the settings with the choices.
+
+    They are kept with the run, so that a resume elsewhere does not compute in another way unasked. Of several
+    processes rank 0 measures.
+    """
+    if "auto" not in (config.precision, config.memory_format, config.compile):
+        return config
+    networks = tuple(player.module for player in run.players.values())
+    if config.precision == "auto":
+        name, reason = run.ranks.broadcast_object(lambda: _precision(run, config, networks))
+        if name in DTYPES:
+            config = config.model_copy(update={"precision": name})
+        run.precision = precision_for(config, run.plugins, run.hook, run.device, networks)
+        run.precision.reason = reason
+    layer = trials.heaviest(networks) if run.device.type == "cpu" else None
+    dtype = run.precision.dtype
+    if config.memory_format == "auto":
+        last = run.ranks.broadcast_object(lambda: channels_last_is_faster(layer, config.batch_size, dtype))
+        config = config.model_copy(update={"memory_format": "channels_last" if last else "contiguous"})
+        for player in run.players.values():
+            lay_out(player, channels_last=last)
+    if config.compile == "auto":
+        faster = run.ranks.broadcast_object(lambda: compiling_is_faster(layer, config.batch_size, dtype))
+        config = config.model_copy(update={"compile": faster})
+        for name, player in run.players.items():
+            if faster and player.compile:
+                compile_network(name, player.module)
+    return config
+
+
+def _precision(run: Run, config: Config, networks: tuple[nn.Module, ...]) -> tuple[str, str]:
+    """Return the name of the precision that is chosen for a run's networks, and why."""
+    found = precision_for(config, run.plugins, run.hook, run.device, networks)
+    return found.name, found.reason
+
+
+def channels_last_is_faster(layer: nn.Module | None, batch_size: int, dtype: torch.dtype) -> bool:
+    """Whether a network's heaviest layer is a 2-D convolution that is faster channels-last, by a trial.
+
+    Args:
+        layer: From :func:`trials.heaviest`; None on a GPU, where half precision has it so.
+        batch_size: Examples in a batch.
+        dtype: The number format of autocast.
+    """
+    if layer is None:
+        return dtype.itemsize == 2
+    if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        return False
+    times = trials.memory_formats(layer, batch_size, dtype)
+    return times["channels_last"] < trials.GAIN * times["contiguous"]
+
+
+def compiling_is_faster(layer: nn.Module | None, batch_size: int, dtype: torch.dtype) -> bool:
+    """Whether a convolution with its norm and activation is faster by ``torch.compile``, by a trial.
+
+    On a GPU, where compiling fuses what is bound by memory, it is taken to be.
+    """
+    if layer is None:
+        return True
+    if not isinstance(layer, trials.Convolution):
+        return False
+    times = trials.compiling(layer, batch_size, dtype)
+    return times["compiled"] < trials.GAIN * times["plain"]

@@ -15,11 +15,12 @@ def compile_network(name: str, network: nn.Module) -> None:
 
     Args:
         name: The player's, for the warning.
-        network: Its module.
+        network: Its module; a dict of networks is never called itself, so each of them is compiled.
     """
     # Code that torch can't trace is run by Python, too, instead of raising.
     torch._dynamo.config.suppress_errors = True
-    network.compile(backend=_careful(name))
+    for one in network.values() if isinstance(network, nn.ModuleDict) else [network]:
+        one.compile(backend=_careful(name))
 
 
 def _careful(name: str) -> Callable[[torch.fx.GraphModule, list[Any]], Callable[..., Any]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from mmgan.backend.batches import mapped
 from mmgan.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Device:
         #: The device itself, as a :class:`torch.device`.
         self.torch = torch.device(name)
         self.reason = reason
+        self._copying: Any = None
 
     @property
     def type(self) -> str:
@@ -50,20 +53,42 @@ class Device:
             torch.mps.synchronize()
 
     def move(self, batch: Any) -> Any:
-        """Copy a batch's tensors to the device, asynchronously from pinned memory.
+        """Copy a batch's tensors to the device. From pinned memory a GPU copies while it computes.
 
         Args:
             batch: A tensor, or tuples, named tuples, lists and dicts of them, which keep their structure.
                 Other values are returned as they are.
         """
-        if isinstance(batch, torch.Tensor):
-            return batch.to(self.torch, non_blocking=self.type == "cuda")
-        if isinstance(batch, dict):
-            return {key: self.move(value) for key, value in batch.items()}
-        if isinstance(batch, tuple | list):
-            moved = [self.move(value) for value in batch]
-            return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
-        return batch
+        return mapped(batch, self._copied_aside if self.type == "cuda" else self._copied)
+
+    def _copied(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.torch)
+
+    def _copied_aside(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Copy a tensor on a stream of its own: the previous step's kernels may still be at work."""
+        if tensor.device.type == "cuda" or not tensor.is_pinned():
+            return tensor.to(self.torch)
+        if self._copying is None:
+            self._copying = torch.cuda.Stream(self.torch)  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(self._copying):
+            copy = tensor.to(self.torch, non_blocking=True)
+        computing = torch.cuda.current_stream(self.torch)
+        computing.wait_stream(self._copying)
+        copy.record_stream(computing)
+        return copy
+
+    def use_tf32(self, wanted: bool) -> None:
+        """Multiply float32 numbers in TF32 (8 bits of exponent, 10 of mantissa) on a GPU, or in full.
+
+        Weights and sums stay float32. GPUs before Ampere (2020) have no TF32.
+        """
+        if self.type != "cuda":
+            return
+        with warnings.catch_warnings():
+            # torch has a newer way too, but its compiler reads these, and raises where both were used.
+            warnings.simplefilter("ignore")
+            torch.backends.cuda.matmul.allow_tf32 = wanted
+            torch.backends.cudnn.allow_tf32 = wanted
 
     def prepare(self, player: Player) -> None:
         """Move a player's module to the device, and make its optimizer fused if it can be.
@@ -79,8 +104,21 @@ class Device:
                 # Only if its author left the choice open. On a CPU torch's own default is the slow form.
                 if group["fused"] is None and group["foreach"] is None and not group["differentiable"]:
                     group["fused"] = True
+                    if self.type == "cuda" and "capturable" in group:
+                        # Its count of updates is on the GPU either way, and a CUDA graph may hold it.
+                        group["capturable"] = True
                     # As a fused optimizer's constructor does: a gradient scaler then does not synchronise.
                     player.optimizer._step_supports_amp_scaling = True
+
+
+def lay_out(player: Player, *, channels_last: bool) -> None:
+    """Store a player's 4-D weights, and those of its moving average, channels-last or contiguous."""
+    player.channels_last = channels_last
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    for module in filter(None, (player.module, player.average)):
+        for weight in module.parameters():
+            if weight.ndim == 4:
+                weight.data = weight.data.contiguous(memory_format=layout)
 
 
 def to_channels_last(module: nn.Module) -> None:

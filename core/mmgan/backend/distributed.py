@@ -4,8 +4,9 @@ Rank 0 is the run: it alone has listeners, and so writes, samples and evaluates.
 the same weights, since they begin alike and every update follows from the mean of their gradients.
 
 They communicate at few points: when a run is opened (``broadcast_object``, ``rank_zero_first``),
-when training begins (``broadcast_weights``), after each backward pass (``all_reduce_gradients``), before each
-step (``sync_stop``), and where values are logged (``mean_of_each``) or a run rolls back (``first``).
+when training begins (``broadcast_weights``), in each backward pass (``overlapping``) and after it
+(``all_reduce_gradients``), before each step (``sync_stop``), and where values are logged (``mean_of_each``)
+or a run rolls back (``first``).
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from typing_extensions import override
 
+from mmgan.backend.buckets import Buckets
 from mmgan.backend.device import Device
-from mmgan.backend.rank_store import RankStore, aside, reaching_others, timeout
-from mmgan.backend.ranks import Quiet, Ranks
-from mmgan.errors import ConfigError, PluginError, UsageError, line
+from mmgan.backend.rank_store import RankStore, aside, reaching_others, timeout, wait_for
+from mmgan.backend.ranks import Quiet, Ranks, share_gpus
+from mmgan.errors import ConfigError, UsageError, line
 
 if TYPE_CHECKING:
     from mmgan.task import Player
@@ -36,8 +38,6 @@ T = TypeVar("T")
 
 #: Seconds that an ending process has to leave the group.
 _LEAVE = 10.0
-#: Seconds of a single wait, during which Python handles no signal.
-_SLICE = 1.0
 #: What rank 0 sends in ``sync_stop`` to ask for the others' state; greater than every signal's number.
 _SAVING = 1000
 
@@ -53,8 +53,10 @@ class Group(Ranks):
     def __init__(self) -> None:
         self.timeout = timeout()
         self._shared = 0
+        #: The gradients of the backward pass that was begun last.
+        self._buckets: Buckets | None = None
         # NCCL reduces tensors on a GPU, gloo everything on the CPU, such as the codes of `sync_stop`.
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and not share_gpus() else "gloo"
         patience = timedelta(seconds=self.timeout)
 
         def connect() -> Any:
@@ -135,7 +137,7 @@ class Group(Ranks):
         return Quiet(hook) if self.rank else hook
 
     def device_for_rank(self, device: Device) -> Device:
-        """Return the device of this rank: the CPU, or the GPU that LOCAL_RANK numbers.
+        """Return the device of this rank: the CPU, or the GPU that LOCAL_RANK numbers (see ``share_gpus``).
 
         Raises:
             ConfigError: There is no GPU for this rank, or torch has no all-reduce for the kind of device.
@@ -148,12 +150,13 @@ class Group(Ranks):
         if device.torch.index is not None:
             raise ConfigError(f"{asked}, each on a GPU of its own.", hint="--device cuda")
         count = torch.cuda.device_count()
-        if self.local_rank >= count:
+        number = self.local_rank % max(count, 1) if share_gpus() else self.local_rank
+        if number >= count:
             raise ConfigError(
                 f"{asked}, but this machine has no GPU for local rank {self.local_rank}: it has {count}.",
                 hint=f"torchrun --nproc-per-node {count}",
             )
-        device.torch = torch.device("cuda", self.local_rank)
+        device.torch = torch.device("cuda", number)
         torch.cuda.set_device(device.torch)
         return device
 
@@ -181,13 +184,20 @@ class Group(Ranks):
                 self._exchange(values, lambda tensor: dist.broadcast(tensor, 0, async_op=True))
                 tensor.detach().copy_(values)
 
-    @torch.no_grad()
+    @override
+    def overlapping(
+        self, parameters: Sequence[nn.Parameter], batches: int
+    ) -> contextlib.AbstractContextManager[None]:
+        self._buckets = Buckets(parameters, self.world, self._begin_sum)
+        # The gradients of accumulated batches are complete after the last one only.
+        return self._buckets.overlapping() if batches == 1 else contextlib.nullcontext()
+
     def all_reduce_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
         """Replace the gradients of parameters by their mean over the ranks, and return the mean loss.
 
-        All are sent in one flat tensor: one all-reduce per update. A parameter that has a gradient on some
-        ranks only counts as zeros on the others; if no rank has one it keeps None, since optimizers treat
-        None and zeros differently. The loss is sent along, so that NaN on one rank is NaN on all.
+        A parameter that has a gradient on some ranks only counts as zeros on the others; if no rank has one
+        it keeps None, since optimizers treat None and zeros differently. The loss is sent along, so that NaN
+        on one rank is NaN on all.
 
         Args:
             parameters: Those that a player trains, the same on all ranks.
@@ -197,25 +207,10 @@ class Group(Ranks):
             PluginError: A gradient is sparse.
             MmganError: Another rank has ended or does not answer.
         """
-        if any(p.grad is not None and p.grad.is_sparse for p in parameters):
-            raise PluginError(
-                f"A network has sparse gradients, which {self.world} processes can't add up.",
-                hint="Embedding(…, sparse=False), or train in one process.",
-            )
-        present = [p.grad is not None for p in parameters]
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flags = torch.tensor(present, dtype=torch.float32).to(loss.device, non_blocking=True)
-        flat = torch.cat([loss.detach().reshape(1), flags, *(g.flatten() for g in gradients)])
-        self._exchange(flat, lambda tensor: dist.all_reduce(tensor, async_op=True))
-        flat /= self.world
-        head, *parts = torch.split(flat, [1 + len(present), *(g.numel() for g in gradients)])
-        views = [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
-        torch._foreach_copy_(gradients, views)
-        # Synchronises with a GPU only if a gradient is missing here.
-        if not all(present):
-            for parameter, gradient, anywhere in zip(parameters, gradients, head[1:].tolist(), strict=True):
-                parameter.grad = gradient if anywhere else None
-        return head[0]
+        buckets, self._buckets = self._buckets, None
+        if buckets is None or buckets.parameters is not parameters:
+            buckets = Buckets(parameters, self.world, self._begin_sum)
+        return buckets.reduce(loss)
 
     def sync_stop(self, signal: int, own_state: Callable[[], Any]) -> int:
         """Wait between two steps for all ranks, and return the greatest stop signal among them, or 0.
@@ -230,7 +225,7 @@ class Group(Ranks):
     def mean(self, value: Tensor) -> Tensor:
         total = value.detach().clone(memory_format=torch.contiguous_format)
         total = total if total.is_floating_point() else total.float()
-        self._exchange(total, lambda tensor: dist.all_reduce(tensor, async_op=True))
+        self._begin_sum(total)()
         return total / self.world
 
     @override
@@ -269,21 +264,22 @@ class Group(Ranks):
         return int(word)
 
     def _exchange(self, tensor: Tensor, begin: Callable[[Tensor], Any]) -> None:
-        """Run a collective operation and wait until it is done; on a GPU, until it is queued.
+        """Run a collective operation and wait until it is done; on a GPU, until it is queued."""
+        self._begin(tensor, begin)()
 
-        In short waits, since Python handles no signal inside one: a second Ctrl-C exits at once.
-        """
+    def _begin_sum(self, tensor: Tensor) -> Callable[[], None]:
+        return self._begin(tensor, lambda tensor: dist.all_reduce(tensor, async_op=True))
+
+    def _begin(self, tensor: Tensor, begin: Callable[[Tensor], Any]) -> Callable[[], None]:
+        """Begin a collective operation, and return what waits for it."""
         with self._store.reaching_others():
             work = begin(tensor)
-            waiting = () if tensor.is_cuda else (timedelta(seconds=_SLICE),)
-            while True:
-                try:
-                    work.wait(*waiting)
-                except RuntimeError:
-                    if waiting and not work.is_completed():
-                        continue
-                    raise
-                return
+
+        def wait() -> None:
+            with self._store.reaching_others():
+                wait_for(work, on_gpu=tensor.is_cuda)
+
+        return wait
 
 
 def ranks() -> Ranks:

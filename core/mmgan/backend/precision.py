@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmgan.backend import trials
 from mmgan.backend.device import Device
 from mmgan.errors import ConfigError
 
@@ -70,6 +70,12 @@ class Precision:
             self._scalers[player] = torch.amp.GradScaler(self.device.type, enabled=self.scales)
         return self._scalers[player]
 
+    def reset(self) -> None:
+        """Make the scalers anew, in their present state: after an error in the middle of an update."""
+        state = self.state_dict()
+        self._scalers.clear()
+        self.load_state_dict(state)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the scalers' state by player name; an empty dict where losses are not scaled."""
         if not self.scales:
@@ -84,14 +90,22 @@ class Precision:
                 self.scaler(player).load_state_dict(values)
 
 
-def choose_precision(device: Device, name: str) -> Precision:
-    """Return the precision called ``name``; ``auto`` chooses the fastest that the device computes natively.
+def choose_precision(
+    device: Device, name: str, networks: tuple[nn.Module, ...] = (), batch_size: int = 64
+) -> Precision:
+    """Return the precision called ``name``; ``auto`` chooses the fastest.
+
+    Args:
+        device: Where the run computes.
+        name: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        networks: Those that are trained, on the device: on a CPU ``auto`` tries their heaviest layer.
+        batch_size: Examples in a batch.
 
     Raises:
         ConfigError: The name is not known.
     """
     if name == "auto":
-        return _fastest(device)
+        return _fastest_on_cpu(device, networks, batch_size) if device.type == "cpu" else _fastest(device)
     if name not in DTYPES:
         raise ConfigError(
             f"precision = {name!r} is not known.", hint="Allowed: auto, fp32, bf16, fp16, or a plugin's."
@@ -104,29 +118,28 @@ def _fastest(device: Device) -> Precision:
         capability = torch.cuda.get_device_capability(device.torch)
         of = f"the GPU has compute capability {capability[0]}.{capability[1]}"
         return Precision(device, "bf16" if capability >= (8, 0) else "fp16", of)
-    if device.type == "cpu":
-        feature = native_bf16(Path("/proc/cpuinfo"))
-        # Measured: with AVX512-BF16 alone a DCGAN step takes 1.4 times as long in bf16 as in fp32; its dot
-        # products save less than the conversions cost. AMX has matrix products, which pay.
-        if feature == "AMX":
-            return Precision(device, "bf16", "the processor has AMX")
-        without = f"the processor has {feature} but no AMX" if feature else "the processor has no AMX"
-        return Precision(device, "fp32", f"{without}, without which bf16 may be slower")
     return Precision(device, "fp32", f"the default on {device.type}")
 
 
-def native_bf16(cpuinfo: Path) -> str:
-    """Return the processor's best bf16 instructions, or "" where bf16 is only emulated."""
-    try:
-        flags = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
-    except OSError:
-        return ""
-    features = (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16"), ("bf16", "Arm BF16"))
-    return next((name for flag, name in features if flag in flags), "")
+def _fastest_on_cpu(device: Device, networks: tuple[nn.Module, ...], batch_size: int) -> Precision:
+    """Choose fp32 or bf16 by a trial, once on a machine: instructions for bf16 do not say what they bring."""
+    if not networks:
+        return Precision(device, "fp32", "there are no networks to try yet")
+    times, what = trials.product(), "matrix product"
+    layer = trials.heaviest(networks)
+    # Where a product alone is slower, as where bf16 is emulated, layers would take long to try.
+    if layer is not None and times["bf16"] < times["fp32"]:
+        times, what = trials.precisions(layer, batch_size), trials.title(layer)
+    part = times["bf16"] / times["fp32"]
+    told = f"bf16 takes {part:.0%} of fp32's time for a {what}"
+    return Precision(device, "bf16" if part < trials.GAIN else "fp32", told)
 
 
 def differentiate(
-    precision: Precision, function: nn.Module | Callable[[Tensor], Tensor], inputs: Tensor
+    precision: Precision,
+    function: nn.Module | Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    compiled: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return ``function(inputs)`` and the gradient of its sum with respect to ``inputs``, in float32.
 
@@ -137,8 +150,12 @@ def differentiate(
         precision: The run's.
         function: A critic.
         inputs: (batch, …), requiring gradients.
+        compiled: Whether ``function`` may call compiled networks. They are computed as they are written here:
+            torch.compile can't differentiate twice, and has lost gradients of penalties without a word
+            (pytorch issues 91469 and 181581).
     """
-    with precision.exact():
+    as_written = torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
+    with as_written, precision.exact():
         if not torch.is_autocast_enabled(precision.device.type):
             # Converted before the gradient is taken, which could overflow in half precision.
             inputs = inputs.float()

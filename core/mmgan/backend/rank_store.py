@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from mmgan.errors import ConfigError, MmganError, foreseen, line
@@ -24,6 +25,8 @@ T = TypeVar("T")
 TIMEOUT = 600.0
 #: Seconds between two heartbeats of a rank, and between two polls for a message.
 _BEAT, _LOOK = 1.0, 0.1
+#: Seconds of a single wait in a collective operation, during which Python handles no signal.
+_SLICE = 1.0
 
 
 class RankStore:
@@ -153,6 +156,22 @@ def aside(work: Callable[[], T], seconds: float) -> T:
         return outcome.result(seconds)
     except TimeoutError as error:
         raise TimeoutError(line(error) or f"no answer within {seconds:g} seconds") from None
+
+
+def wait_for(work: Any, on_gpu: bool) -> None:
+    """Wait until one of torch's collective operations is done; on a GPU, until it is queued.
+
+    In short waits, since Python handles no signal inside one: a second Ctrl-C exits at once.
+    """
+    waiting = () if on_gpu else (timedelta(seconds=_SLICE),)
+    while True:
+        try:
+            work.wait(*waiting)
+        except RuntimeError:
+            if waiting and not work.is_completed():
+                continue
+            raise
+        return
 
 
 def timeout() -> float:

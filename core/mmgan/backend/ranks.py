@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor, nn
@@ -56,6 +58,15 @@ class Ranks:
     def broadcast_weights(self, modules: Iterable[nn.Module]) -> None:
         """Broadcast the weights and buffers of rank 0."""
 
+    def overlapping(self, parameters: Sequence[nn.Parameter], batches: int) -> AbstractContextManager[None]:
+        """Return the context of a backward pass, in which gradients may be sent as soon as they are computed.
+
+        Args:
+            parameters: Those whose gradients it computes, for ``all_reduce_gradients``: the same list.
+            batches: How many backward passes the gradients are accumulated over.
+        """
+        return nullcontext()
+
     def all_reduce_gradients(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
         """Replace the gradients of parameters by their mean over the ranks, and return the mean loss."""
         return loss
@@ -98,3 +109,11 @@ class Quiet:
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda **_: None
+
+
+def share_gpus() -> bool:
+    """Whether ranks may share a GPU, by ``MMGAN_RANKS_SHARE_GPU=1``, for tests of several where there is one.
+
+    NCCL refuses that, so gloo reduces tensors on the GPU too, by way of the CPU.
+    """
+    return os.environ.get("MMGAN_RANKS_SHARE_GPU") == "1"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import platform
 import sys
 import time
 from datetime import UTC, datetime
@@ -16,10 +15,9 @@ from torch import nn
 
 from mmgan import __version__
 from mmgan.backend.device import Device
+from mmgan.backend.processor import processor as processor
 from mmgan.run import Run
 
-#: The processor features that matter for speed, by Linux's names.
-_FEATURES = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "sve", "bf16")
 #: Sides of the matrices; the larger are for GPUs.
 SIZES = (512, 1024, 2048, 4096, 8192)
 #: Seconds for each size; where one product takes longer, no larger one is tried.
@@ -44,25 +42,6 @@ def environment(run: Run) -> dict[str, Any]:
         "memory_format": {key: memory_format(player.module) for key, player in run.players.items()},
         "compile": run.config.compile,
         "batch_size": run.batch_size,
-    }
-
-
-def processor(cpuinfo: Path) -> dict[str, Any]:
-    """Return the processor's name, those of its features that matter here, and the ones that torch uses.
-
-    Args:
-        cpuinfo: Linux's description of it; elsewhere Python's ``platform`` is used.
-    """
-    fields: dict[str, str] = {}
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            fields.setdefault(key.strip(), value.strip())
-    flags = set((fields.get("flags") or fields.get("Features") or "").split())
-    return {
-        "cpu": fields.get("model name") or platform.processor() or platform.machine(),
-        "cpu_features": [name for name in _FEATURES if name in flags],
-        "cpu_kernels": torch.backends.cpu.get_cpu_capability(),
     }
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 
-from mmgan import __version__
 from mmgan.cli import (
     bench,
+    completion,
     config,
     doctor,
     evaluate,
@@ -27,9 +27,11 @@ from mmgan.cli import (
     sample,
     signals,
 )
+from mmgan.cli.options import UserPath
 from mmgan.cli.output import reserved, say
 from mmgan.cli.session import Session
 from mmgan.cli.training import is_first
+from mmgan.cli.version import version_option
 from mmgan.errors import UsageError
 
 COMMANDS = (run, resume, sample, evaluate, bench, plugins, new_plugin, config, doctor)
@@ -63,17 +65,22 @@ def build(session: Session) -> CommandLine:
     @click.group(
         "mmgan",
         cls=CommandLine,
-        # Without a command its help goes to stderr, below. By itself click 8.1 prints it on stdout and ends with 0.
+        # Without a command its help goes to stderr, below: click 8.1 prints it on stdout and ends with 0.
         invoke_without_command=True,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    @click.version_option(__version__, prog_name="mmgan", message="%(prog)s %(version)s")
+    @version_option(session)
     @click.option(
-        "-v", "--verbose", is_flag=True, help="Say more, and show tracebacks (MMGAN_DEBUG=1 does too)."
+        "-v",
+        "--verbose",
+        is_flag=True,
+        is_eager=True,
+        help="Say more, and show tracebacks (MMGAN_DEBUG=1 does too).",
     )
     @click.option(
         PLUGINS_DIR,
         metavar="FOLDER",
+        type=UserPath(),
         expose_value=False,
         help="Load the .py files in FOLDER as plugins (MMGAN_PLUGINS_DIR does too).",
     )
@@ -107,7 +114,7 @@ def build(session: Session) -> CommandLine:
 def call(words: list[str]) -> int:
     """Run the command line and return its exit code; errors are printed, not raised."""
     session = Session()
-    with warnings.catch_warnings(), _telling(session):
+    with warnings.catch_warnings(), _telling(session), completion.quietly():
         warnings.showwarning = _show_warning
         try:
             session.folder, words = _take_folder(words)

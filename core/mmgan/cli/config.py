@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from mmgan.cli import completion
 from mmgan.cli.output import emit
 from mmgan.cli.session import Session
 
 
 @click.command("config", short_help="Print a plugin's settings, as a file to edit.")
-@click.argument("plugin")
+@click.argument("plugin", shell_complete=completion.tasks)
 @click.pass_obj
 def command(session: Session, plugin: str) -> None:
     """Print the settings of PLUGIN with their defaults, as commented TOML, and those of other plugins.

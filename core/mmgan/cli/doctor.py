@@ -18,6 +18,7 @@ from mmgan.cli.options import json_option
 from mmgan.cli.output import emit, emit_json, table
 from mmgan.cli.session import Session
 from mmgan.errors import MmganError, line
+from mmgan.extras import has
 
 if TYPE_CHECKING:
     from mmgan.plugins import Plugins
@@ -47,24 +48,30 @@ def command(context: click.Context, as_json: bool) -> None:
 
 
 def versions(problems: list[str]) -> dict[str, str | None]:
-    """Return the versions of mmgan, Python, and every package that mmgan requires."""
+    """Return the versions of mmgan, Python, and every package that mmgan requires or an extra brings."""
     found: dict[str, str | None] = {"mmgan": __version__, "python": platform.python_version()}
     for requirement in metadata.requires("mmgan") or []:
         name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
-        if "extra ==" in requirement or name == "mmgan":
+        extra = re.search(r"extra == ['\"](\w+)", requirement)
+        if (extra and extra[1] == "dev") or name == "mmgan":
             continue
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = None
-            problems.append(f"the package {name!r} is not installed.")
+            if not extra:
+                problems.append(f"the package {name!r} is not installed.")
     return found
 
 
 def imported(problems: list[str]) -> bool:
-    """Import torch and torchvision, whose versions must fit each other; return whether torch is usable."""
+    """Import torch, and torchvision if it is there, whose versions must fit each other; return whether torch
+    is usable.
+    """
     failed = set()
     for name in ("torch", "torchvision"):
+        if name == "torchvision" and not has(name):
+            continue
         try:
             importlib.import_module(name)
         except Exception as error:
@@ -74,10 +81,12 @@ def imported(problems: list[str]) -> bool:
 
 
 def computing(plugins: Plugins, problems: list[str]) -> dict[str, Any]:
-    """Return the devices here, and those that ``auto`` would choose."""
+    """Return the devices here, those that ``auto`` would choose, and what was measured on this machine."""
     import torch
 
-    from mmgan.backend.precision import native_bf16
+    from mmgan.backend import trials
+    from mmgan.backend.processor import native_bf16
+    from mmgan.backend.remembered import all_remembered
     from mmgan.config import Config
 
     found: dict[str, Any] = {
@@ -96,12 +105,15 @@ def computing(plugins: Plugins, problems: list[str]) -> dict[str, Any]:
     try:
         device = plugins.hook.select_device(config=config)
         found["device"] = {"name": str(device.torch), "reason": device.reason}
-        precision = plugins.hook.make_precision(device=device, config=config)
+        layer = trials.typical().to(device.torch)
+        precision = plugins.hook.make_precision(device=device, config=config, networks=(layer,))
         found["precision"] = {"name": precision.name, "reason": precision.reason}
+        if device.type == "cpu":
+            trials.memory_formats(layer, config.batch_size, precision.dtype)
     # These hooks may be third-party, and a run would fail with the same exception.
     except Exception as error:
         problems.append(f"no device and precision can be chosen: {error}")
-    return found
+    return found | {"measured": all_remembered()}
 
 
 def memory() -> int | None:
@@ -127,7 +139,7 @@ def cache() -> dict[str, Any]:
 
 def describe(findings: dict[str, Any]) -> str:
     """Write the findings as lines for people."""
-    rows = [(str(name), version or "missing") for name, version in findings["versions"].items()]
+    rows = [(str(name), version or "not installed") for name, version in findings["versions"].items()]
     if "devices" in findings:
         rows.append(("devices", ", ".join(findings["devices"])))
         for what in ("device", "precision"):
@@ -135,6 +147,9 @@ def describe(findings: dict[str, Any]) -> str:
             rows.append((f"{what} auto", f"{choice['name']} ({choice['reason']})" if choice else "none"))
         rows.append(("threads", str(findings["threads"])))
         rows.append(("bf16", findings["bf16"] or "no instructions for it in this processor"))
+        for what, times in findings["measured"].items():
+            figures = ", ".join(f"{way} {1e3 * seconds:.3g} ms" for way, seconds in times.items())
+            rows.append(("measured", f"{figures}: {what}"))
     if findings["memory"]:
         rows.append(("memory", f"{findings['memory'] / 2**30:.1f} GiB"))
     note = "" if findings["cache"]["writable"] else " (can't be written; a temporary folder is used instead)"

@@ -32,7 +32,7 @@ def report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
     if isinstance(error, click.Abort) and error.__cause__:
         error = error.__cause__  # click wraps interrupts, and EOFError too.
     # Since click 8.2, of a plugin's group that was called without a command.
-    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+    if isinstance(error, click.UsageError) and type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return UsageError.exit_code
     if isinstance(error, BrokenPipeError):  # `mmgan … | head`: the reader is gone.

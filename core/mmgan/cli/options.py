@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from mmgan.cli import completion
 
 
 class UserPath(click.ParamType):  # type: ignore[type-arg]  # Generic in click 8.5 only.
@@ -21,8 +24,14 @@ class UserPath(click.ParamType):  # type: ignore[type-arg]  # Generic in click 8
         # Not by Path.expanduser, which raises where a home folder is not known.
         return Path(os.path.expanduser(value))
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Let the shell offer files and folders. Called by click."""
+        return completion.files(ctx, param, incomplete)
 
-folder_argument = click.argument("folder", metavar="DIR", type=UserPath())
+
+folder_argument = click.argument("folder", metavar="DIR", type=UserPath(), shell_complete=completion.runs)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 device_option = click.option("--device", metavar="NAME", help="Where to compute; by default as the run did.")
 checkpoint_option = click.option(
@@ -33,7 +42,10 @@ checkpoint_option = click.option(
     help="Which checkpoint to load.",
 )
 moved_data_option = click.option(
-    "--data", metavar="PATH", help="Where the data is now, if it was moved; its content is checked."
+    "--data",
+    metavar="PATH",
+    shell_complete=completion.files,
+    help="Where the data is now, if it was moved; its content is checked.",
 )
 #: The option ``--set KEY=VALUE`` of a command that samples; gives ``settings`` for
 #: :func:`mmgan.cli.settings.sampling_settings`.
@@ -50,9 +62,15 @@ sampling_option = click.option(
 plugin_option = click.option(
     "--plugin",
     metavar="NAME",
+    shell_complete=completion.tasks,
     help="What to train; see `mmgan plugins`. Required, unless --config names it.",
 )
-data_option = click.option("--data", metavar="PATH|NAME", help="A folder, a file, or a data set's name.")
+data_option = click.option(
+    "--data",
+    metavar="PATH|NAME",
+    shell_complete=completion.files,
+    help="A folder, a file, or a data set's name.",
+)
 batch_size_option = click.option("--batch-size", type=int, metavar="B", help="Examples in a batch.")
 new_device_option = click.option(
     "--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps, or a plugin's."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmgan.cli import completion
 from mmgan.cli.options import json_option
 from mmgan.cli.output import emit, emit_json, reserved, say, table
 from mmgan.cli.session import Session
@@ -55,7 +56,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
 
 @command.command("check", short_help="Check whether a plugin keeps the rules.")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.tasks_and_plugins)
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the task; may be repeated."
 )

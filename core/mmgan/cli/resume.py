@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from mmgan.cli.going_on import go_on, reopened
 from mmgan.cli.options import (
     device_option,
     folder_argument,
@@ -17,15 +15,10 @@ from mmgan.cli.options import (
     moved_data_option,
     profile_option,
 )
-from mmgan.cli.output import say
 from mmgan.cli.session import Session
 from mmgan.cli.settings import changed_settings
-from mmgan.cli.training import is_first, play, preparing, profilers
 from mmgan.counting import counted
 from mmgan.errors import UsageError
-
-if TYPE_CHECKING:
-    from mmgan.storage.lock import FolderLock
 
 
 @click.command("resume", short_help="Go on with a run, or make it longer.")
@@ -60,45 +53,17 @@ def command(
     that differs from the checkpoint's is printed.
     """
     from mmgan.data.opening import absolute
-    from mmgan.opening import load_run
-    from mmgan.storage import changing
 
     session: Session = context.obj
     given = {name: value for name, value in (("steps", steps), ("device", device)) if value is not None}
     if data is not None:
         given["data"] = absolute(data, session.plugins)
     changes = changed_settings(folder, session.plugins, settings, given)
-    with held(folder) as lock:
-        run = load_run(folder, session.plugins, changes=changes)
-        run.lock, run.data_moved = lock, data is not None
+    with reopened(folder, session.plugins, changes, data is not None) as run:
         if run.step >= run.config.steps:
             asked = "" if steps is None else f", and --steps {steps} asks for no more"
             raise UsageError(
                 f"The run in {str(folder)!r} has done {counted(run.step, 'step')} already{asked}.",
                 hint=f"To train on: mmgan resume {shlex.quote(str(folder))} --steps {2 * run.step}",
             )
-        if run.changed and is_first():
-            say(f"changed at step {run.step}: {changing.describe(run.changed)}")
-        with preparing() as run.progress:
-            run.ranks.rank_zero_first(lambda: run.loader)
-        context.exit(play(run, folder, as_json, *profilers(profile)))
-
-
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[FolderLock | None]:
-    """Lock a run's folder before it is read, so that no other process trains in it meanwhile.
-
-    Raises:
-        UsageError: Another process trains in it.
-    """
-    from mmgan.storage.folder import CONFIG
-    from mmgan.storage.lock import FolderLock
-
-    if not is_first() or not (folder / CONFIG).exists():
-        yield None
-        return
-    lock = FolderLock(folder)
-    try:
-        yield lock
-    finally:
-        lock.release()
+        context.exit(go_on(run, folder, as_json, profile))

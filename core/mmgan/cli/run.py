@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmgan.cli import folders
+from mmgan.cli import folders, going_on
 from mmgan.cli.options import (
     UserPath,
     batch_size_option,
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 @plugin_option
 @data_option
 @click.option("--out", type=UserPath(), metavar="DIR", help="A new folder; by default runs/NAME-001.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the run in --out, if there is one: for jobs that start again."
+)
 @click.option("--steps", type=int, metavar="N", help="Length of the run.")
 @batch_size_option
 @click.option("--seed", type=int, metavar="S", help="Seed of all randomness.")
@@ -54,6 +57,7 @@ def command(
     /,
     plugin: str | None,
     out: Path | None,
+    resume: bool,
     file: Path | None,
     settings: tuple[str, ...],
     profile: bool,
@@ -66,6 +70,8 @@ def command(
     file, then by MMGAN_* environment variables (MMGAN_BATCH_SIZE=32), then by the options here.
 
     On stdout: the run's folder. Ctrl-C saves a checkpoint first; `mmgan resume` goes on from there.
+    With --out and --resume one command begins a run, goes on with it, or finds it finished: for jobs that are
+    stopped and started again. Settings that it gives are taken, others stay as the run has them.
     """
     session: Session = context.obj
     plugins = session.plugins
@@ -85,6 +91,15 @@ def command(
             f"The name {str(out)!r} is not UTF-8, and the libraries that write a run's files take no other.",
             hint="Choose another --out.",
         )
+    if not resume:
+        going_on.refuse_restarts()
+    elif out is None:
+        raise UsageError(
+            "mmgan run --resume needs --out: by default each run has a new folder.",
+            hint="mmgan run … --out DIR --resume",
+        )
+    elif going_on.has_begun(out):
+        context.exit(going_on.resumed(config, plugins, out, as_json, profile))
     # Of several processes rank 0's folder counts; new_run broadcasts it.
     numbered = out is None and is_first()
     place = (

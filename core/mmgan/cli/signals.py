@@ -94,20 +94,19 @@ def _handling(act: Callable[[int], None]) -> Iterator[None]:
     if not _in_main_thread():  # Python lets no other thread handle signals.
         yield
         return
-    process, asked = os.getpid(), False
+    process, first = os.getpid(), 0
 
     def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
+        nonlocal first
         if os.getpid() != process:
             # Worker processes that were forked from this one inherit the handler. Ctrl-C may reach them too,
             # but only the main process handles it; they end when it does.
             if number == signal.SIGTERM:
                 os._exit(128 + number)
-        elif not asked:
-            asked = True
+        elif not first:
+            first = number
             act(number)
-        elif number != _HANGUP:
-            # Shell and system both send SIGHUP for a closed terminal: a second one does not mean "at once".
+        elif not _comes_twice(first, number):
             _leave(number)
 
     # `nohup` asks to go on without a terminal.
@@ -122,6 +121,16 @@ def _handling(act: Callable[[int], None]) -> Iterator[None]:
 
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
+
+
+def _comes_twice(first: int, number: int) -> bool:
+    """Whether a further signal does not mean "at once", since two senders may have one reason.
+
+    Shell and system both send SIGHUP for a closed terminal. A cluster's scheduler sends SIGTERM to torchrun
+    and to the processes that it has started, and torchrun sends it to them again; it kills them 30 seconds
+    later.
+    """
+    return number == _HANGUP or (number == first == signal.SIGTERM and "TORCHELASTIC_RUN_ID" in os.environ)
 
 
 def _leave(number: int) -> None:

@@ -80,13 +80,26 @@ def play(run: Run, folder: Path, as_json: bool, *listeners: object) -> int:
         if run.device.type == "cpu":
             keep_freed_memory()
         report = train(run)
+    return tell(run, folder, report, as_json, last.metrics)
+
+
+def tell(run: Run, folder: Path, report: Report, as_json: bool, metrics: dict[str, Any]) -> int:
+    """Print on rank 0 how a run has ended, and return the exit code.
+
+    Args:
+        run: The run.
+        folder: Its folder.
+        report: How it ended.
+        as_json: Print one JSON document instead of the folder.
+        metrics: The newest metrics, for the document.
+    """
     if not is_first():
         return exit_code_of(report)
     conclude(run, folder, report)
     # The reader of stdout may have been stopped by the same signal.
     with contextlib.suppress(BrokenPipeError, MmganError) if report.signal else contextlib.nullcontext():
         if as_json:
-            emit_json(summary(run, folder, report, last.metrics))
+            emit_json(summary(run, folder, report, metrics))
         else:
             emit_paths([folder])
     return exit_code_of(report)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import reprlib
+import signal
 import warnings
 from collections.abc import Iterator
 from itertools import count
@@ -219,6 +220,10 @@ def _own_group(worker: int) -> None:
     """Leave Ctrl-C and ``kill``, which reach a whole process group, to the process that trains."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # Under torchrun a cluster's scheduler may send SIGTERM to every single process. A worker serves until
+        # the run is saved, and ends with the process that trains.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _unchanged(batch: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mmgan import hookimpl
+from mmgan.extras import need
 from mmgan.listeners.common import losses_of, writing
 from mmgan.storage import files
 
@@ -35,6 +36,7 @@ class TensorBoard:
         self._open(run)
 
     def _open(self, run: Run) -> None:
+        need("tensorboard", "tensorboard", "tensorboard = true", "--set tensorboard=false")
         from torch.utils.tensorboard import SummaryWriter
 
         with writing(run) as folder:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, interpolate, leaky_relu, linear
 
 from mmgan.errors import ConfigError, UsageError
+from mmgan.extras import need
 from mmgan.storage.files import open_to_read
 
 #: Most bytes of a file of Inception's weights; torchvision's has 109 million.
@@ -118,6 +119,7 @@ class Inception(Features):
 
     Raises:
         ConfigError: The file is missing, can't be read, or holds something else.
+        UsageError: torchvision is not installed.
     """
 
     name = "inception"
@@ -125,6 +127,7 @@ class Inception(Features):
 
     def __init__(self, path: Path | str) -> None:
         super().__init__()
+        need("torchvision", "torchvision", "features = inception")
         from torchvision.models import inception_v3  # type: ignore[import-untyped]
 
         self.dimensions = 2048

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from mmgan.errors import UsageError
+from mmgan.extras import need
 from mmgan.metrics.scores import Scores
 
 Text = Sequence[str]
@@ -136,6 +137,7 @@ _Counts = list[Counter[str]]
 
 
 def _count(text: Text) -> _Counts:
+    need("sacrebleu", "text", "BLEU")
     from sacrebleu import extract_word_ngrams
 
     return [extract_word_ngrams(list(text), n) for n in range(1, ORDERS[-1] + 1)]

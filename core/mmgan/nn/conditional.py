@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 
 def with_label(latents: Tensor, label: Tensor, classes: int) -> Tensor:
@@ -25,7 +24,9 @@ def with_label(latents: Tensor, label: Tensor, classes: int) -> Tensor:
     Returns:
         (batch, latent + classes).
     """
-    return torch.cat([latents, one_hot(label, classes).to(latents)], dim=1)
+    # Not by torch's one_hot, which reads the labels to check them: a GPU would be waited for.
+    one_hot = label[:, None] == torch.arange(classes, device=label.device)
+    return torch.cat([latents, one_hot.to(latents)], dim=1)
 
 
 class ConditionalBatchNorm(nn.Module):

@@ -76,22 +76,19 @@ def select_device(config: Config) -> Device:
 
 
 @hookimpl(trylast=True)
-def make_precision(device: Device, config: Config) -> Precision:
+def make_precision(device: Device, config: Config, networks: tuple[nn.Module, ...]) -> Precision:
     """Choose fp32, bf16 or fp16; precisions that plugins register were looked up before."""
     from mmgan.backend.precision import choose_precision
 
-    return choose_precision(device, config.precision)
+    return choose_precision(device, config.precision, networks, config.batch_size)
 
 
 @hookimpl
 def configure_module(run: Run, name: str, module: nn.Module) -> None:
     """Compile a network in place where ``--compile`` asks for it and its player allows it."""
-    from torch import nn
-
     player = run.players.get(name)  # None for a helper.
-    if run.config.compile and (player is None or player.compile):
+    # "auto" is settled once all networks are there.
+    if run.config.compile is True and (player is None or player.compile):
         from mmgan.backend.compiling import compile_network
 
-        # A dict of networks is never called itself.
-        for network in module.values() if isinstance(module, nn.ModuleDict) else [module]:
-            compile_network(name, network)
+        compile_network(name, module)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 
+from mmgan.data.audio.library import torchaudio
 from mmgan.data.tree import printable
 from mmgan.samples.base import Samples
 from mmgan.samples.drawing import new_figure, to_image
@@ -34,6 +37,8 @@ CLASSES = 12
 FLOOR = -80.0
 #: Samples in a window of a spectrogram, and from one to the next.
 WINDOW, HOP = 1024, 256
+#: Bands of a spectrogram, and the frequencies that are marked beside it, in Hz.
+BANDS, TICKS = 64, (512, 1024, 2048, 4096, 8192, 16_384)
 
 
 class AudioSamples(Samples):
@@ -179,31 +184,35 @@ def _spread(sounds: Tensor) -> Tensor:
 
 
 def _log_mel(sound: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    """Return a log-mel spectrogram in dB, (64, times)."""
-    import librosa
-
-    padded = np.pad(sound, (0, max(0, WINDOW - len(sound))))
-    mel = librosa.feature.melspectrogram(y=padded, sr=rate, n_fft=WINDOW, hop_length=HOP, n_mels=64)
-    decibels: NDArray[np.float32] = librosa.power_to_db(mel, ref=1.0, amin=1e-10, top_db=None)
+    """Return a log-mel spectrogram in dB, (64, times), on the mel scale of :func:`_mel`."""
+    samples = torch.from_numpy(sound)
+    padded = pad(samples, (0, max(0, WINDOW - len(samples))))
+    mel = torchaudio().transforms.MelSpectrogram(
+        rate, WINDOW, hop_length=HOP, n_mels=BANDS, norm="slaney", mel_scale="slaney", pad_mode="constant"
+    )
+    decibels: NDArray[np.float32] = (10 * mel(padded).clamp(min=1e-10).log10()).numpy()
     return decibels
+
+
+def _mel(frequency: float) -> float:
+    """Return a frequency in Hz on the mel scale of Slaney's Auditory Toolbox: linear up to 1 kHz, then log."""
+    return 3 * frequency / 200 if frequency < 1000 else 15 + 27 * log(frequency / 1000) / log(6.4)
 
 
 def _draw(
     wave: Axes, mel: Axes, sound: NDArray[np.float32], decibels: NDArray[np.float32], rate: int, first: bool
 ) -> Any:
     """Draw a waveform over its spectrogram; only the first of a row has labels."""
-    from librosa.display import specshow
-
     seconds = max(len(sound), WINDOW) / rate
-    # librosa's waveshow is for windows to zoom in, and draws the whole figure anew for each wave.
     wave.plot(np.arange(len(sound)) / rate, sound, color="#1a73e8", linewidth=0.5)
-    drawn = specshow(
+    half, bands, times = HOP / rate / 2, *decibels.shape
+    drawn = mel.imshow(
         decibels,
-        sr=rate,
-        hop_length=HOP,
-        x_axis="time",
-        y_axis="mel",
-        ax=mel,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        # Bands are at equal distances on the mel scale, from one above 0 Hz to one below the highest frequency.
+        extent=(-half, (2 * times - 1) * half, 0.5, bands + 0.5),
         vmin=FLOOR,
         vmax=0,
         cmap="magma",
@@ -212,5 +221,8 @@ def _draw(
         axes.set(xlim=(0, seconds), xticks=[0, round(seconds / 2, 1)], xlabel="", ylabel="")
         axes.tick_params(labelleft=first, labelbottom=axes is mel)
     wave.set(ylim=(-1, 1))
+    shown = [frequency for frequency in TICKS if frequency < rate / 2]
+    places = [(bands + 1) * _mel(frequency) / _mel(rate / 2) for frequency in shown]
+    mel.set_yticks(places, [str(frequency) for frequency in shown])
     mel.set(xlabel="s", ylabel="Hz" if first else "")
     return drawn

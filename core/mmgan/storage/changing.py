@@ -18,7 +18,7 @@ from mmgan.settings import flat, model_of
 #: The data is identified by its content, not by its place.
 FREE = {
     *("steps", "device", "data", "data_b", "data_root", "download", "workers", "tensorboard", "keep"),
-    *("log_every", "sample_every", "checkpoint_every", "evaluate_every"),
+    *("graphs", "log_every", "sample_every", "checkpoint_every", "evaluate_every"),
 }
 #: Settings that no run can change: it would be another run.
 FIXED = {"plugin", "seed"}

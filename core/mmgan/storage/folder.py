@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mmgan.plugins import Plugins
     from mmgan.task import Task
 
-CONFIG = "config.toml"
+CONFIG, STATUS = "config.toml", "status.json"
 #: The folders that a run's folder may have.
 FOLDERS = ("checkpoints", "samples", "tensorboard", "generated", "profile", "helpers")
 
@@ -119,6 +119,36 @@ def clear(folder: Path) -> None:
         with contextlib.suppress(OSError):
             (folder / name).unlink()
     files.sweep(folder)
+
+
+def discard(folder: Path) -> None:
+    """Remove what a run has left that was stopped before its first checkpoint, so that it can begin anew.
+
+    A folder that holds anything else, or a run that has ended by itself, stays as it is.
+
+    Raises:
+        UsageError: Another process trains in it, or it can't be written.
+    """
+    if not folder.is_dir():
+        return
+    try:
+        held = FolderLock(folder)
+        try:
+            names = {path.name for path in folder.iterdir() if not path.name.startswith(PARTIAL)} - {
+                lock.NAME
+            }
+            of_a_run = CONFIG in names and names <= {CONFIG, STATUS, "metrics.jsonl", *FOLDERS}
+            if of_a_run and read_status(folder).state in ("", "running", "failed"):
+                for name in names:
+                    (folder / name).rename(folder / f"{PARTIAL}{uuid.uuid4().hex}")
+            files.sweep(folder)
+        finally:
+            held.release()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(
+            f"Can't use {str(folder)!r} as a folder: {reason}.", hint="Choose another --out."
+        ) from None
 
 
 def check(folder: Path) -> None:
@@ -224,3 +254,11 @@ def read_best(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return best.model_dump(include={"step", "score", "value"})
+
+
+def read_status(folder: Path) -> records.Status:
+    """Return how a run goes or has ended, as its ``status.json`` says; an empty one where there is none."""
+    try:
+        return files.read_model(folder / STATUS, records.Status, records.SMALL)
+    except (OSError, ValueError):
+        return records.Status()

@@ -64,6 +64,22 @@ class Line(Record):
     seconds: Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)] = 0.0
 
 
+class Status(Record):
+    """``status.json``: how a run goes or has ended.
+
+    Attributes:
+        state: ``running``, ``finished``, ``failed`` or ``interrupted``; "" where there is no such file.
+        steps: The length of the run.
+        reason: Why it finished before its last step.
+    """
+
+    state: str = ""
+    step: Count = 0
+    steps: Count = 0
+    seconds: Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)] = 0.0
+    reason: str | None = None
+
+
 class PythonRandom(Record):
     """The state of Python's generator."""
 

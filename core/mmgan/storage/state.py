@@ -12,6 +12,7 @@ from torch import Tensor
 from mmgan import helpers
 from mmgan.backend import nonfinite, randomness
 from mmgan.backend.device import Device
+from mmgan.backend.graphs import graphs_for
 from mmgan.config import GREATEST, check, to_json
 from mmgan.errors import CheckpointError, ConfigError, MmganError, UsageError, line, shown
 from mmgan.players import enter
@@ -128,6 +129,7 @@ def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None, to_train
                 # Networks that have grown since are rebuilt as small as they were.
                 run.set_up(run.config, document["task"])
             enter(run, number)
+        run.stepper = graphs_for(run) or run.task
         helpers.check(run, saved.helpers)
         _load_players(run, weights, saved, to_train)
         run.precision.load_state_dict(state["scalers"])

@@ -108,8 +108,10 @@ def audible(sounds: Tensor, rate: int) -> Tensor:
         sounds: (n, channels, frames).
         rate: Samples in a second (Hz).
     """
-    centred = sounds - sounds.median(2, keepdim=True).values
-    return torch.from_numpy(without_rumble(centred.cpu().numpy(), rate)).to(sounds)
+    # On the CPU, since a GPU's median is refused where a run is to repeat to the byte.
+    on_cpu = sounds.cpu()
+    centred = on_cpu - on_cpu.median(2, keepdim=True).values
+    return torch.from_numpy(without_rumble(centred.numpy(), rate)).to(sounds)
 
 
 def at_full_scale(sounds: Tensor) -> Tensor:

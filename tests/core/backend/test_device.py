@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-import mmgan.backend.precision
 from mmgan.backend.device import Device, choose_device
-from mmgan.backend.precision import choose_precision, native_bf16
+from mmgan.backend.precision import choose_precision
+from mmgan.backend.processor import native_bf16
 from mmgan.config import Config
 from mmgan.errors import ConfigError
 from mmgan.task import Player
@@ -87,16 +87,6 @@ def test_bf16_only_where_the_processor_really_has_it(tmp_path: Path, flags: str,
 
 def test_no_cpuinfo_is_no_bf16(tmp_path: Path) -> None:
     assert native_bf16(tmp_path / "none") == ""
-
-
-@pytest.mark.parametrize(("feature", "name"), [("AMX", "bf16"), ("AVX512-BF16", "fp32"), ("", "fp32")])
-def test_auto_takes_bf16_on_a_processor_only_where_it_is_faster(
-    monkeypatch: pytest.MonkeyPatch, feature: str, name: str
-) -> None:
-    monkeypatch.setattr(mmgan.backend.precision, "native_bf16", lambda path: feature)
-    precision = choose_precision(Device("cpu"), "auto")
-    assert precision.name == name
-    assert "AMX" in precision.reason
 
 
 def test_auto_precision_elsewhere() -> None:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,12 +20,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from agents import children, common, free_port, torchrun, until
 from torch import Tensor, nn
 from toys import GAMES, Games, Toy, everything, mlp, toy_run
 
 import mmgan
 from mmgan import ConfigError, DivergedError, Phase, Player, Stage, UsageError, hookimpl
-from mmgan.backend import distributed
+from mmgan.backend import buckets, distributed
+from mmgan.backend.buckets import Buckets
 from mmgan.backend.distributed import Group, Ranks
 from mmgan.cli import main
 from mmgan.engine import train
@@ -50,6 +51,8 @@ BUILT_IN: dict[str, dict[str, Any]] = {
     "cyclegan": {"size": 16, "width": 2, "blocks": 1, "d_width": 2, "d_layers": 1, "pool": 4, "ema": 0.9},
 }  # fmt: skip
 PLUGINS = [*GAMES, *BUILT_IN]
+#: Those that are played once more, with gradients in buckets: penalties, several stages, several networks.
+BUCKETED = [*GAMES, "wavegan", "seqgan"]
 #: Built-in games without batch norm, and without what is drawn at random while a step is played: no dropout,
 #: phase shuffle or pool, and a penalty that mixes nothing. SeqGAN draws its texts, and dcgan has batch norm.
 SPLIT: dict[str, dict[str, Any]] = {
@@ -276,6 +279,26 @@ def odds(folder: Path, rank: int, result: dict[str, Any]) -> None:
     result["nan"] = seen(DivergedError, lambda: train(poisoned))
 
 
+def bucketed(folder: Path, rank: int, result: dict[str, Any]) -> None:
+    """Some of the games again, with gradients in small buckets, sent while others are computed."""
+    early: list[int] = []
+    whole = Buckets.reduce
+
+    def reduce(self: Buckets, loss: Tensor) -> Tensor:
+        early.append(len(self.sent))
+        return whole(self, loss)
+
+    usual = buckets.SIZE
+    buckets.SIZE, Buckets.reduce = 16, reduce  # type: ignore[method-assign]
+    for plugin in BUCKETED:
+        early.clear()
+        run = open_run(plugin, folder / f"{plugin}-buckets")
+        train(run)
+        result[f"{plugin} in buckets"] = digest(run, *SAME, "/state/task", "/state/rng")
+        result[f"{plugin} early"] = [min(early), max(early)]
+    buckets.SIZE, Buckets.reduce = usual, whole  # type: ignore[method-assign]
+
+
 def cost(result: dict[str, Any]) -> None:
     """Time what the ranks add to a step."""
     ranks = distributed.ranks()
@@ -300,6 +323,7 @@ def work(folder: Path) -> None:
     result: dict[str, Any] = {}
     games(folder, rank, result)
     odds(folder, rank, result)
+    bucketed(folder, rank, result)
     cost(result)
     write_text(folder / f"rank-{rank}.json", json.dumps(result))
 
@@ -320,38 +344,6 @@ def environment(rank: int, port: int, cache: Path) -> dict[str, str]:
     ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return kept | ranks | master | common(cache) | {"MMGAN_RANK_TIMEOUT": "15"}
-
-
-def common(cache: Path) -> dict[str, str]:
-    tests = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
-    own = {"MMGAN_CACHE_DIR": str(cache), "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1"}
-    return own | {"OMP_NUM_THREADS": "1"}
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
-
-
-def torchrun(*words: object) -> list[str]:
-    """Return the command ``torchrun --nproc-per-node 2 -m mmgan …``, at a port that is free."""
-    options = ("--nproc-per-node", 2, "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")
-    return [sys.executable, "-m", "torch.distributed.run", *map(str, (*options, "-m", "mmgan", *words))]
-
-
-def children(process: subprocess.Popen[str]) -> set[int]:
-    text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    return set(map(int, text.split()))
-
-
-def until(condition: Callable[[], bool], *processes: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 200
-    while not condition():
-        assert time.monotonic() < end
-        assert all(process.poll() is None for process in processes), [p.communicate() for p in processes]
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -468,6 +460,14 @@ def test_gradients_are_averaged_and_missing_ones_count_as_zeros(played: Played) 
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("plugin", BUCKETED)
+def test_buckets_do_not_show_in_the_result(plugin: str, played: Played) -> None:
+    for result in played.results:
+        assert result[f"{plugin} in buckets"] == result[plugin]["all"]
+        assert result[f"{plugin} early"][1] > 0
+
+
+@pytest.mark.process
 def test_means_over_the_ranks(played: Played) -> None:
     for result in played.results:
         assert result["mean"] == [0.5, 3.5]
@@ -566,7 +566,7 @@ def test_torchrun_resumes_and_a_killed_rank_ends_the_other(
     try:
         until(lambda: saved()[-1] >= "step-000040", process)
         first = json.loads(Path("run/status.json").read_text())["pid"]
-        (second,) = children(process) - {first}
+        (second,) = children(process.pid) - {first}
         os.kill(second, signal.SIGKILL)
         out, err = process.communicate(timeout=60)
     finally:
@@ -648,6 +648,28 @@ def test_each_rank_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="no GPU for local rank 1: it has 1"):
         group.device_for_rank(mmgan.Device("cuda"))
+    monkeypatch.setenv("MMGAN_RANKS_SHARE_GPU", "1")
+    assert group.device_for_rank(mmgan.Device("cuda")).torch == torch.device("cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("shared", "backend"), [("", "cpu:gloo,cuda:nccl"), ("0", "cpu:gloo,cuda:nccl"), ("1", "gloo")]
+)
+def test_nccl_where_each_rank_has_a_gpu(shared: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def begin(backend: str, **_: Any) -> None:
+        asked.append(backend)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(distributed.dist, "init_process_group", begin)
+    monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(None, 0, 2)]))
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MMGAN_RANKS_SHARE_GPU": shared}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="enough"):
+        Group()
+    assert asked == [backend]
 
 
 def test_batch_norm_is_synchronised_in_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import platform
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,10 @@ def test_json(cli: Any, tmp_path: Path) -> None:
     assert document["device"]["name"] in {"cpu", "cuda", "mps"}
     assert document["device"]["reason"]
     assert document["precision"]["name"] in {"fp32", "bf16", "fp16"}
+    if document["device"]["name"] == "cpu":
+        whats = "product of", "Conv2d(128, 256", "memory formats of Conv2d(128, 256"
+        assert [what.startswith(start) for what, start in zip(document["measured"], whats, strict=True)]
+        assert all(seconds > 0 for times in document["measured"].values() for seconds in times.values())
     assert document["threads"] == torch.get_num_threads()
     assert document["memory"] is None or document["memory"] > 0
     assert document["cache"] == {"folder": str(tmp_path / "cache"), "writable": True}
@@ -42,7 +48,10 @@ def test_text(cli: Any) -> None:
     assert result.code == 0
     names = [line.split("  ")[0] for line in result.out.splitlines()]
     assert names[:2] == ["mmgan", "python"]
-    assert names[-7:] == ["devices", "device auto", "precision auto", "threads", "bf16", "memory", "cache"]
+    for name in ("devices", "device auto", "precision auto", "threads", "bf16", "memory", "cache"):
+        assert name in names
+    if "device auto    cpu" in result.out:
+        assert re.search(r"measured +fp32 [\d.]+ ms, bf16 [\d.]+ ms: product of", result.out)
 
 
 def test_a_broken_plugin_is_a_problem(cli: Any, install: Any) -> None:
@@ -99,3 +108,27 @@ def test_a_missing_package_is_a_problem(cli: Any, monkeypatch: pytest.MonkeyPatc
     document = json.loads(result.out)
     assert document["versions"]["absent-package"] is None
     assert document["problems"] == ["the package 'absent-package' is not installed."]
+
+
+def test_an_extra_that_is_not_installed_is_told_and_is_no_problem(
+    cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import metadata
+
+    requirements = ["torch>=2", "absent-package>=1; extra == 'text'", "mmgan[text]; extra == 'all'"]
+    monkeypatch.setattr(metadata, "requires", lambda name: [*requirements, "absent-tool; extra == 'dev'"])
+    result = cli("doctor", "--json")
+    assert result.code == 0
+    document = json.loads(result.out)
+    assert document["versions"]["absent-package"] is None
+    assert set(document["versions"]) == {"mmgan", "python", "torch", "absent-package"}
+    assert document["problems"] == []
+    assert "absent-package  not installed" in " ".join(cli("doctor").out.split("\n"))
+
+
+def test_a_machine_without_torchvision(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    result = cli("doctor")
+    assert result.code == 0, result.out

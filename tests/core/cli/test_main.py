@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,30 @@ def test_every_command_and_every_option_has_help(cli: Any, command: str) -> None
 
 def test_version(cli: Any) -> None:
     assert cli("--version").out == f"mmgan {mmgan.__version__}\n"
+
+
+@pytest.mark.parametrize("order", [("--version", "-v"), ("-v", "--version"), ("--verbose", "--version")])
+def test_the_version_and_those_of_what_it_works_with(cli: Any, install: Any, order: tuple[str, ...]) -> None:
+    install("helloplugin", COMMAND, version="2.5")
+    install("raisingplugin", "1 / 0")
+    result = cli(*order)
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert lines[:2] == [f"mmgan {mmgan.__version__}", f"python {platform.python_version()}"]
+    assert lines[2] == f"torch {metadata.version('torch')}"
+    assert {f"dcgan {metadata.version('mmgan')}", "hello 2.5", "raising 1.0 (broken)"} <= set(lines)
+
+
+def test_the_version_without_torch_and_without_plugins(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setenv("MMGAN_LOAD_PLUGINS", "absent")
+    result = cli("--version", "-v")
+    assert result.code == 0
+    assert result.out.splitlines()[2:] == ["torch is not installed"]
+    assert result.err.startswith("warning: MMGAN_LOAD_PLUGINS names absent")
 
 
 @pytest.mark.process

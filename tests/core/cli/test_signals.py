@@ -101,6 +101,25 @@ def test_the_second_signal_leaves_at_once(cli: Any) -> None:
 
 @pytest.mark.process
 @pytest.mark.slow
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_under_torchrun_sigterm_may_come_twice(cli: Any, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+    """A scheduler sends it to torchrun and to its processes, and torchrun passes it on. After Ctrl-C it is
+    what torchrun makes of another Ctrl-C, which is meant.
+    """
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    process = cli.start(*RUN, "--set", "pause=1", **HEARING)
+    until(process, "step 1/")
+    process.send_signal(first)
+    until(process, "finishing this step")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    state = json.loads(Path("it/status.json").read_text())["state"]
+    assert state == ("interrupted" if first == signal.SIGTERM else "running")
+
+
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_run_is_saved_when_its_terminal_is_gone(cli: Any) -> None:
     """As when an SSH session is closed: there is nobody to be told, and nowhere to write to."""
     terminal, end = pty.openpty()

@@ -89,6 +89,23 @@ def test_silence_and_short_sounds_are_drawn_too(sounds: Tensor) -> None:
     AudioSamples(sounds, RATE).picture()
 
 
+def test_spectrograms_are_librosas() -> None:
+    librosa = pytest.importorskip("librosa")
+    for rate, frames in ((8_000, 4_000), (16_000, 16_384), (44_100, 9_999)):
+        sound = np.random.default_rng(rate).standard_normal(frames).astype(np.float32)
+        mel = librosa.feature.melspectrogram(y=sound, sr=rate, n_fft=1024, hop_length=256, n_mels=64)
+        expected = librosa.power_to_db(mel, ref=1.0, amin=1e-10, top_db=None)
+        np.testing.assert_allclose(audio._log_mel(sound, rate), expected, atol=1e-2)
+
+
+def test_the_scale_beside_a_spectrogram_says_where_a_tone_is() -> None:
+    for frequency in (200.0, 1_000.0, 3_000.0, 7_000.0):
+        sound = np.sin(2 * np.pi * frequency * np.arange(16_000) / 16_000).astype(np.float32)
+        band = audio._log_mel(sound, 16_000).mean(1).argmax() + 1
+        place = (audio.BANDS + 1) * audio._mel(frequency) / audio._mel(8_000)
+        assert abs(band - place) < 1
+
+
 def test_tensorboard_gets_sound_and_picture() -> None:
     class Writer:
         def add_audio(self, tag: str, sound: Tensor, step: int, sample_rate: int) -> None:

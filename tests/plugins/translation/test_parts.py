@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mmgan_translation.layers import ReflectionPad, reflected
 from mmgan_translation.pool import ReplayPool
 from mmgan_translation.schedule import linear_decay, over_a_run
 from mmgan_translation.scores import WithoutLearning, means, pair_scores
@@ -96,3 +97,17 @@ def test_what_needs_no_learning() -> None:
     without = WithoutLearning([(known[:2], -known[:2]), (known[2:], -known[2:])], lambda rows: -known[rows])
     rows = without.scores(known[[2, 0]] * 0.9, -known[[2, 0]])
     assert rows == [{"l1_of_mean": 0.5, "l1_of_nearest": 0}] * 2
+
+
+@pytest.mark.parametrize("pad", [1, 3, (1, 2, 0, 3)])
+def test_a_reflection_by_copies_is_torch_s(pad: int | tuple[int, int, int, int]) -> None:
+    """As on a GPU that is to repeat to the byte, where torch's has no gradient."""
+    layer = ReflectionPad(pad)
+    left, right, top, bottom = layer.padding
+    x = torch.randn(2, 3, 5, 6, requires_grad=True)
+    ours = reflected(reflected(x, 2, top, bottom), 3, left, right)
+    assert torch.equal(ours, layer(x))
+    (gradient,) = torch.autograd.grad((ours * torch.arange(ours.numel()).view_as(ours)).sum(), x)
+    theirs = layer(x)
+    (expected,) = torch.autograd.grad((theirs * torch.arange(theirs.numel()).view_as(theirs)).sum(), x)
+    torch.testing.assert_close(gradient, expected)

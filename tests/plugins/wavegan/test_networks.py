@@ -14,7 +14,7 @@ from mmgan_wavegan import layers
 from mmgan_wavegan import phase_shuffle as shuffling
 from mmgan_wavegan.layers import PostFilter
 from mmgan_wavegan.networks import Critic, Generator
-from mmgan_wavegan.phase_shuffle import phase_shuffle, shift
+from mmgan_wavegan.phase_shuffle import gathered, phase_shuffle, shift
 
 
 def count(module: nn.Module) -> int:
@@ -134,6 +134,17 @@ def test_a_shift_reflects_at_the_edges(by: int, expected: list[int]) -> None:
     assert torch.equal(shift(x, [by]), torch.tensor(expected).float().expand(2, 3, 6))
     padded = F.pad(x, (max(by, 0), max(-by, 0)), "reflect")
     assert torch.equal(shift(x, [by]), padded[..., :6] if by > 0 else padded[..., -6:])
+
+
+@pytest.mark.parametrize("shifts", [[2], [-2], [0], [1, -1], [2, 0, -2, 1]])
+def test_shifts_that_stay_on_a_gpu_do_the_same(shifts: list[int]) -> None:
+    x = torch.rand(4, 3, 8, dtype=torch.float64, requires_grad=True)
+    one, other = shift(x, shifts), gathered(x, torch.tensor(shifts))
+    assert torch.equal(one, other)
+    weight = torch.rand_like(one)
+    by_hand, by_torch = (torch.autograd.grad((y.square() * weight).sum(), x)[0] for y in (one, other))
+    torch.testing.assert_close(by_hand, by_torch)
+    assert torch.autograd.gradgradcheck(lambda x: gathered(x, torch.tensor(shifts)).square(), x)
 
 
 def test_phase_shuffle_draws_all_shifts_for_a_batch_or_each_sample() -> None:

@@ -19,6 +19,7 @@ from mmgan.data.foreign_formats import FOREIGN, HEIC, advise
 from mmgan.data.image.memory import check_icons
 from mmgan.data.tree import FileTree, open_data
 from mmgan.errors import DataError, did_you_mean
+from mmgan.extras import need
 
 #: Pillow's formats that are not raster images: they run a program (Ghostscript), or can be named but not
 #: decoded. Given to ``Image.open`` too, so that no suffix can smuggle them in.
@@ -108,11 +109,13 @@ class TorchvisionImages:
 
     Raises:
         DataError: The name is unknown, the data is missing, or it holds no pictures.
+        UsageError: torchvision is not installed.
     """
 
     others = 0
 
     def __init__(self, name: str, root: str, download: bool) -> None:
+        need("torchvision", "torchvision", f"torchvision:{name}")
         classes = _torchvision_classes()
         if name not in classes:
             raise DataError(

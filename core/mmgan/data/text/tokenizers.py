@@ -15,6 +15,7 @@ import torch
 from mmgan.counting import counted
 from mmgan.data.text.excerpts import SPACE, TEXT_CHARACTERS, UNSEEN, excerpts
 from mmgan.errors import CheckpointError, DataError, line
+from mmgan.extras import need
 
 #: The token that a sequence begins after, ends with, and is padded with.
 BOUNDARY = 0
@@ -146,6 +147,7 @@ class SentencePieceTokenizer(Tokenizer):
     kind = "sentencepiece"
 
     def __init__(self, model: bytes) -> None:
+        need("sentencepiece", "text", "This tokenizer")
         from sentencepiece import SentencePieceProcessor
 
         self._model = model
@@ -165,6 +167,7 @@ class SentencePieceTokenizer(Tokenizer):
         Raises:
             DataError: There is too little text for any model.
         """
+        need("sentencepiece", "text", "tokenizer = sentencepiece")
         from sentencepiece import SentencePieceTrainer
 
         model = io.BytesIO()

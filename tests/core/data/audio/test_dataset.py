@@ -625,7 +625,7 @@ def test_a_source_from_a_plugin():
 
 def test_cached_sounds_need_no_audio_library(tmp_path, monkeypatch):
     AudioData(Beeps(), config())
-    for library in ("soundfile", "librosa", "torchaudio"):
+    for library in ("soundfile", "torchaudio"):
         monkeypatch.setitem(sys.modules, library, None)
     assert len(AudioData(Beeps(), config())) == 4
 
