@@ -273,7 +273,8 @@ def test_every_hook_is_documented_with_its_signature(signature: str) -> None:
 
 
 @pytest.mark.skipif(
-    tuple(map(int, version("click").split(".")[:2])) < (8, 5), reason="the pages are as the newest releases write them"
+    tuple(map(int, version("click").split(".")[:2])) < (8, 5),
+    reason="the pages are as the newest releases write them",
 )
 def test_generated_pages_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert generate.main(["--check"]) == 0, capsys.readouterr().err

@@ -136,7 +136,8 @@ def test_signatures_are_as_in_the_source(page_maker: Any) -> None:
 
 
 @pytest.mark.skipif(
-    tuple(map(int, version("click").split(".")[:2])) < (8, 5), reason="the page is as the newest releases write it"
+    tuple(map(int, version("click").split(".")[:2])) < (8, 5),
+    reason="the page is as the newest releases write it",
 )
 def test_the_page_follows_the_code(page_maker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert page_maker.reference() in PAGE

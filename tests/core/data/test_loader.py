@@ -166,7 +166,9 @@ def test_pin_memory_reaches_the_loader(monkeypatch):
     given = []
     made = torch.utils.data.DataLoader
     monkeypatch.setattr(
-        torch.utils.data, "DataLoader", lambda *args, **options: given.append(options) or made(*args, **options)
+        torch.utils.data,
+        "DataLoader",
+        lambda *args, **options: given.append(options) or made(*args, **options),
     )
     loader = Loader(Numbers(10), 4, seed=5, pin_memory=True)
     with warnings.catch_warnings():

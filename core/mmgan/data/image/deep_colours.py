@@ -107,9 +107,7 @@ def is_deep_colour(image: Image.Image) -> bool:
 def _raw_mode(image: Any) -> str:
     """Return how Pillow will read the pixels, where it reads all parts of a file alike; else nothing."""
     modes = {
-        str(args if isinstance(args, str) else args[0])
-        for *_, args in getattr(image, "tile", [])
-        if args
+        str(args if isinstance(args, str) else args[0]) for *_, args in getattr(image, "tile", []) if args
     }
     return modes.pop() if len(modes) == 1 else ""
 
