@@ -11,6 +11,7 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -271,6 +272,10 @@ def test_every_hook_is_documented_with_its_signature(signature: str) -> None:
     assert line.split(" | ")[-1].startswith(hooks()[signature])
 
 
+@pytest.mark.skipif(
+    tuple(map(int, version("click").split(".")[:2])) < (8, 5),
+    reason="the pages are as the newest releases write them",
+)
 def test_generated_pages_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert generate.main(["--check"]) == 0, capsys.readouterr().err
 

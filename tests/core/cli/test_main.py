@@ -97,8 +97,8 @@ def test_no_arguments_show_the_help_on_stderr(cli: Any) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["pluginz"], "'plugins'"),
-        (["run", "--stepz", "5"], "'--steps'"),
+        (["pluginz"], "'pluginz'"),
+        (["run", "--stepz", "5"], "--steps"),
         (["run", "--steps", "many"], "'many' is not a valid integer"),
         (["run", "--plugin"], "'--plugin' requires an argument"),
         (["resume"], "'DIR'"),

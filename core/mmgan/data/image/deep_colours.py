@@ -86,7 +86,7 @@ class LowBytes:
 
         image: Any = open_picture(self.path)
         with image:
-            image.tile = [tile._replace(args=_with_mode(tile.args, self.mode)) for tile in image.tile]
+            image.tile = [(*tile[:3], _with_mode(tile[3], self.mode)) for tile in image.tile]
             image.load()
         return cast(Image.Image, image)
 
@@ -107,9 +107,7 @@ def is_deep_colour(image: Image.Image) -> bool:
 def _raw_mode(image: Any) -> str:
     """Return how Pillow will read the pixels, where it reads all parts of a file alike; else nothing."""
     modes = {
-        str(tile.args if isinstance(tile.args, str) else tile.args[0])
-        for tile in getattr(image, "tile", [])
-        if tile.args
+        str(args if isinstance(args, str) else args[0]) for *_, args in getattr(image, "tile", []) if args
     }
     return modes.pop() if len(modes) == 1 else ""
 
