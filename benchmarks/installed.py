@@ -94,13 +94,13 @@ def main() -> None:
     """Print the table, and the sum of the base."""
     base = required("mmgan")
     rows = [
-        (name, "", closure(base) - closure({other: base[other] for other in base if other != name}))
+        (name, "", closure(base) - closure({other: base[other] for other in base if other != name}) | {name})
         for name in base
     ]
     for extra in sorted(set(metadata.metadata("mmgan").get_all("Provides-Extra")) - {"all", "dev"}):
         added = {name: wanted for name, wanted in required("mmgan", [extra]).items() if name not in base}
         rows += [(name, extra, closure({name: added[name]}) - closure(base)) for name in added]
-    rows = [row for row in rows if row[2]]
+    rows = [row for row in rows if row[2]]  # What is not installed brings nothing.
     rows.sort(key=lambda row: (row[1] != "", -sum(map(size, row[2]))))
     print("| package | extra | MB | brings along | MB with those | import (s) |")
     print("|---|---|---|---|---|---|")
