@@ -75,7 +75,7 @@ dist: setup  ## Build the sdist and the wheel, into dist/.
 	$(BIN)/python -m build --no-isolation
 
 check-dist: setup  ## Install the wheel with all that it needs into a bare environment, and train there.
-	BARE=1 $(BIN)/python -m pytest tests/packages $(ARGS)
+	BARE=1 $(BIN)/python -m pytest --timeout 1800 tests/packages $(ARGS)
 
 clean:
 	rm -rf .venv .venv-gpu .venv-oldest build dist .pytest_cache .mypy_cache .ruff_cache

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Pip for another Python, whose path follows: pip need not be installed there.
+PIP = (sys.executable, "-m", "pip", "--python")
 #: What of the environment says how mmgan and Python are to behave here.
 _OURS = ("PYTHON", "MMGAN_", "VIRTUAL_ENV")
 

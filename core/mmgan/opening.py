@@ -91,7 +91,7 @@ def new_run(
 
     Raises:
         ConfigError, DataError, PluginError: See their classes.
-        UsageError: The folder holds something already, or `tensorboard` is true and TensorBoard is not installed.
+        UsageError: The folder holds something already, or TensorBoard is asked for and not installed.
     """
     plugins = plugins if isinstance(plugins, Plugins) else Plugins(*(plugins or ()))
     task_class, config = _settled(config, plugins, settings)

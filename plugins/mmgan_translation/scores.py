@@ -33,8 +33,8 @@ def pair_scores(pictures: Tensor, targets: Tensor) -> list[dict[str, float]]:
         targets: (n, channels, height, width) in [-1, 1].
 
     Returns:
-        For each picture ``l1``: mean absolute difference, where black to white is 1. And where torchmetrics is
-        installed ``psnr``: peak signal-to-noise ratio in dB, at most 100, and ``ssim``: structural similarity
+        For each picture ``l1``: mean absolute difference, where black to white is 1. Where torchmetrics
+        is installed ``psnr``: peak signal-to-noise ratio in dB, at most 100; ``ssim``: structural similarity
         (Wang et al. 2004).
     """
     pictures = pictures.clamp(-1, 1).expand_as(targets)
@@ -44,7 +44,7 @@ def pair_scores(pictures: Tensor, targets: Tensor) -> list[dict[str, float]]:
     # Here, since the import takes a second.
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-    pairs = zip(pictures.split(1), targets.split(1), strict=True)
+    pairs = zip(torch.split(pictures, 1), torch.split(targets, 1), strict=True)
     for row, (picture, target) in zip(rows, pairs, strict=True):
         # Equal pictures would have an infinite PSNR, and make the mean infinite.
         row["psnr"] = float(peak_signal_noise_ratio(picture, target, data_range=2.0).clamp(max=100))

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from outside import ROOT, run
+from outside import PIP, ROOT, run
 
 import mmgan
 
@@ -62,7 +62,7 @@ def test_what_the_wheel_says_of_itself(dist: Path) -> None:
 
 
 def test_an_installed_wheel_trains(scripts: Path, tmp_path: Path) -> None:
-    assert run(scripts / "python", "-m", "pip", "check") == "No broken requirements found.\n"
+    assert run(*PIP, scripts / "python", "check") == "No broken requirements found.\n"
     place = run(scripts / "python", "-c", "import mmgan; print(mmgan.__file__)", cwd=tmp_path)
     assert Path(place).is_relative_to(scripts.parent)
     assert run(scripts / "mmgan", "--version", cwd=tmp_path) == f"mmgan {mmgan.__version__}\n"

@@ -195,7 +195,7 @@ def _log_mel(sound: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
 
 
 def _mel(frequency: float) -> float:
-    """Return a frequency in Hz on the mel scale of Slaney's Auditory Toolbox: linear up to 1 kHz, then log."""
+    """Return a frequency in Hz on the mel scale of Slaney (1998): linear up to 1 kHz, then logarithmic."""
     return 3 * frequency / 200 if frequency < 1000 else 15 + 27 * log(frequency / 1000) / log(6.4)
 
 
@@ -211,7 +211,7 @@ def _draw(
         origin="lower",
         aspect="auto",
         interpolation="nearest",
-        # Bands are at equal distances on the mel scale, from one above 0 Hz to one below the highest frequency.
+        # Bands are at equal distances on the mel scale, the first and last one off its ends.
         extent=(-half, (2 * times - 1) * half, 0.5, bands + 0.5),
         vmin=FLOOR,
         vmax=0,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mmgan.cli import main
+from mmgan.cli import COMMANDS, main
 
 Offer = Callable[..., list[str]]
 
@@ -36,9 +36,8 @@ def offer(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 
 
 def test_commands_and_those_of_plugins(offer: Offer) -> None:
-    assert offer("") == [f"plain,{name}" for name in (
-        "run", "resume", "sample", "evaluate", "bench", "plugins", "new-plugin", "config", "doctor", "translate",
-    )]  # fmt: skip
+    ours = [*(module.command.name for module in COMMANDS), "translate"]
+    assert offer("") == [f"plain,{name}" for name in ours]
     assert offer("tra") == ["plain,translate"]
     assert "plain,--direction" in offer("translate", "runs/x", "--d")
 
@@ -71,9 +70,9 @@ def test_files_are_left_to_the_shell(offer: Offer, words: tuple[str, ...]) -> No
 
 
 def test_the_plugins_of_a_folder(offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hook = "from mmgan import hookimpl\n@hookimpl\ndef register_tasks(register):\n    register('solo', 'solo:Solo')\n"
+    hook = "@hookimpl\ndef register_tasks(register):\n    register('solo', 'solo:Solo')\n"
     (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/solo.py").write_text(hook)
+    (tmp_path / "folder/solo.py").write_text(f"from mmgan import hookimpl\n{hook}")
     monkeypatch.setenv("MMGAN_PLUGINS_DIR", "folder")
     assert offer("run", "--plugin", "so") == ["plain,solo"]
 
