@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 #: The part of the time that the tests may take.
 TESTS = 0.6
 #: Processes that run tests. They share the GPU, and spend most of their time in Python.
-WORKERS = 4
+WORKERS = min(4, os.cpu_count() or 1)
 #: The exit code of a command whose time ran out, as that of coreutils' ``timeout``.
 TIMED_OUT = 124
 
