@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,14 @@ def compile_network(name: str, network: nn.Module) -> None:
     # Code that torch can't trace is run by Python, too, instead of raising.
     torch._dynamo.config.suppress_errors = True
     for one in network.values() if isinstance(network, nn.ModuleDict) else [network]:
-        one.compile(backend=_careful(name))
+        # Not by `one.compile()`: some releases of torch (2.6, 2.11) compile no network whose own class is one
+        # of torch's, such as nn.Sequential, and do not say so. A function of ours around it they do.
+        call: Callable[..., Any] = partial(_call, one)
+        one._compiled_call_impl = torch.compile(call, backend=_careful(name))
+
+
+def _call(network: nn.Module, *inputs: Any, **options: Any) -> Any:
+    return network._call_impl(*inputs, **options)  # type: ignore[no-untyped-call]
 
 
 def _careful(name: str) -> Callable[[torch.fx.GraphModule, list[Any]], Callable[..., Any]]:
