@@ -5,8 +5,8 @@
 
 prints a Markdown table: the packages that mmgan requires itself, and those of its extras. Bytes are those of
 a package's files, bytecode included. What a package brings along is what nothing else of the base, or of its
-own extra, requires. Seconds are those of importing what mmgan imports of it, in a new process that has
-imported torch already, with its files in memory.
+own extra, requires. Seconds are of processor time, to import what mmgan imports of it in a new process that
+has imported torch already, with its files in memory.
 """
 
 from __future__ import annotations
@@ -74,15 +74,15 @@ def size(distribution: str) -> int:
 
 
 def seconds(distribution: str) -> float:
-    """Return the median time of importing what mmgan imports of a distribution."""
+    """Return the median processor time of importing what mmgan imports of a distribution."""
     module = MODULES.get(distribution, distribution.replace("-", "_"))
     first = "" if distribution == "torch" else "import torch"
     program = f"""
 import time
 {first}
-begun = time.perf_counter()
+begun = time.process_time()
 import {module}
-print(time.perf_counter() - begun)
+print(time.process_time() - begun)
 """
     command = [sys.executable, "-c", program]
     # The first one fills the system's cache of files, and writes bytecode.

@@ -84,6 +84,7 @@ def test_tensorboard_is_written_by_default_where_it_is_installed(without: Any, t
     assert "tensorboard = false" in (tmp_path / "run/config.toml").read_text()
 
 
+@pytest.mark.slow
 def test_tensorboard_that_was_asked_for_and_is_missing(without: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     mmgan.train("gan", folder=folder, tensorboard=True, **RING)
@@ -101,6 +102,7 @@ def test_tensorboard_that_was_asked_for_and_is_missing(without: Any, tmp_path: P
     assert mmgan.train(run).step == 4
 
 
+@pytest.mark.slow
 def test_translations_are_scored_without_torchmetrics(without: Any) -> None:
     small = {"size": 32, "width": 4, "d_width": 4, "d_layers": 1, "batch_size": 4, "steps": 1}
     run = mmgan.train("pix2pix", data="digits", derive="denoise", device="cpu", **small)
