@@ -51,9 +51,7 @@ class Layers(nn.Sequential):
 def mlp(inputs: int, outputs: int, norm: bool = False) -> nn.Sequential:
     middle = [nn.BatchNorm1d(16)] if norm else []
     # No bias before batch norm: its gradient is nothing but rounding, which Adam would blow up.
-    return Layers(
-        nn.Linear(inputs, 16, bias=not norm), *middle, nn.LeakyReLU(0.2), nn.Linear(16, outputs)
-    )
+    return Layers(nn.Linear(inputs, 16, bias=not norm), *middle, nn.LeakyReLU(0.2), nn.Linear(16, outputs))
 
 
 class Toy(Task):
