@@ -71,7 +71,7 @@ def test_grey_of_any_depth_has_its_brightness(tmp_path, bits, suffix):
     values = values.astype({"int.tif": np.int32, "float.tif": np.float32}.get(suffix, np.uint16))
     options = {"irreversible": False} if suffix == "jp2" else {}
     for name in "ab":
-        if suffix == "pgm":  # which Pillow writes since release 11
+        if suffix == "pgm":  # which Pillow 10 does not write
             header = b"P5 %d %d 65535\n" % values.shape[::-1]
             (tmp_path / f"{name}.pgm").write_bytes(header + values.astype(">u2").tobytes())
         else:
