@@ -71,7 +71,11 @@ def test_grey_of_any_depth_has_its_brightness(tmp_path, bits, suffix):
     values = values.astype({"int.tif": np.int32, "float.tif": np.float32}.get(suffix, np.uint16))
     options = {"irreversible": False} if suffix == "jp2" else {}
     for name in "ab":
-        Image.fromarray(values).save(tmp_path / f"{name}.{suffix}", **options)
+        if suffix == "pgm":  # which Pillow 10 does not write
+            header = b"P5 %d %d 65535\n" % values.shape[::-1]
+            (tmp_path / f"{name}.pgm").write_bytes(header + values.astype(">u2").tobytes())
+        else:
+            Image.fromarray(values).save(tmp_path / f"{name}.{suffix}", **options)
     pixels = load(tmp_path, channels=1).pixels(torch.tensor([0, 1]))
     assert np.abs(pixels[0, 0].numpy() - grey).max() <= 1
 
