@@ -39,19 +39,12 @@ class ToyConfig(Config):
     tensorboard: bool = Field(False, description="off: it is slow to import")
 
 
-class Layers(nn.Sequential):
-    """Layers in a class that is not torch's own: torch 2.6 compiles no others."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        for layer in self:
-            values = layer(values)
-        return values
-
-
 def mlp(inputs: int, outputs: int, norm: bool = False) -> nn.Sequential:
     middle = [nn.BatchNorm1d(16)] if norm else []
     # No bias before batch norm: its gradient is nothing but rounding, which Adam would blow up.
-    return Layers(nn.Linear(inputs, 16, bias=not norm), *middle, nn.LeakyReLU(0.2), nn.Linear(16, outputs))
+    return nn.Sequential(
+        nn.Linear(inputs, 16, bias=not norm), *middle, nn.LeakyReLU(0.2), nn.Linear(16, outputs)
+    )
 
 
 class Toy(Task):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import Layers, Toy, toy_run
+from toys import Toy, toy_run
 
 import mmgan
 from mmgan.backend.compiling import compile_network
@@ -18,7 +18,7 @@ from mmgan.backend.precision import Precision, differentiate
 from mmgan.losses import gradient_penalty
 
 #: Layers whose gradients torch.compile has lost (pytorch issue 181581).
-CRITIC = Layers(nn.Linear(3, 16), nn.LeakyReLU(0.2), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 1))
+CRITIC = nn.Sequential(nn.Linear(3, 16), nn.LeakyReLU(0.2), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 1))
 
 
 def penalised(critic: nn.Module, inputs: Tensor, compiled: bool) -> list[Tensor]:
