@@ -27,7 +27,7 @@ from typing_extensions import override
 
 from mmgan.backend.buckets import Buckets
 from mmgan.backend.device import Device
-from mmgan.backend.rank_store import RankStore, aside, reaching_others, timeout, wait_for
+from mmgan.backend.rank_store import RankStore, aside, met, reaching_others, timeout, wait_for
 from mmgan.backend.ranks import Quiet, Ranks, share_gpus
 from mmgan.errors import ConfigError, UsageError, line
 
@@ -61,6 +61,7 @@ class Group(Ranks):
 
         def connect() -> Any:
             store, _, _ = next(rendezvous("env://", timeout=patience))
+            store = met(store, self.rank, self.world, self.timeout)
             dist.init_process_group(
                 backend, store=store, rank=self.rank, world_size=self.world, timeout=patience
             )

@@ -12,10 +12,13 @@ import os
 import pickle
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any, TypeVar
+
+import torch.distributed as dist
 
 from mmgan.errors import ConfigError, MmganError, foreseen, line
 
@@ -25,6 +28,8 @@ T = TypeVar("T")
 TIMEOUT = 600.0
 #: Seconds between two heartbeats of a rank, and between two polls for a message.
 _BEAT, _LOOK = 1.0, 0.1
+#: Seconds between two looks for the others when they meet.
+_MEET = 0.02
 #: Seconds of a single wait in a collective operation, during which Python handles no signal.
 _SLICE = 1.0
 
@@ -115,6 +120,44 @@ class RankStore:
         with contextlib.suppress(RuntimeError):  # The store is gone with its process.
             while not self._ending.wait(_BEAT):
                 self._store.add(f"mmgan/beats/{self.rank}", 1)
+
+
+def met(store: Any, rank: int, world: int, seconds: float) -> Any:
+    """Meet the ranks that were started together with this one, and return a store that only they use.
+
+    torchrun's agents keep their store when they start all processes again, with all that those of before have
+    written: addresses that nobody answers at, and that a rank has ended. So rank 0 draws a name for what is
+    theirs. Each other rank draws a token, and takes a name only with that token.
+
+    Raises:
+        TimeoutError: They have not met within ``seconds``.
+    """
+    own, end = uuid.uuid4().hex, time.monotonic() + seconds
+    if rank:
+        store.set(f"mmgan/hello/{rank}", own)
+    missing = {0} if rank else set(range(1, world))
+    name = "" if rank else own
+    while missing:
+        if time.monotonic() > end:
+            raise TimeoutError(f"rank {min(missing)} did not come")
+        for other in sorted(missing):
+            token, _, told = _text(store, f"mmgan/welcome/{other or rank}").partition(" ")
+            if other == 0:
+                if token == own:
+                    name = told
+                    store.set(f"mmgan/met/{name}/{rank}", "")
+                    missing.clear()
+            elif store.check([f"mmgan/met/{name}/{other}"]):
+                missing.remove(other)
+            elif (hello := _text(store, f"mmgan/hello/{other}")) != token:
+                store.set(f"mmgan/welcome/{other}", f"{hello} {name}")
+        time.sleep(_MEET if missing else 0)
+    return dist.PrefixStore(name, store)  # type: ignore[attr-defined]
+
+
+def _text(store: Any, key: str) -> str:
+    """Return what a store has under a key; "" where it has nothing."""
+    return store.get(key).decode() if store.check([key]) else ""
 
 
 @contextlib.contextmanager
