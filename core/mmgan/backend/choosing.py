@@ -55,15 +55,22 @@ def settle(run: Run, config: Config) -> Config:
             config = config.model_copy(update={"precision": name})
         run.precision = precision_for(config, run.plugins, run.hook, run.device, networks)
         run.precision.reason = reason
-    layer = trials.heaviest(networks) if run.device.type == "cpu" else None
-    dtype = run.precision.dtype
+    layer, dtype, on_cpu = trials.heaviest(networks), run.precision.dtype, run.device.type == "cpu"
     if config.memory_format == "auto":
-        last = run.ranks.broadcast_object(lambda: channels_last_is_faster(layer, config.batch_size, dtype))
+        # A GPU's tensor cores want halves so.
+        last = not on_cpu and dtype.itemsize == 2
+        if on_cpu and layer is not None:
+            last = run.ranks.broadcast_object(
+                lambda: channels_last_is_faster(layer, config.batch_size, dtype)
+            )
         config = config.model_copy(update={"memory_format": "channels_last" if last else "contiguous"})
         for player in run.players.values():
             lay_out(player, channels_last=last)
     if config.compile == "auto":
-        faster = run.ranks.broadcast_object(lambda: compiling_is_faster(layer, config.batch_size, dtype))
+        # On a GPU, where it fuses what is bound by memory, it is taken to be faster.
+        faster = not on_cpu
+        if on_cpu and layer is not None:
+            faster = run.ranks.broadcast_object(lambda: compiling_is_faster(layer, config.batch_size, dtype))
         config = config.model_copy(update={"compile": faster})
         for name, player in run.players.items():
             if faster and player.compile:
@@ -77,29 +84,22 @@ def _precision(run: Run, config: Config, networks: tuple[nn.Module, ...]) -> tup
     return found.name, found.reason
 
 
-def channels_last_is_faster(layer: nn.Module | None, batch_size: int, dtype: torch.dtype) -> bool:
+def channels_last_is_faster(layer: nn.Module, batch_size: int, dtype: torch.dtype) -> bool:
     """Whether a network's heaviest layer is a 2-D convolution that is faster channels-last, by a trial.
 
     Args:
-        layer: From :func:`trials.heaviest`; None on a GPU, where half precision has it so.
+        layer: From :func:`trials.heaviest`.
         batch_size: Examples in a batch.
         dtype: The number format of autocast.
     """
-    if layer is None:
-        return dtype.itemsize == 2
     if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         return False
     times = trials.memory_formats(layer, batch_size, dtype)
     return times["channels_last"] < trials.GAIN * times["contiguous"]
 
 
-def compiling_is_faster(layer: nn.Module | None, batch_size: int, dtype: torch.dtype) -> bool:
-    """Whether a convolution with its norm and activation is faster by ``torch.compile``, by a trial.
-
-    On a GPU, where compiling fuses what is bound by memory, it is taken to be.
-    """
-    if layer is None:
-        return True
+def compiling_is_faster(layer: nn.Module, batch_size: int, dtype: torch.dtype) -> bool:
+    """Whether a convolution with its norm and activation is faster by ``torch.compile``, by a trial."""
     if not isinstance(layer, trials.Convolution):
         return False
     times = trials.compiling(layer, batch_size, dtype)

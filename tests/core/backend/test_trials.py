@@ -228,9 +228,6 @@ def test_formats_are_tried_for_2d_convolutions_only(monkeypatch: pytest.MonkeyPa
     assert not faster(nn.Conv1d(3, 3, 5), 4, torch.float32)
     assert not tried
     assert faster(nn.ConvTranspose2d(3, 3, 3), 4, torch.bfloat16)
-    # On a GPU nothing is tried: tensor cores want it for halves.
-    assert faster(None, 4, torch.float16)
-    assert not faster(None, 4, torch.float32)
 
 
 @pytest.mark.slow
@@ -276,3 +273,20 @@ def test_ranks_take_what_rank_0_has_chosen(monkeypatch: pytest.MonkeyPatch) -> N
     run = toy_run(task=Pictures, precision="auto", memory_format="auto")
     assert (run.precision.name, run.precision.reason) == told["precision"]
     assert (run.config.precision, run.config.memory_format) == ("bf16", "channels_last")
+
+
+def test_networks_without_a_layer_to_try_stay_as_they_are() -> None:
+    class Bare(Toy):
+        def build(self) -> dict[str, mmgan.Player]:
+            players = super().build()
+            self.d = nn.Sequential(nn.Flatten(), nn.LayerNorm(2))
+            return players | {"D": mmgan.Player(self.d, torch.optim.Adam(self.d.parameters(), 1e-2))}
+
+    class Nothing(Bare):
+        def build(self) -> dict[str, mmgan.Player]:
+            players = super().build()
+            self.g = nn.LayerNorm(4)
+            return players | {"G": mmgan.Player(self.g, torch.optim.Adam(self.g.parameters(), 1e-2))}
+
+    run = toy_run(task=Nothing, precision="auto", memory_format="auto", compile="auto")
+    assert (run.config.memory_format, run.config.compile) == ("contiguous", False)
