@@ -26,10 +26,10 @@ run: setup  ## make run PLUGIN=gan ARGS="--data ring --steps 2000"
 	$(BIN)/mmgan run --plugin $(PLUGIN) $(ARGS)
 
 test: setup  ## The whole test suite.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 quick: setup  ## The tests that are fast: about a minute.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not process" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not process" $(ARGS)
 
 # The oldest releases that are allowed, on the lowest Python that is here, or on PYTHON=….
 OLDEST := .venv-oldest/bin
@@ -41,7 +41,7 @@ LOWEST = $(shell for minor in 11 12 13 14; do python3.$$minor -c "" 2>/dev/null 
 	touch .venv-oldest/ready
 
 test-oldest: .venv-oldest/ready  ## The whole test suite with constraints/oldest.txt.
-	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest -n $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: setup  ## Style, types, and whether docs and help are up to date.
 	$(BIN)/ruff check .

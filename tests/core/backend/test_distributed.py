@@ -665,6 +665,7 @@ def test_nccl_where_each_rank_has_a_gpu(shared: str, backend: str, monkeypatch: 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(distributed.dist, "init_process_group", begin)
     monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(None, 0, 2)]))
+    monkeypatch.setattr(distributed, "met", lambda store, *_: store)
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MMGAN_RANKS_SHARE_GPU": shared}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match="enough"):
