@@ -23,7 +23,6 @@ The table goes to stdout. Exit code 2: there is no GPU. 1: a case failed, or was
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -38,7 +37,7 @@ from typing import Any
 import torch
 from alternate import WorkerError, in_turns, ratio, spread
 from cases import DCGAN, SEQGAN, WAVEGAN, Case
-from report import WIDTH, in_order, ranged
+from report import WIDTH, in_order, publish, ranged
 from table import environment, positive, tell
 from worker import EAGER, GRAPHS
 
@@ -256,12 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = measure_all(cases, options)
     except KeyboardInterrupt:
         return 130
-    table = markdown(results)
-    print(table, end="")
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if options.markdown:
-        options.markdown.write_text(table, encoding="utf-8")
+    publish(markdown(results), results, options)
     return int(bool(results["failed"] or results["left_out"]))
 
 

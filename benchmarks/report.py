@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
+from argparse import Namespace
 from typing import Any
 
 from mmgan.cli.bench import duration
@@ -11,6 +13,15 @@ from mmgan.cli.bench import duration
 WIDTH = 118
 #: What the table stands between in a README.
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+
+
+def publish(table: str, results: dict[str, Any], options: Namespace) -> None:
+    """Print a table, and write it and its results where ``--markdown`` and ``--json`` say."""
+    print(table, end="")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if options.markdown:
+        options.markdown.write_text(table, encoding="utf-8")
 
 
 def markdown(results: dict[str, Any]) -> str:

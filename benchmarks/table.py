@@ -19,7 +19,6 @@ The table goes to stdout.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -30,7 +29,7 @@ from typing import Any
 import torch
 from alternate import WorkerError, measure
 from cases import CASES, Case
-from report import fraction_of_ceiling, markdown, replaced
+from report import fraction_of_ceiling, markdown, publish, replaced
 
 from mmgan import __version__
 from mmgan.backend.precision import DTYPES
@@ -125,11 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     table = markdown(results)
-    print(table, end="")
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if options.markdown:
-        options.markdown.write_text(table, encoding="utf-8")
+    publish(table, results, options)
     if options.readme:
         text = options.readme.read_text(encoding="utf-8")
         options.readme.write_text(replaced(text, table), encoding="utf-8")

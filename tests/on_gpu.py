@@ -86,19 +86,6 @@ class Losses:
         return [{name: float(value) for name, value in each.items()} for each in self.of_steps]
 
 
-class Stopper:
-    """Stops a run after a step, as Ctrl-C does."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    @mmgan.hookimpl
-    def after_step(self, run: mmgan.Run, step: int) -> None:
-        """Ask for a stop."""
-        if step == self.step:
-            run.stop_signal = 2
-
-
 def play_to(run: mmgan.Run, step: int) -> None:
     """Play a run up to a step, as training does."""
     with training(run):

@@ -23,6 +23,10 @@ TINY: dict[str, dict[str, Any]] = {
     "cyclegan": {"size": 32, "width": 4, "blocks": 1, "d_width": 4, "d_layers": 1, "pool": 1},
 }  # fmt: skip
 
+DCGAN = {"size": 32, "channels": 1, "width": 2, "batch_size": 2, "ema": 0.0}
+#: There is no such plain loop.
+BROKEN = Case("broken", "broken", "gan", {"data": "ring"}, loops=("mmgan", "plainest"))
+
 
 def tiny(game: str, precision: str = "fp32") -> Case:
     engine_steps = 4 if game == "seqgan" else 1

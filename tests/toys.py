@@ -225,6 +225,18 @@ class Games:
             register(name, task)
 
 
+class Stopper:
+    """Stops a run after a step, as a signal does: by default Ctrl-C."""
+
+    def __init__(self, at: int, signal: int = 2) -> None:
+        self.at, self.signal = at, signal
+
+    @hookimpl
+    def after_step(self, run: Run, step: int) -> None:
+        if step == self.at:
+            run.stop_signal = self.signal
+
+
 class Always(Plan):
     """A plan of convolutions that chooses one form for all."""
 

@@ -28,12 +28,10 @@ from alternate import spread
 from cases import Case
 from pack_wheels import PackingError, applies, asked_for, is_there, pack, parse_has
 from styles import Feed, Style
-from tiny_cases import tiny
+from tiny_cases import BROKEN, DCGAN, tiny
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"size": 32, "channels": 1, "width": 2, "batch_size": 2, "ema": 0.0}
-TINY = Case("tiny", "dcgan, tiny", "dcgan", SMALL, loops=gpu.RECORDED)
-BROKEN = Case("broken", "broken", "gan", {"data": "ring"}, loops=("mmgan", "plainest"))
+TINY = Case("tiny", "dcgan, tiny", "dcgan", DCGAN, loops=gpu.RECORDED)
 
 
 @pytest.mark.slow
@@ -66,7 +64,7 @@ def test_the_benchmark_from_the_command_line_to_the_table(
 def test_no_case_begins_that_would_end_too_late(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    second = Case("second", "another", "dcgan", SMALL, loops=gpu.UNRECORDED)
+    second = Case("second", "another", "dcgan", DCGAN, loops=gpu.UNRECORDED)
     monkeypatch.setattr(gpu, "CASES", (TINY, second))
     monkeypatch.setattr(machine, "SIZES", (32,))
     monkeypatch.setattr(

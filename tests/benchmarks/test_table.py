@@ -23,12 +23,9 @@ import table
 from alternate import Worker, WorkerError, measure, spread, working
 from cases import Case
 from report import BEGIN, END, markdown, replaced
+from tiny_cases import BROKEN, DCGAN
 
-TINY = Case(
-    "tiny", "dcgan, tiny", "dcgan", {"size": 32, "channels": 1, "width": 2, "batch_size": 2, "ema": 0.0}
-)
-#: There is no such plain loop.
-BROKEN = Case("broken", "broken", "gan", {"data": "ring"}, loops=("mmgan", "plainest"))
+TINY = Case("tiny", "dcgan, tiny", "dcgan", DCGAN)
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from on_gpu import GAMES, Stopper, make, play_to
+from on_gpu import GAMES, make, play_to
+from toys import Stopper
 
 import mmgan
 

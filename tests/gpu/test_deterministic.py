@@ -12,7 +12,8 @@ import warnings
 from pathlib import Path
 
 import pytest
-from on_gpu import GAMES, PRECISIONS, Stopper, assert_same, make, play_to, skip_without_graphs
+from on_gpu import GAMES, PRECISIONS, assert_same, make, play_to, skip_without_graphs
+from toys import Stopper
 
 import mmgan
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toys import Stopper
 
 import mmgan
 from mmgan.config import check
@@ -22,19 +23,6 @@ import mmgan
 torch.set_num_threads(1)
 print(mmgan.train(mmgan.load_run(Path(sys.argv[1]))).step)
 """
-
-
-class Stopper:
-    """Stops a run after a step, as Ctrl-C does."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    @mmgan.hookimpl
-    def after_step(self, run: mmgan.Run, step: int) -> None:
-        """Ask for a stop."""
-        if step == self.step:
-            run.stop_signal = 2
 
 
 GAMES: dict[str, dict[str, Any]] = {

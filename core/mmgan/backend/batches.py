@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 
-def mapped(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def mapped(batch: Any, function: Callable[[Tensor], Any]) -> Any:
     """Return a batch of the same structure with what a function makes of each tensor.
 
     Values other than tensors stay as they are.

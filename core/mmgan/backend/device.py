@@ -6,7 +6,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from mmgan.backend.batches import mapped
 from mmgan.errors import ConfigError
@@ -98,7 +97,7 @@ class Device:
         """
         player.module.to(self.torch)
         if player.channels_last and self.type != "mps":
-            to_channels_last(player.module)
+            lay_out(player, channels_last=True)
         if isinstance(player.optimizer, _FUSED) and self.type != "mps":
             for group in player.optimizer.param_groups:
                 # Only if its author left the choice open. On a CPU torch's own default is the slow form.
@@ -112,18 +111,13 @@ class Device:
 
 
 def lay_out(player: Player, *, channels_last: bool) -> None:
-    """Store a player's 4-D weights, and those of its moving average, channels-last or contiguous."""
+    """Store a player's 4-D tensors, and those of its moving average, channels-last or contiguous."""
     player.channels_last = channels_last
     layout = torch.channels_last if channels_last else torch.contiguous_format
     for module in filter(None, (player.module, player.average)):
-        for weight in module.parameters():
-            if weight.ndim == 4:
-                weight.data = weight.data.contiguous(memory_format=layout)
-
-
-def to_channels_last(module: nn.Module) -> None:
-    """Store 4-D weights channels-last in place; other weights stay as they are."""
-    module.to(memory_format=torch.channels_last)
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.ndim == 4:
+                tensor.data = tensor.data.contiguous(memory_format=layout)
 
 
 def choose_device(name: str) -> Device:

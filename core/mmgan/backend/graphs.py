@@ -16,17 +16,16 @@ to the next.
 from __future__ import annotations
 
 import logging
-import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from mmgan.backend import randomness
 from mmgan.backend.batches import copy_into, mapped
 from mmgan.errors import ConfigError, line
 from mmgan.meter import unmeasured
@@ -151,7 +150,7 @@ class Graphs:
             with feeding(run, kind.memory), uncounted(run):
                 return run.task.step(run, stage, index)
 
-        randomness = torch.cuda.get_rng_state(run.device.torch) if run.device.type == "cuda" else None
+        drawn = torch.cuda.get_rng_state(run.device.torch) if run.device.type == "cuda" else None
         try:
             check(run, kind)
             kind.losses = recorder.record(play)
@@ -167,8 +166,8 @@ class Graphs:
                 stacklevel=2,
             )
             self.failed = True
-            if randomness is not None:
-                torch.cuda.set_rng_state(randomness, run.device.torch)
+            if drawn is not None:
+                torch.cuda.set_rng_state(drawn, run.device.torch)
             run.precision.reset()
             return False
         kind.recorder, kind.players = recorder, _players(run)
@@ -229,12 +228,11 @@ def count(run: Run, made: Mapping[str, int]) -> None:
             average_images(run, player)
 
 
-def _drawn(run: Run) -> list[Any]:
+def _drawn(run: Run) -> Any:
     """Return where the CPU's random generators are, for a step that computes elsewhere."""
     if run.device.type == "cpu":
-        return []
-    _, keys, position, *_ = np.random.get_state(legacy=True)
-    return [torch.get_rng_state().tolist(), random.getstate(), np.asarray(keys).tolist(), position]
+        return {}
+    return mapped(randomness.get_state(torch.device("cpu")), Tensor.tolist)
 
 
 def updates(run: Run) -> dict[str, int]:

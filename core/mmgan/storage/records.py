@@ -57,11 +57,15 @@ class Best(Record):
     value: Annotated[float, Field(allow_inf_nan=False)]
 
 
+#: The total time of steps.
+Seconds = Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)]
+
+
 class Line(Record):
     """A line of ``metrics.jsonl``. ``seconds`` is the total time of the steps so far."""
 
     step: Count
-    seconds: Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)] = 0.0
+    seconds: Seconds = 0.0
 
 
 class Status(Record):
@@ -76,7 +80,7 @@ class Status(Record):
     state: str = ""
     step: Count = 0
     steps: Count = 0
-    seconds: Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)] = 0.0
+    seconds: Seconds = 0.0
     reason: str | None = None
 
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import pytest
 from torch import Tensor
-from toys import Games, Toy, toy_run
+from toys import Games, Stopper, Toy, toy_run
 
 import mmgan
-from mmgan import Run, Samples, hookimpl
+from mmgan import Run, Samples
 from mmgan.plugins import Plugins
 
 
@@ -52,18 +52,6 @@ class Scripted(Toy):
 
     def evaluate(self, n: int) -> dict[str, float]:
         return {"distance": self.scores.get(self.run.step, 1.0), "other": 2.0}
-
-
-class Stopper:
-    """Asks the run to stop after a step, as a signal would."""
-
-    def __init__(self, at: int, signal: int) -> None:
-        self.at, self.signal = at, signal
-
-    @hookimpl
-    def after_step(self, run: Run, step: int) -> None:
-        if step == self.at:
-            run.stop_signal = self.signal
 
 
 class Kit:

@@ -275,15 +275,18 @@ class TestScores:
             image_scores([broken], [digits[:200]], RandomFeatures())
 
 
+class Value(Features):
+    """A picture's first pixel."""
+
+    name = "value"
+    dimensions = 1
+
+    def forward(self, images):
+        return images.flatten(1)[:, :1]
+
+
 class TestBounds:
     def test_a_fair_sample_is_kept(self, monkeypatch):
-        class Value(Features):
-            name = "value"
-            dimensions = 1
-
-            def forward(self, images):
-                return images.flatten(1)[:, :1]
-
         monkeypatch.setattr(image, "MAX_SAMPLES", 500)
         ordered = torch.arange(5000.0)[:, None, None, None]
         kept = {}
@@ -299,13 +302,6 @@ class TestBounds:
         assert kept["real"].mean().item() == pytest.approx(2499.5, abs=200)
 
     def test_labels_stay_with_the_pictures_that_are_kept(self, monkeypatch):
-        class Value(Features):
-            name = "value"
-            dimensions = 1
-
-            def forward(self, images):
-                return images.flatten(1)[:, :1]
-
         monkeypatch.setattr(image, "MAX_SAMPLES", 500)
         ordered = torch.arange(5000.0)[:, None, None, None]
         labels = torch.arange(5000) % 3
