@@ -117,7 +117,7 @@ def lay_out(player: Player, *, channels_last: bool) -> None:
     for module in filter(None, (player.module, player.average)):
         for tensor in (*module.parameters(), *module.buffers()):
             if tensor.ndim == 4:
-                tensor.data = tensor.data.contiguous(memory_format=layout)
+                tensor.data = tensor.data.to(memory_format=layout)
 
 
 def choose_device(name: str) -> Device:
