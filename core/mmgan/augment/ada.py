@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmgan.augment.base import Augmentation, coins, computed, normal, over, uniform
+from mmgan.augment.base import Augmentation, coins, computed, normal, over, uniform, where_made
 from mmgan.augment.colour import recoloured
 from mmgan.augment.cutting import cut_out
 from mmgan.augment.matrices import product, rotation, scaling, translation
-from mmgan.augment.resampling import moved, warped
+from mmgan.augment.resampling import along_sides, moved, warped
 from mmgan.augment.wavelets import band_matrices
 from mmgan.errors import unknown_name
 
@@ -121,7 +121,7 @@ class Ada(Augmentation):
             rotation(angle.cos().round(), -angle.sin().round()),
             translation(-x, -y),
         )
-        return torch.where(over(flipped | shifted | (turns > 0), pictures), moved(pictures, inverse), pictures)
+        return where_made(flipped | shifted | (turns > 0), pictures, moved, inverse)
 
     def _geometry(self, pictures: Tensor, p: Tensor) -> Tensor:
         height, width = pictures.shape[2:]
@@ -139,7 +139,7 @@ class Ada(Augmentation):
             translation(-x, -y),
         )
         made = scaled | before | stretched | after | shifted
-        return torch.where(over(made, pictures), warped(pictures, inverse), pictures)
+        return where_made(made, pictures, warped, inverse)
 
     def _colour(self, pictures: Tensor, p: Tensor) -> Tensor:
         brighter = self._coins("brightness", pictures, p)
@@ -149,8 +149,7 @@ class Ada(Augmentation):
         turned, hue = self._angle("hue", pictures, p)
         saturated, saturation = self._factor("saturation", pictures, p, 1.0)
         made = brighter | contrasted | flipped | turned | saturated
-        changed = recoloured(pictures, brightness, contrast, flipped, hue, saturation)
-        return torch.where(over(made, pictures), changed, pictures)
+        return where_made(made, pictures, recoloured, brightness, contrast, flipped, hue, saturation)
 
     def _filter(self, pictures: Tensor, p: Tensor) -> Tensor:
         gains = torch.ones(len(pictures), len(_POWER), device=pictures.device, dtype=pictures.dtype)
@@ -163,10 +162,10 @@ class Ada(Augmentation):
             gains = gains * torch.where(own, (factor * others)[:, None], others[:, None])
             made = made | tossed
         rows, columns = (
-            (gains @ band_matrices(n, pictures.device, pictures.dtype).flatten(1)).view(-1, 1, n, n)
+            (gains @ band_matrices(n, pictures.device, pictures.dtype).flatten(1)).view(-1, n, n)
             for n in pictures.shape[2:]
         )
-        return torch.where(over(made, pictures), rows @ (pictures @ columns.mT), pictures)
+        return where_made(made, pictures, along_sides, rows, columns)
 
     def _noise(self, pictures: Tensor, p: Tensor) -> Tensor:
         made = self._coins("noise", pictures, p)
@@ -175,8 +174,8 @@ class Ada(Augmentation):
 
     def _cutout(self, pictures: Tensor, p: Tensor) -> Tensor:
         made = self._coins("cutout", pictures, p)
-        rows, columns = (self._range(pictures, n) for n in pictures.shape[2:])
-        return torch.where(over(made, pictures), cut_out(pictures, rows, columns), pictures)
+        ranges = (self._range(pictures, n) for n in pictures.shape[2:])
+        return where_made(made, pictures, cut_out, *(end for both in ranges for end in both))
 
     def _range(self, pictures: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """Draw the half of a side that is cut out, around a point anywhere on it."""

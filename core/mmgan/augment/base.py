@@ -85,6 +85,28 @@ def over(values: Tensor, examples: Tensor) -> Tensor:
     return values.view(-1, *(1 for _ in examples.shape[1:]))
 
 
+def where_made(
+    made: Tensor, examples: Tensor, change: Callable[..., Tensor], *amounts: Tensor
+) -> Tensor:
+    """Return ``change(examples, *amounts)`` for those examples for which it is made, and the others as they are.
+
+    On a CPU only those are computed. Elsewhere all are, since which ones they are could not be read without waiting.
+
+    Args:
+        made: bool (batch,).
+        examples: (batch, …).
+        change: Works on each example by itself, and draws nothing.
+        amounts: What it needs beside the examples, each (batch, …).
+    """
+    if examples.device.type != "cpu":
+        return torch.where(over(made, examples), change(examples, *amounts), examples)
+    which = made.nonzero()[:, 0]
+    if not len(which):
+        return examples
+    changed = change(examples.index_select(0, which), *(amount[which] for amount in amounts))
+    return examples.index_copy(0, which, changed)
+
+
 def uniform(examples: Tensor, low: float, high: float) -> Tensor:
     """Draw a number from U[low, high) for each example."""
     return torch.empty(len(examples), device=examples.device, dtype=examples.dtype).uniform_(low, high)

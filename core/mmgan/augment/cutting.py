@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 
-def cut_out(pictures: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]) -> Tensor:
+def cut_out(pictures: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Set a rectangle of each picture to 0, which is grey; a part of it may be outside.
 
     Args:
         pictures: (B, C, H, W).
-        rows: The first row, and the first one below the rectangle, each (B,); any real numbers.
-        columns: The first column, and the first one beyond it.
+        top, bottom: The first row, and the first one below the rectangle, each (B,); any real numbers.
+        left, right: The first column, and the first one beyond it.
     """
     height, width = pictures.shape[2:]
-    inside = _between(height, *rows)[:, :, None] & _between(width, *columns)[:, None, :]
+    inside = _between(height, top, bottom)[:, :, None] & _between(width, left, right)[:, None, :]
     return pictures.masked_fill(inside[:, None], 0)
 
 

@@ -70,8 +70,8 @@ def shift(pictures: Tensor) -> Tensor:
 
 def cutout(pictures: Tensor) -> Tensor:
     """Cut out a square of half the side, around any pixel; a part of it may be outside."""
-    rows, columns = (_range(pictures, n) for n in pictures.shape[2:])
-    return cut_out(pictures, rows, columns)
+    ranges = (_range(pictures, n) for n in pictures.shape[2:])
+    return cut_out(pictures, *(end for both in ranges for end in both))
 
 
 def _range(pictures: Tensor, n: int) -> tuple[Tensor, Tensor]:

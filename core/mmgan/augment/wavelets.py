@@ -19,13 +19,16 @@ Array = NDArray[np.float64]
 SYM6: Array = np.array(
     [
         *(0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633),
-        *(0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263748952278647),
+        *(0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252),
         *(-0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148),
     ]
 )
 #: The lowpass of the symlet with two vanishing moments: (1 ∓ √3, 3 ∓ √3, 3 ± √3, 1 ± √3) / 4√2.
 SYM2: Array = np.array([1 - 3**0.5, 3 - 3**0.5, 3 + 3**0.5, 1 + 3**0.5]) / (4 * 2**0.5)
 
+#: Where the middle of sym6 is, in pixels of the doubled resolution to the right of the middle of its taps: by so
+#: much it shifts a picture, until it is brought back.
+LAG = float(SYM6 @ np.arange(len(SYM6)) / SYM6.sum()) - (len(SYM6) - 1) / 2
 #: How many more pixels than twice a side a picture must have before it is brought back to the side.
 DOWN_MARGIN = len(SYM6) - 2
 
