@@ -85,9 +85,7 @@ def over(values: Tensor, examples: Tensor) -> Tensor:
     return values.view(-1, *(1 for _ in examples.shape[1:]))
 
 
-def where_made(
-    made: Tensor, examples: Tensor, change: Callable[..., Tensor], *amounts: Tensor
-) -> Tensor:
+def where_made(made: Tensor, examples: Tensor, change: Callable[..., Tensor], *amounts: Tensor) -> Tensor:
     """Return ``change(examples, *amounts)`` for those examples for which it is made, and the others as they are.
 
     On a CPU only those are computed. Elsewhere all are, since which ones they are could not be read without waiting.

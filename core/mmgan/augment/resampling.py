@@ -91,9 +91,7 @@ def places_of(inverse: Tensor, size: tuple[int, int], source: tuple[int, int]) -
     Returns:
         (B, height, width, 2), x before y.
     """
-    height, width = (
-        torch.arange(n, device=inverse.device, dtype=inverse.dtype) - (n - 1) / 2 for n in size
-    )
+    height, width = (torch.arange(n, device=inverse.device, dtype=inverse.dtype) - (n - 1) / 2 for n in size)
     places = inverse.new_empty(len(inverse), *size, 2)
     for axis, row in enumerate((inverse[:, 0] * (2 / source[1]), inverse[:, 1] * (2 / source[0]))):
         along = (row[:, 0:1] * width + row[:, 2:3])[:, None, :]

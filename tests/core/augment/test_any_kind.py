@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from mmgan.augment import (
     Ada,
     Apa,
-    AugmentConfig,
     Augmentation,
+    AugmentConfig,
     Controller,
     DiffAugment,
     Diffusion,
@@ -68,7 +68,6 @@ def test_form_stays(
         assert found.stride() == given.stride()
         assert found.shape == given.shape
         assert found.isfinite().all()
-        assert not torch.equal(found, given) or isinstance(augmentation, Apa)
 
 
 @pytest.mark.parametrize("augmentation", ours("sounds"), ids=lambda a: type(a).__name__)
@@ -145,9 +144,7 @@ def test_only_what_is_changed_is_computed_on_a_cpu() -> None:
 
     found = where_made(made, given, add, amounts)
     assert sizes == [2]
-    assert torch.equal(found - given, torch.where(made, amounts, 0)[:, None, None, None] + 0 * given) or (
-        torch.allclose(found - given, torch.where(made, amounts, 0)[:, None, None, None] + 0 * given)
-    )
+    assert torch.equal(found, given + torch.tensor([1.0, 0.0, 3.0])[:, None, None, None])
     assert where_made(~made & made, given, add, amounts) is given
 
 

@@ -155,7 +155,10 @@ def test_reading_is_torch_s_and_can_be_differentiated_twice(mode: int, outside: 
     pictures = torch.randn(2, 2, 4, 5, dtype=torch.float64, requires_grad=True)
     places = torch.randn(2, 3, 4, 2, dtype=torch.float64)
     names: Any = {BILINEAR: "bilinear", NEAREST: "nearest", ZEROS: "zeros", REFLECTION: "reflection"}
-    modes = ("bilinear" if mode == BILINEAR else "nearest", "zeros" if outside == ZEROS else names[REFLECTION])
+    modes = (
+        "bilinear" if mode == BILINEAR else "nearest",
+        "zeros" if outside == ZEROS else names[REFLECTION],
+    )
     theirs = grid_sample(pictures, places, modes[0], modes[1], align_corners=False)
     torch.testing.assert_close(read(pictures, places, mode, outside), theirs)
     assert gradcheck(lambda x: read(x, places, mode, outside), pictures)

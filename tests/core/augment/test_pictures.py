@@ -158,9 +158,7 @@ def test_diffaugment_s_shifts(height: int, width: int, most: tuple[int, int]) ->
         given.expand(n, -1, -1, -1), p(0)
     )
     ranges = [range(-m, m + 1) for m in most]
-    references = {
-        shifted(given[0].numpy(), y, x).tobytes(): (y, x) for y, x in itertools.product(*ranges)
-    }
+    references = {shifted(given[0].numpy(), y, x).tobytes(): (y, x) for y, x in itertools.product(*ranges)}
     counts = Counter(references[picture.numpy().tobytes()] for picture in found)
     assert len(counts) == len(references)
     expected = n / len(references)
