@@ -1,4 +1,4 @@
-"""What the discriminator sees: augmentations against learning small data by heart, and the control of their p."""
+"""What the discriminator sees: augmentations, against learning small data by heart, and how much of them."""
 
 from __future__ import annotations
 

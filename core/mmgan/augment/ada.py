@@ -48,14 +48,14 @@ _POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)
 class Ada(Augmentation):
     """Adaptive discriminator augmentation (Karras et al. 2020), for pictures.
 
-    In this order: flips, turns by 90° and shifts by whole pixels; scale, rotation, stretch, rotation, and shifts,
-    as one affine map with filters against aliasing; brightness, contrast, inverted brightness, hue and saturation, as
-    one map of colours; frequencies; noise; a square cut out. Each picture tosses a coin for each of them; a
-    picture for which none of a kind is tossed stays as it is, to the byte.
+    In this order: flips, turns by 90° and shifts by whole pixels; scale, rotation, stretch, rotation and
+    shifts, as one affine map with filters against aliasing; brightness, contrast, inverted brightness, hue
+    and saturation, as one map of colours; frequencies; noise; a square cut out. Each picture tosses a coin
+    for each of them, and where no coin of a group falls, the group leaves the picture as it is, to the byte.
 
     Args:
         config: The run's settings; ``augment_policy`` names one of :data:`POLICIES`, by default "bgc".
-        strengths: The factors of p for each change, in [0, 1], instead of a policy's; what is left out is not made.
+        strengths: The factors of p for each change, in [0, 1], instead of a policy's; others are not made.
 
     Raises:
         ConfigError: There is no such policy, or no such change.

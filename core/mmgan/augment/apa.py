@@ -12,8 +12,8 @@ from mmgan.errors import UsageError
 class Apa(Augmentation):
     """Adaptive pseudo augmentation (Jiang et al. 2021), for examples of any kind.
 
-    With probability p a real example is replaced by the generated one beside it, so that D can't be sure of what
-    it learns by heart. Nothing else changes, and it costs next to nothing.
+    With probability p a real example is replaced by the generated one beside it, so that D can't be sure of
+    what it learns by heart. Nothing else changes, and it costs next to nothing.
     """
 
     adaptive = True

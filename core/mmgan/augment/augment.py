@@ -113,7 +113,7 @@ class Augment:
             self.run.log("augment/p", self.p.clone())
 
     def _warn_at_the_limit(self) -> None:
-        """Warn once where p has reached its limit. A GPU's p is only read where its loop waits for it anyway."""
+        """Warn once that p has reached its limit. On a GPU it is only read where the loop waits anyway."""
         logged = (self.run.step + 1) % self.config.log_every == 0
         if self.warned or not (logged or self._p.device.type == "cpu") or float(self._p) < LIMIT:
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -13,16 +12,17 @@ from torch import Tensor
 Schedule = Callable[[int], float]
 
 
-class Augmentation(ABC):
+class Augmentation:
     """Changes what the discriminator sees, so that it can't learn the data by heart.
 
     Subclass it and register the class for the setting ``augment``. Whatever reaches D passes through
-    :meth:`see`, real and fake examples alike, in G's update too; :meth:`real` is asked first, with the real ones.
+    :meth:`see`, real and fake examples alike, in G's update too; :meth:`real` is asked first, with the real
+    ones.
 
     Both get ``p``, a scalar of float32 on the examples' device, in [0, 1]: compare random numbers with it
     (``torch.rand(n, device=…) < p``), and don't read it, since that would wait for a GPU. Draw from torch's
-    own generator, as dropout does. What :meth:`see` returns must be differentiable twice by its input, and each
-    example may depend on itself alone: gradient penalties need both.
+    own generator, as dropout does. What :meth:`see` returns must be differentiable twice by its input, and
+    each example may depend on itself alone: gradient penalties need both.
 
     Args:
         config: The run's settings.
@@ -53,7 +53,7 @@ class Augmentation(ABC):
         """Return what D sees of examples: by default the examples.
 
         Args:
-            examples: Pictures (batch, channels, height, width) or sounds (batch, channels, length), in [-1, 1].
+            examples: In [-1, 1]: pictures (batch, channels, height, width), sounds (batch, channels, length).
             p: The probability.
 
         Returns:
@@ -71,7 +71,7 @@ class Unchanged(Augmentation):
 
 
 def computed(change: Callable[[Tensor], Tensor], examples: Tensor) -> Tensor:
-    """Return ``change(examples)``, computed in float32 at least, in the dtype and memory format of examples."""
+    """Return ``change(examples)``, computed in float32 at least, in the form of the examples."""
     with torch.autocast(examples.device.type, enabled=False):
         changed = change(examples.to(torch.promote_types(examples.dtype, torch.float32)))
     last = examples.dim() == 4 and not examples.is_contiguous()
@@ -88,7 +88,8 @@ def over(values: Tensor, examples: Tensor) -> Tensor:
 def where_made(made: Tensor, examples: Tensor, change: Callable[..., Tensor], *amounts: Tensor) -> Tensor:
     """Return ``change(examples, *amounts)`` for those examples for which it is made, and the others as they are.
 
-    On a CPU only those are computed. Elsewhere all are, since which ones they are could not be read without waiting.
+    On a CPU only those are computed. Elsewhere all are, since which ones they are could not be read without
+    waiting.
 
     Args:
         made: bool (batch,).

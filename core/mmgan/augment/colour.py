@@ -11,8 +11,8 @@ def recoloured(
 ) -> Tensor:
     """Change the colours of pictures, in this order (Karras et al. 2020, appendix B).
 
-    All five steps are about the grey axis (1, 1, 1) and commute in the plane across it. So together they
-    are one affine map: along the axis a factor ``contrast`` and a sign; across it ``contrast · saturation`` and
+    All five steps are about the grey axis (1, 1, 1) and commute in the plane across it. So together they are
+    one affine map: along the axis the factor ``contrast`` and a sign; across it ``contrast · saturation`` and
     a rotation.
 
     Args:

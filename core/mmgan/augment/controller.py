@@ -1,6 +1,7 @@
 """The controller of p: as much augmentation as keeps D from learning the data by heart.
 
-Karras et al. 2020 (ADA), section 3; Jiang et al. 2021 (APA) and Wang et al. 2022 (Diffusion-GAN) take it over.
+Karras et al. 2020 (ADA), section 3; Jiang et al. 2021 (APA) and Wang et al. 2022 (Diffusion-GAN) take it
+over.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from torch import Tensor
 INTERVAL = 4
 #: The greatest p: at p = 1 no picture would be left as it is, and G would learn the changes too.
 LIMIT = 0.8
-#: The state: each number's name, dtype, and its least and greatest value. A batch has at most 2^20 examples on each
-#: process, so that the examples since the last change of p fit float32 by far.
+#: The state: each number's name, dtype, and its least and greatest value. A batch has at most 2^20 examples
+#: on each process, so that the examples since the last change of p fit float32 by far.
 _STATE: dict[str, tuple[torch.dtype, float, float]] = {
     "p": (torch.float32, 0.0, LIMIT),
     "signs": (torch.float32, -INTERVAL, INTERVAL),
@@ -30,9 +31,9 @@ _STATE: dict[str, tuple[torch.dtype, float, float]] = {
 class Controller:
     """Moves p by r_t = E[sign D(real)]: up where it is above the target, since D overfits, and down below it.
 
-    After each :data:`INTERVAL` updates of D, p moves by sign(r_t - target) · n / speed, where n is the number of
-    examples, over all ranks, that D was updated on meanwhile; it stays in [0, :data:`LIMIT`]. Everything is
-    computed on the device, and nothing waits for it.
+    After each :data:`INTERVAL` updates of D, p moves by sign(r_t - target) · n / speed, where n is the number
+    of examples, over all ranks, that D was updated on meanwhile; it stays in [0, :data:`LIMIT`]. Everything
+    is computed on the device, and nothing waits for it.
 
     Args:
         target: The r_t to be held: 0.6 as published.

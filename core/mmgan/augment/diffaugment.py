@@ -19,8 +19,8 @@ class DiffAugment(Augmentation):
     """Differentiable augmentation (Zhao et al. 2020), for pictures: every one is changed, whatever p is.
 
     Args:
-        config: The run's settings; ``augment_policy`` lists some of :data:`CHANGES`, with commas between them, in
-            the order in which they are made. By default all.
+        config: The run's settings; ``augment_policy`` lists some of :data:`CHANGES`, with commas between
+            them, in the order in which they are made. By default all.
 
     Raises:
         ConfigError: There is no such change.
@@ -54,7 +54,7 @@ def listed(policy: str) -> list[str]:
 
 
 def colour(pictures: Tensor) -> Tensor:
-    """Change brightness by U(-0.5, 0.5), saturation by a factor of U(0, 2), contrast by one of U(0.5, 1.5)."""
+    """Add U(-0.5, 0.5) to the brightness, and multiply saturation by U(0, 2), contrast by U(0.5, 1.5)."""
     pictures = pictures + over(uniform(pictures, -0.5, 0.5), pictures)
     grey = pictures.mean(1, keepdim=True)
     pictures = grey + over(uniform(pictures, 0, 2), pictures) * (pictures - grey)

@@ -24,10 +24,11 @@ HALF = 32
 class Diffusion(Augmentation):
     """Diffusion-GAN (Wang et al. 2022), for examples of any kind.
 
-    Each example x becomes √ā_t x + 0.05 √(1 - ā_t) ε, with ε from N(0, 1). Here ā_t is the product of 1 - β up to
-    step t, where β grows linearly from 0.0001 to 0.02 over 1,000 steps. An example's t is drawn from a list of 64:
-    32 zeros, and 32 between 1 and T = 10 + round(990 p), drawn with weights proportional to t (``priority``) or
-    alike (``uniform``). The list is drawn anew when p moves. At p = 0 there is a little noise: ten steps of it.
+    Each example x becomes √ā_t x + 0.05 √(1 - ā_t) ε, with ε from N(0, 1). Here ā_t is the product of 1 - β
+    up to step t, where β grows linearly from 0.0001 to 0.02 over 1,000 steps. An example's t is drawn from a
+    list of 64: 32 zeros, and 32 between 1 and T = 10 + round(990 p), drawn with weights proportional to t
+    (``priority``) or alike (``uniform``). The list is drawn anew when p moves. At p = 0 there is a little
+    noise: ten steps of it.
 
     Args:
         config: The run's settings; ``augment_policy`` is one of :data:`WEIGHTINGS`, by default "priority".
@@ -58,8 +59,8 @@ class Diffusion(Augmentation):
     def times(self, p: Tensor) -> Tensor:
         """Return the list that each example's t is drawn from, int64 (64,).
 
-        It follows from the run's seed and how often p has moved, so that it is the same on all ranks and after a
-        resume, and nothing needs to be kept. Where p is not controlled it is another one each time.
+        It follows from the run's seed and how often p has moved, so that it is the same on all ranks and
+        after a resume, and nothing needs to be kept. Where p is not controlled it is another one each time.
         """
         if self.updates is None:
             drawn = torch.rand(HALF, device=p.device)

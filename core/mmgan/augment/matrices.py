@@ -27,7 +27,7 @@ def rotation(cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 def product(*matrices: Tensor) -> Tensor:
-    """Return the product of matrices (batch, n, n). It is summed term by term: a GPU's TF32 would round it."""
+    """Return the product of matrices (batch, n, n), term by term: a GPU's TF32 would round it."""
     return reduce(lambda left, right: (left[:, :, :, None] * right[:, None, :, :]).sum(2), matrices)
 
 

@@ -1,4 +1,4 @@
-"""Instance noise: D sees everything in noise that fades out (Sønderby et al. 2017; Arjovsky and Bottou 2017)."""
+"""Instance noise: D sees everything in noise that fades out (Sønderby et al. 2017)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mmgan.augment.base import Augmentation, Schedule, computed
 class InstanceNoise(Augmentation):
     """Gaussian noise on all that D sees, for examples of any kind: its deviation is p · ``augment_noise``.
 
-    p falls linearly from 1 to 0 over the run. Early on, real and generated examples are far apart, and noise gives
-    them a part in common.
+    p falls linearly from 1 to 0 over the run. Early on, real and generated examples are far apart, and noise
+    gives them a part in common.
     """
 
     def see(self, examples: Tensor, p: Tensor) -> Tensor:

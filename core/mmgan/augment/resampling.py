@@ -34,7 +34,7 @@ class _Read(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (places,) = ctx.saved_tensors
-        return _Spread.apply(gradients[0], places, ctx.shape, *ctx.how), None, None, None  # type: ignore[no-untyped-call]
+        return _Spread.apply(gradients[0], places, ctx.shape, *ctx.how), None, None, None
 
 
 class _Spread(torch.autograd.Function):
@@ -60,7 +60,7 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (places,) = ctx.saved_tensors
-        return _Read.apply(gradients[0], places, *ctx.how), None, None, None, None  # type: ignore[no-untyped-call]
+        return _Read.apply(gradients[0], places, *ctx.how), None, None, None, None
 
 
 def read(pictures: Tensor, places: Tensor, mode: int, outside: int) -> Tensor:
@@ -75,7 +75,7 @@ def read(pictures: Tensor, places: Tensor, mode: int, outside: int) -> Tensor:
     Returns:
         (B, C, h, w).
     """
-    found: Tensor = _Read.apply(pictures, places, mode, outside)  # type: ignore[no-untyped-call]
+    found: Tensor = _Read.apply(pictures, places, mode, outside)
     return found
 
 
@@ -83,8 +83,8 @@ def places_of(inverse: Tensor, size: tuple[int, int], source: tuple[int, int]) -
     """Return where each pixel of a changed picture comes from, in units of half the source's sides.
 
     Args:
-        inverse: (B, 2 or 3, 3), from the places of the changed picture to those of the source: pixels from their
-            centres, x to the right and y downwards.
+        inverse: (B, 2 or 3, 3), from the places of the changed picture to those of the source: pixels from
+            their centres, x to the right and y downwards.
         size: Height and width of the changed picture.
         source: Height and width of the source.
 
@@ -160,7 +160,7 @@ def _straight(pictures: Tensor, inverse: Tensor) -> Tensor:
 
 
 def _side(scale: Tensor, offset: Tensor, n: int) -> Tensor:
-    """Return matrices (B, n, n) that scale and shift a side; ``scale`` and ``offset`` are those of the inverse."""
+    """Return matrices (B, n, n) that change a side, given the inverse's ``scale`` and ``offset``, each (B,)."""
     kind = scale.device, scale.dtype
     wide = 2 * n + DOWN_MARGIN
     pixel = torch.arange(wide, device=scale.device, dtype=scale.dtype) - (wide - 1) / 2

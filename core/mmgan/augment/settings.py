@@ -29,8 +29,8 @@ class AugmentConfig(Config):
     )
     augment_policy: str = Field(
         "",
-        description="which changes: for ada blit, geom, color, bg, bgc, bgcf, bgcfn, bgcfnc or r3gan; for diffaugment "
-        "some of color,translation,cutout; for diffusion priority or uniform; empty: the usual ones",
+        description="which changes: for ada blit, geom, color, bg, bgc, bgcf, bgcfn, bgcfnc or r3gan; for "
+        "diffaugment some of color,translation,cutout; for diffusion priority or uniform; empty: the usual",
     )
     augment_target: float = Field(
         0.6, gt=-1, lt=1, description="the mean sign of D's scores of real examples that p is controlled by"
@@ -67,5 +67,5 @@ class SoundAugmentConfig(AugmentConfig):
         "none", description="how real and generated sounds are changed before D hears them, for small data"
     )
     augment_policy: str = Field(
-        "", description="which changes: for diffusion priority or uniform; empty: the usual ones"
+        "", description="which changes: for diffusion priority or uniform; empty: the usual"
     )

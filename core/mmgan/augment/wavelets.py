@@ -1,7 +1,7 @@
 """Filters of ADA's pipe, as matrices along one side of a picture: those of the wavelets sym6 and sym2.
 
-A picture's side is short and its edges are mirrored: a filter along it is a matrix, mirrored edges included, and
-a matrix product is fast everywhere and can be differentiated any number of times.
+A picture's side is short and its edges are mirrored: a filter along it is a matrix, mirrored edges included,
+and a matrix product is fast everywhere and can be differentiated any number of times.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ SYM6: Array = np.array(
 #: The lowpass of the symlet with two vanishing moments: (1 ∓ √3, 3 ∓ √3, 3 ± √3, 1 ± √3) / 4√2.
 SYM2: Array = np.array([1 - 3**0.5, 3 - 3**0.5, 3 + 3**0.5, 1 + 3**0.5]) / (4 * 2**0.5)
 
-#: Where the middle of sym6 is, in pixels of the doubled resolution to the right of the middle of its taps: by so
-#: much it shifts a picture, until it is brought back.
+#: Where the middle of sym6 is, in pixels of the doubled resolution to the right of the middle of its taps: by
+#: so much it shifts a picture, until it is brought back.
 LAG = float(SYM6 @ np.arange(len(SYM6)) / SYM6.sum()) - (len(SYM6) - 1) / 2
 #: How many more pixels than twice a side a picture must have before it is brought back to the side.
 DOWN_MARGIN = len(SYM6) - 2
 
 
 def mirrored(index: int, n: int) -> int:
-    """Return the pixel of a side of ``n`` that is seen at a place outside of it: d c b a | a b c d | d c b a."""
+    """Return which of a side's ``n`` pixels is seen at any place: c b a | a b c | c b a."""
     index %= 2 * n
     return index if index < n else 2 * n - 1 - index
 
@@ -52,7 +52,7 @@ def up_matrix(n: int) -> Array:
 
 
 def down_matrix(n: int) -> Array:
-    """Return the matrix (n, 2n + :data:`DOWN_MARGIN`) that undoes :func:`up_matrix`, given a margin around."""
+    """Return the matrix (n, 2n + :data:`DOWN_MARGIN`) that undoes :func:`up_matrix`, given a margin."""
     matrix = np.zeros((n, 2 * n + DOWN_MARGIN))
     for row in range(n):
         matrix[row, 2 * row : 2 * row + len(SYM6)] = SYM6 / 2**0.5
@@ -63,8 +63,8 @@ def down_matrix(n: int) -> Array:
 def band_matrices(n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return four matrices (4, n, n) that divide a side's frequencies into octaves, lowest first.
 
-    They are [0, π/8], [π/8, π/4], [π/4, π/2] and [π/2, π], by filters without phase from sym2; their sum is the
-    identity.
+    They are [0, π/8], [π/8, π/4], [π/4, π/2] and [π/2, π], by filters without phase from sym2; their sum is
+    the identity.
     """
     low = np.convolve(SYM2, SYM2[::-1]) / 2
     high = -low

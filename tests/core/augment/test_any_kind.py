@@ -192,7 +192,7 @@ def test_diffusion_s_noise_is_the_published() -> None:
 @pytest.mark.parametrize(("policy", "mean"), [("", 2 / 3), ("priority", 2 / 3), ("uniform", 1 / 2)])
 @pytest.mark.parametrize("value", [0.0, 0.3, 0.8])
 def test_diffusion_s_list(policy: str, mean: float, value: float) -> None:
-    """Half of it is 0; the other half is between 1 and T, and larger t are likelier where they have priority."""
+    """Half of it is 0; the other half is from 1 to T, and larger t are likelier where they have priority."""
     augmentation = Diffusion(config("diffusion", augment_policy=policy, seed=5))
     augmentation.updates = torch.tensor(0)
     last = 10 + round(990 * value)

@@ -268,7 +268,7 @@ def test_ada_s_coins_of_geometry(monkeypatch: pytest.MonkeyPatch, value: float) 
 
 
 def test_ada_s_order_of_geometry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The map is shift · rotation · stretch · rotation · scale: its singular values are those of the middle."""
+    """Shift · rotation · stretch · rotation · scale has the singular values of scale · stretch."""
     maps = geometry(monkeypatch, 1, ("scale", "rotate", "aniso", "xfrac"), 4000)
     large, small = np.log2(np.linalg.svd(maps[:, :2, :2], compute_uv=False)).T
     # log2 of the scale is their mean, and of the stretch half their difference.
