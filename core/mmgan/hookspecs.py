@@ -107,8 +107,8 @@ def register_features(register: RegisterKind) -> None:
 
 @hookspec
 def register_augmentations(register: RegisterKind) -> None:
-    """Register subclasses of :class:`mmgan.augment.Augmentation`, or functions ``(config) -> Augmentation``, for the
-    setting ``augment``, each of one kind: "images" or "sounds".
+    """Register subclasses of :class:`mmgan.augment.Augmentation`, or functions ``(config) -> Augmentation``,
+    for the setting ``augment``, each of one kind: "images" or "sounds".
     """
 
 

@@ -26,8 +26,8 @@ class Apa(Augmentation):
         """
         if real.shape != fake.shape:
             raise UsageError(
-                f"augment = apa needs as many generated examples as real ones, of one shape: {tuple(fake.shape)} "
-                f"were generated beside {tuple(real.shape)}.",
+                "augment = apa needs as many generated examples as real ones, of one shape: "
+                f"{tuple(fake.shape)} were generated beside {tuple(real.shape)}.",
                 hint="--set augment=none, or another one.",
             )
         return torch.where(over(coins(real, p), real), fake.detach().to(real.dtype), real)

@@ -72,7 +72,7 @@ class Augment:
         return self._p
 
     def critic(self, critic: Critic) -> Critic:
-        """Return a critic that sees augmented examples: for real and generated ones, for both together, for G's
+        """Return a critic of augmented examples: for real and generated ones, for both together, for G's
         update and for penalties.
 
         Args:
@@ -120,22 +120,23 @@ class Augment:
         self.warned = True
         if self.run.ranks.rank == 0:
             warnings.warn(
-                f"augment = {self.config.augment}: p has reached its limit of {LIMIT}, and D still tells real "
-                f"examples from generated ones too well. There is too little data for so strong a D: more data, a "
-                "smaller D, or a lower learning rate of D may help.",
+                f"augment = {self.config.augment}: p has reached its limit of {LIMIT}, and D still tells "
+                "real examples from generated ones too well. There is too little data for so strong a D: more "
+                "data, a smaller D, or a lower learning rate of D may help.",
                 stacklevel=2,
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state for checkpoints, the same on all ranks: scalars, and whether it has warned; an empty
-        dict where p is not controlled.
+        """Return the state for checkpoints, the same on all ranks: scalars, and whether it has warned. It is
+        empty where p is not controlled.
         """
         if self.controller is None:
             return {}
         return {**self.controller.state_dict(), "warned": self.warned}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned. A run that had another augmentation before begins at p = 0.
+        """Restore what :meth:`state_dict` returned; an empty one, of a run whose p was not controlled, leaves
+        p at 0.
 
         Raises:
             ValueError: It is not such a state.

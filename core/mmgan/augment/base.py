@@ -86,7 +86,7 @@ def over(values: Tensor, examples: Tensor) -> Tensor:
 
 
 def where_made(made: Tensor, examples: Tensor, change: Callable[..., Tensor], *amounts: Tensor) -> Tensor:
-    """Return ``change(examples, *amounts)`` for those examples for which it is made, and the others as they are.
+    """Return ``change(examples, *amounts)`` where it is made, and the other examples as they are.
 
     On a CPU only those are computed. Elsewhere all are, since which ones they are could not be read without
     waiting.

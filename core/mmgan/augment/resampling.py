@@ -129,7 +129,7 @@ def warped(pictures: Tensor, inverse: Tensor) -> Tensor:
 
 
 def along_sides(pictures: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Change columns and rows of pictures (B, C, H, W) by matrices (h, H) and (w, W), or by one for each picture.
+    """Change the sides of pictures (B, C, H, W) by matrices (h, H) and (w, W), or by one for each picture.
 
     Returns:
         (B, C, h, w).
@@ -160,7 +160,7 @@ def _straight(pictures: Tensor, inverse: Tensor) -> Tensor:
 
 
 def _side(scale: Tensor, offset: Tensor, n: int) -> Tensor:
-    """Return matrices (B, n, n) that change a side, given the inverse's ``scale`` and ``offset``, each (B,)."""
+    """Return matrices (B, n, n) that change a side, given the inverse's scale and offset, each (B,)."""
     kind = scale.device, scale.dtype
     wide = 2 * n + DOWN_MARGIN
     pixel = torch.arange(wide, device=scale.device, dtype=scale.dtype) - (wide - 1) / 2
