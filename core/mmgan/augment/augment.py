@@ -121,8 +121,8 @@ class Augment:
         if self.run.ranks.rank == 0:
             warnings.warn(
                 f"augment = {self.config.augment}: p has reached its limit of {LIMIT}, and D still tells "
-                "real examples from generated ones too well. There is too little data for so strong a D: more "
-                "data, a smaller D, or a lower learning rate of D may help.",
+                "real examples from generated ones too well. There is too little data for so strong a D: "
+                "more data, a smaller D, or a lower learning rate of D may help.",
                 stacklevel=2,
             )
 

@@ -55,11 +55,14 @@ def listed(policy: str) -> list[str]:
 
 def colour(pictures: Tensor) -> Tensor:
     """Add U(-0.5, 0.5) to the brightness, and multiply saturation by U(0, 2), contrast by U(0.5, 1.5)."""
-    pictures = pictures + over(uniform(pictures, -0.5, 0.5), pictures)
+    brightness = over(uniform(pictures, -0.5, 0.5), pictures)
+    saturation = over(uniform(pictures, 0, 2), pictures)
+    contrast = over(uniform(pictures, 0.5, 1.5), pictures)
+    # One after the other they come to this: saturation is about each pixel's grey, contrast about the mean.
     grey = pictures.mean(1, keepdim=True)
-    pictures = grey + over(uniform(pictures, 0, 2), pictures) * (pictures - grey)
-    mean = pictures.mean((1, 2, 3), keepdim=True)
-    return mean + over(uniform(pictures, 0.5, 1.5), pictures) * (pictures - mean)
+    mean = grey.mean((2, 3), keepdim=True)
+    rest = contrast * (1 - saturation) * grey + (1 - contrast) * mean + brightness
+    return contrast * saturation * pictures + rest
 
 
 def shift(pictures: Tensor) -> Tensor:
