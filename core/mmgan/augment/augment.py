@@ -82,7 +82,8 @@ class Augment:
 
     def see(self, examples: Tensor) -> Tensor:
         """Return examples (batch, …) as D sees them."""
-        return self.augmentation.see(examples, self.p)
+        # A copy: what is computed with p may be needed for gradients after p was moved.
+        return self.augmentation.see(examples, self.p.clone())
 
     def real(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return what D is shown as real, before :meth:`critic` augments it: with APA, some fakes among them.
@@ -91,7 +92,7 @@ class Augment:
             real: Real examples (batch, …).
             fake: As many generated ones; no gradient reaches their generator.
         """
-        return self.augmentation.real(real, fake, self.p)
+        return self.augmentation.real(real, fake, self.p.clone())
 
     @torch.no_grad()
     def observe(self, scores: Tensor, examples: int = 0) -> None:

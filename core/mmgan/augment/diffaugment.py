@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmgan.augment.base import Augmentation, computed, over, uniform
+from mmgan.augment.base import Augmentation, computed, need_pictures, over, uniform
 from mmgan.augment.cutting import cut_out
 from mmgan.augment.matrices import translation
 from mmgan.augment.resampling import ZEROS, moved
@@ -31,7 +31,12 @@ class DiffAugment(Augmentation):
         self.changes = [CHANGES[name] for name in listed(getattr(config, "augment_policy", ""))]
 
     def see(self, examples: Tensor, p: Tensor) -> Tensor:
-        """Return pictures (batch, channels, height, width) as D sees them."""
+        """Return pictures (batch, channels, height, width) as D sees them.
+
+        Raises:
+            UsageError: These are not pictures.
+        """
+        need_pictures(examples, "diffaugment")
         return computed(self._all, examples)
 
     def _all(self, pictures: Tensor) -> Tensor:

@@ -177,6 +177,25 @@ def test_scores_move_p_and_are_logged() -> None:
     assert float(patches.p) == pytest.approx(0.1)
 
 
+class Weaker(Augmentation):
+    adaptive = True
+
+    def see(self, examples: Tensor, p: Tensor) -> Tensor:
+        return examples * (1 - p) * p
+
+
+def test_p_may_move_before_the_gradients_are_computed() -> None:
+    found = Augment(Weaker(None), config("ada", augment_images=1_000), Host())
+    found._p.fill_(0.5)
+    given = torch.ones(50, 1, requires_grad=True)
+    scores = found.critic(lambda x: x)(given)
+    for _ in range(4):
+        found.observe(scores)
+    assert float(found.p) == pytest.approx(0.7)
+    scores.sum().backward()
+    assert torch.equal(given.grad, torch.full((50, 1), 0.25))
+
+
 def test_ranks_move_p_together() -> None:
     host = Host()
     host.ranks.world = 2
