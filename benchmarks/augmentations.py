@@ -107,7 +107,7 @@ def step(channels: int, size: int, width: int, batch: int) -> Callable[[], objec
 
 
 def speed() -> None:
-    """Print what each augmentation costs a step: for real pictures, fakes, and fakes with gradient."""
+    """Print what each augmentation costs in a step: of real pictures, of fakes, of fakes with gradient."""
     torch.set_num_threads(1)
     print("| what | 1x32x32 | 3x64x64 |\n|---|---|---|")
     shapes = ((1, 32), (3, 64))

@@ -287,37 +287,6 @@ def test_a_stranger_s_state_is_refused(wrong: dict[str, Any]) -> None:
         found.load_state_dict({**found.state_dict(), **wrong})
 
 
-class SeenConfig(DCGANConfig, AugmentConfig):
-    """DCGAN's settings, with those of what D sees."""
-
-
-class Seen(DCGAN):
-    """DCGAN with an augmentation, wired by hand."""
-
-    Config = SeenConfig
-
-    def build(self) -> Any:
-        self.seen = augment_for(self.config, self.run)
-        return super().build()
-
-    def loss(self, phase: str, batch: Any, fake: Tensor) -> dict[str, Tensor]:
-        if self.seen is None:
-            return super().loss(phase, batch, fake)
-        critic = self.seen.critic(self.d)
-        if phase == "G":
-            return self.objective.generator(critic, batch, fake)
-        on_real = critic(self.seen.real(batch, fake))
-        self.seen.observe(on_real + 10)  # as if D knew its data by heart, so that p rises
-        return self.objective.discriminator(critic, batch, fake, (on_real, critic(fake.detach())))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"augment": self.seen.state_dict()} if self.seen else {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if self.seen:
-            self.seen.load_state_dict(state["augment"])
-
-
 SMALL: dict[str, Any] = {
     "size": 32,
     "width": 2,
