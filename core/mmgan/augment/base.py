@@ -96,8 +96,8 @@ def need_pictures(examples: Tensor, name: str, channels: tuple[int, ...] = ()) -
     if examples.dim() != 4 or (channels and examples.shape[1] not in channels):
         allowed = f" with {' or '.join(map(str, channels))} channels" if channels else ""
         raise UsageError(
-            f"augment = {name} is for pictures (batch, channels, height, width){allowed}, and D sees examples "
-            f"of the shape {tuple(examples.shape)}.",
+            f"augment = {name} is for pictures (batch, channels, height, width){allowed}, and D sees "
+            f"examples of the shape {tuple(examples.shape)}.",
             hint="--set augment=apa is for examples of any kind; augment=none changes nothing.",
         )
 
