@@ -128,25 +128,31 @@ class Augment:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state for checkpoints, the same on all ranks: scalars, and whether it has warned. It is
-        empty where p is not controlled.
+        """Return the state for checkpoints, the same on all ranks: which augmentation it is, the controller's
+        scalars, and whether it has warned. It is empty where p is not controlled.
         """
         if self.controller is None:
             return {}
-        return {**self.controller.state_dict(), "warned": self.warned}
+        own = {"augment": self.config.augment, "warned": self.warned}
+        return {**self.controller.state_dict(), **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; an empty one, of a run whose p was not controlled, leaves
-        p at 0.
+        """Restore what :meth:`state_dict` returned. Where the run had another augmentation, or a p that was not
+        controlled, p begins at 0.
 
         Raises:
             ValueError: It is not such a state.
         """
         if self.controller is None or state == {}:
             return
-        if not isinstance(state, Mapping) or not isinstance(state.get("warned"), bool):
+        if not isinstance(state, Mapping) or not isinstance(state.get("augment"), str):
+            raise ValueError("the state of an augmentation does not say which one it is of")
+        if state["augment"] != self.config.augment:
+            return
+        if not isinstance(state.get("warned"), bool):
             raise ValueError("the state of an augmentation does not say whether it has warned")
-        self.controller.load_state_dict({name: value for name, value in state.items() if name != "warned"})
+        own = ("augment", "warned")
+        self.controller.load_state_dict({name: value for name, value in state.items() if name not in own})
         self.warned = bool(state["warned"])
 
 

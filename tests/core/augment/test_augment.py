@@ -280,7 +280,20 @@ def test_a_gpu_is_never_waited_for(name: str) -> None:
 # --- State ---
 
 
-@pytest.mark.parametrize("wrong", [{"warned": 1}, {"warned": None}, {"p": torch.tensor(1.0)}, {"p": None}])
+def test_another_augmentation_begins_at_0() -> None:
+    first = made("apa", augment_images=100, augment_target=-0.5)
+    for _ in range(4):
+        first.observe(torch.zeros(1, 1), examples=10)
+    assert float(first.p) == pytest.approx(0.4)
+    for name, expected in (("apa", 0.4), ("ada", 0.0)):
+        second = made(name)
+        second.load_state_dict(first.state_dict())
+        assert float(second.p) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"augment": 3}, {"warned": 1}, {"warned": None}, {"p": torch.tensor(1.0)}, {"p": None}]
+)
 def test_a_stranger_s_state_is_refused(wrong: dict[str, Any]) -> None:
     found = made("ada")
     with pytest.raises(ValueError, match="of an augmentation"):
