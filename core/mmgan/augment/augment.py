@@ -137,8 +137,8 @@ class Augment:
         return {**self.controller.state_dict(), **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned. Where the run had another augmentation, or a p that was not
-        controlled, p begins at 0.
+        """Restore what :meth:`state_dict` returned. Where the run had another augmentation, or a p that was
+        not controlled, p begins at 0.
 
         Raises:
             ValueError: It is not such a state.
