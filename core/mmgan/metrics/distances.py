@@ -70,7 +70,7 @@ def kernel_distance(generated: Tensor, real: Tensor) -> float:
         UsageError: N or M is less than 2.
     """
     _need(2, generated, real, "The kernel distance")
-    x, y = _choose(generated).double(), _choose(real).double()
+    x, y = some_of(generated).double(), some_of(real).double()
     n, m = len(x), len(y)
     # The unbiased estimate leaves out each example's product with itself.
     within_x = (_kernel_sum(x, x) - _kernel(x.square().sum(1), x.shape[1]).sum()) / (n * (n - 1))
@@ -125,7 +125,7 @@ def density(generated: Tensor, real: Tensor) -> float:
         UsageError: N or M is not greater than 5.
     """
     _need(NEIGHBOUR_OF_COVERAGE + 1, generated, real, "Density and coverage")
-    balls = _balls_around(_choose(generated), _choose(real), NEIGHBOUR_OF_COVERAGE)
+    balls = _balls_around(some_of(generated), some_of(real), NEIGHBOUR_OF_COVERAGE)
     return float(balls.double().mean() / NEIGHBOUR_OF_COVERAGE)
 
 
@@ -143,9 +143,30 @@ def coverage(generated: Tensor, real: Tensor) -> float:
         UsageError: N or M is not greater than 5.
     """
     _need(NEIGHBOUR_OF_COVERAGE + 1, generated, real, "Density and coverage")
-    fake, true = _choose(generated), _choose(real)
-    nearest = torch.cat([_distances(rows, fake).amin(1) for rows in torch.split(true, CHUNK)])
+    fake, true = some_of(generated), some_of(real)
+    nearest = torch.cat([distances(rows, fake).amin(1) for rows in torch.split(true, CHUNK)])
     return float((nearest < _radii(true, NEIGHBOUR_OF_COVERAGE)).double().mean())
+
+
+def expected_precision(real: Tensor) -> float:
+    """The precision that new real examples would have: what generated ones can hope for.
+
+    Each is left out in turn: it is among the others just if it is one of the three nearest of some other one.
+
+    Args:
+        real: (M, D).
+
+    Raises:
+        UsageError: M is not greater than 3.
+    """
+    _need(NEIGHBOUR_OF_RECALL + 1, real, real, "Precision and recall")
+    points = some_of(real)
+    near = [
+        distances(rows, points).topk(NEIGHBOUR_OF_RECALL + 1, largest=False).indices
+        for rows in torch.split(points, CHUNK)
+    ]
+    among, own = torch.cat(near), torch.arange(len(points))[:, None]
+    return len(set(among[among != own].tolist())) / len(points)
 
 
 #: mmgan's own metrics on features, by name. ``register_metrics`` adds others.
@@ -170,7 +191,7 @@ def _need(least: int, generated: Tensor, real: Tensor, what: str) -> None:
         )
 
 
-def _choose(features: Tensor) -> Tensor:
+def some_of(features: Tensor) -> Tensor:
     """Return :data:`MAX_PAIRED` rows at most, the same each time."""
     if len(features) <= MAX_PAIRED:
         return features
@@ -195,7 +216,7 @@ def _kernel_sum(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([_kernel(rows @ y.T, x.shape[1]).sum() for rows in torch.split(x, CHUNK)]).sum()
 
 
-def _distances(x: Tensor, y: Tensor) -> Tensor:
+def distances(x: Tensor, y: Tensor) -> Tensor:
     """Return squared Euclidean distances in float64: (N, M), the same for (x, y) and (y, x)."""
     # torch.cdist is five times slower by differences (for 2,048 dimensions), and not symmetric by matrix
     # product: by rounding, a centre's k-th neighbour would be in its ball half of the time.
@@ -206,16 +227,16 @@ def _distances(x: Tensor, y: Tensor) -> Tensor:
 def _radii(points: Tensor, k: int) -> Tensor:
     """Return each point's squared distance to its k-th neighbour among the others: (N,)."""
     # k + 1, since the nearest is the point itself.
-    return torch.cat([_distances(rows, points).kthvalue(k + 1).values for rows in torch.split(points, CHUNK)])
+    return torch.cat([distances(rows, points).kthvalue(k + 1).values for rows in torch.split(points, CHUNK)])
 
 
 def _balls_around(points: Tensor, centres: Tensor, k: int) -> Tensor:
     """Return how many balls hold each point: (N,). A centre's ball ends just before its k-th neighbour."""
     radii = _radii(centres, k)
-    return torch.cat([(_distances(rows, centres) < radii).sum(1) for rows in torch.split(points, CHUNK)])
+    return torch.cat([(distances(rows, centres) < radii).sum(1) for rows in torch.split(points, CHUNK)])
 
 
 def _part_among(points: Tensor, centres: Tensor) -> float:
     """Return the fraction of the points that lie in a ball around some centre."""
-    balls = _balls_around(_choose(points), _choose(centres), NEIGHBOUR_OF_RECALL)
+    balls = _balls_around(some_of(points), some_of(centres), NEIGHBOUR_OF_RECALL)
     return float((balls > 0).double().mean())
