@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mmgan.cli.memory import keep_freed_memory
 from mmgan.cli.options import (
     checkpoint_option,
     device_option,
@@ -60,6 +61,8 @@ def command(
     if data is not None:
         changes["data"] = absolute(data, session.plugins)
     run = load_run(folder, session.plugins, checkpoint, changes)
+    if run.device.type == "cpu":
+        keep_freed_memory()
     with preparing("evaluating") as run.progress:
         scores = run.evaluate(count or 0)
     # A task of anybody's may return a plain dict.

@@ -77,7 +77,7 @@ def accuracy(
 
 def _classifier(channels: int, classes: int) -> nn.Sequential:
     """Build a classifier of pictures of any size, with the same weights each time."""
-    widths = (channels, 32, 64, 128)
+    widths = (channels, 24, 48, 96)
     kernels, strides = (5, 3, 3), (2, 1, 1)
     layers: list[nn.Module] = []
     # Apart from the process's generator, which is left as it was.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmgan.counting import counted
 from mmgan.errors import UsageError
 from mmgan.metrics.distances import CHUNK, distances, some_of
 
@@ -12,7 +13,7 @@ from mmgan.metrics.distances import CHUNK, distances, some_of
 BY_CHANCE = 0.01
 #: Examples are equal if their distance is below this part of the data's standard deviation: the same picture
 #: in another batch has features that are rounded differently.
-EQUAL = 1e-3
+EQUAL = 1e-4
 
 
 def memorisation(generated: Tensor, training: Tensor) -> float:
@@ -44,12 +45,12 @@ def memorised(generated: Tensor, training: Tensor) -> Tensor:
     """
     if not len(generated):
         raise UsageError("Of no generated examples none can be a copy: at least 1 is needed.")
-    own = _nearest(some_of(training), training, beyond=_rounding(training))
+    own = _nearest(some_of(training), training, _rounding(training)) if len(training) else training[:, 0]
     own = own[own.isfinite()]
     if not len(own):
         raise UsageError(
-            f"{len(training)} training examples, all of them equal, are no measure of what a copy is: "
-            "at least 2 different ones are needed."
+            f"What a copy is can't be told by {counted(len(training), 'training example')} that are all "
+            "equal: at least 2 different ones are needed."
         )
     # The lower of two neighbours, so that few examples make no threshold that none of them has.
     return _nearest(some_of(generated), training) < torch.quantile(own, BY_CHANCE, interpolation="lower")

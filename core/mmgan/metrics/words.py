@@ -6,47 +6,45 @@ from collections.abc import Mapping
 
 from mmgan.counting import counted
 from mmgan.metrics.features import Features
+from mmgan.metrics.memorisation import BY_CHANCE
 
-#: Shares of the data below which "0%" would say too much, and above which "100%" would.
+#: Shares below which "0%" would say too much, and above which "100%" would.
 _LEAST, _MOST = 0.005, 0.995
 
 
 def in_words(
-    scores: Mapping[str, float],
-    features: Features,
-    generated: int,
-    real: str,
-    copies: tuple[int, int] | None = None,
-    hope: float | None = None,
+    scores: Mapping[str, float], features: Features, n: int, real: str, hope: float | None = None
 ) -> list[str]:
     """Say what scores in some features mean; what is missing is left out.
 
     Args:
-        scores: Precision and coverage are read.
+        scores: Precision, coverage, and the shares of copies, of which the greatest counts.
         features: Those that they were computed in.
-        generated: How many samples were scored.
-        real: What they were compared with, such as ``"the 1,797 pictures that were trained on"``.
-        copies: How many samples are copies, and of how many; None where that is not known.
+        n: How many samples were looked at.
+        real: What they were compared with, such as ``"1,797 pictures that it was trained on"``.
         hope: The precision of new real pictures.
     """
     said, name, sees = [], features.name, features.sees
+    samples = counted(n, "sample")
     if (precision := scores.get(f"precision_{name}")) is not None:
-        look = f"{round(precision * generated):,} of {counted(generated, 'sample')} look real"
-        said.append(look if hope is None else f"{look} (of new real ones {_share(hope)} would)")
+        of_real = "" if hope is None else f" (of new real pictures {_share(hope)} would)"
+        said.append(f"{round(precision * n):,} of {samples} look real{of_real}")
     if (coverage := scores.get(f"coverage_{name}")) is not None:
-        said.append(f"{'they' if said else 'the samples'} cover {_share(coverage)} of the data's variety")
-    if copies is not None:
-        found, among = copies
-        of = "" if said and among == generated else f" of {counted(among, 'sample')}"
-        verb = "is a copy of a training picture" if found == 1 else "are copies of training pictures"
-        said.append(f"{found or 'none'}{of} {verb}, or nearly so")
+        said.append(f"{'they' if said else samples} cover {_share(coverage)} of the data's variety")
+    if shares := [share for score, share in scores.items() if score.startswith("copied_")]:
+        found = round(max(shares) * n)
+        are = "is a copy of a training picture" if found == 1 else "are copies of training pictures"
+        said.append(
+            f"{found:,}{'' if said else f' of {samples}'} {are} or close to it "
+            f"(of new real pictures about {_share(BY_CHANCE)} are)"
+        )
     if not said:
         return []
     text = "; ".join(said)
-    told = f"by {name} features" + (f" ({sees})" if sees else "")
+    seen = f"{name} features" + (f" ({sees})" if sees else "")
     return [
         f"{text[0].upper()}{text[1:]}.",
-        f"That is {told}, against {real}; look at the samples too.",
+        f"Measured by {seen}, against {real}. Look at the samples too.",
     ]
 
 

@@ -68,7 +68,7 @@ def judge(task: ImageTask, n: int) -> Scores:
     whence = "it was trained on" if held is None else "were held out"
     hope = expected_precision(theirs.rows) if f"precision_{features.name}" in scores else None
     against = f"{counted(len(which), 'picture')} that {whence}"
-    scores.words += in_words(scores, features, n, against, _copies(scores, n), hope)
+    scores.words += in_words(scores, features, min(n, MAX_PAIRED), against, hope)
     if task.config.cas:
         add_cas(task, dataset, held, scores)
     return scores
@@ -85,9 +85,3 @@ def _check(task: ImageTask, held: Any) -> None:
             "cas = true: a classifier learns classes from samples, and this run has learned none.",
             hint="Leave it out, or train with --set conditional=true.",
         )
-
-
-def _copies(scores: Scores, n: int) -> tuple[int, int] | None:
-    """Return how many samples are copies, and of how many; the most that any features tell."""
-    shares = [share for name, share in scores.items() if name.startswith("copied_")]
-    return (round(max(shares) * min(n, MAX_PAIRED)), min(n, MAX_PAIRED)) if shares else None

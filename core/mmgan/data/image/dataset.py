@@ -141,6 +141,7 @@ class ImageData(Dataset):
         Raises:
             DataError: Fewer than two are left on either side, or none of a class that a batch holds.
         """
+        before = counted(len(self), "picture")
         away, mark = chosen((self._rows(torch.tensor([index])) for index in range(len(self))), part, seed)
         held = copy.copy(self)
         held._take(away)
@@ -150,7 +151,8 @@ class ImageData(Dataset):
         check_rest(len(self), len(held), part, classes)
         self.held_out = held
         self.fingerprint += f" {mark}"
-        self.description += f"; {counted(len(held), 'more picture')} held out"
+        rest = self.description.removeprefix(before)
+        self.description = f"{counted(len(self), 'picture')}{rest}, and {len(held):,} held out"
 
     def _take(self, which: Tensor) -> None:
         self._columns = self._columns.only(which)
@@ -177,6 +179,8 @@ class ImageData(Dataset):
                 hint=f"Sizes that divide {stored} can be had.",
             )
         self._size = size
+        if self.held_out is not None:
+            self.held_out.resize(size)
 
     def pictures(self, indices: Tensor) -> Tensor:
         """Return pictures without augmentation: float32 (batch, channels, size, size) in [-1, 1].
