@@ -80,8 +80,9 @@ class ImageTask(LatentTask[C]):
             ConfigError: The run is to be evaluated, and there are too few pictures for its best score.
         """
         data = ImageData(self.run.open_data("images"), self.config, self.run.progress, self.holds)
-        if self.config.holdout:
-            data.hold_out(self.config.holdout, self.config.seed)
+        # A stranger's settings may be of before this was there.
+        if holdout := getattr(self.config, "holdout", 0):
+            data.hold_out(holdout, self.config.seed)
         if self.config.evaluate_every:
             # Features that can't be had are an error before an hour of training, not after it.
             dimensions, held = self.features().dimensions, data.held_out

@@ -69,18 +69,20 @@ def judge(task: ImageTask, n: int) -> Scores:
     hope = expected_precision(theirs.rows) if f"precision_{features.name}" in scores else None
     against = f"{counted(len(which), 'picture')} that {whence}"
     scores.words += in_words(scores, features, min(n, MAX_PAIRED), against, hope)
-    if task.config.cas:
+    if getattr(task.config, "cas", False):
         add_cas(task, dataset, held, scores)
     return scores
 
 
 def _check(task: ImageTask, held: Any) -> None:
-    if task.config.holdout and held is None:
+    # Settings of a stranger's may be of before these were there.
+    holdout, cas = getattr(task.config, "holdout", 0), getattr(task.config, "cas", False)
+    if holdout and held is None:
         raise PluginError(
-            f"holdout = {task.config.holdout:g}: the data of {task.config.plugin} holds nothing out.",
+            f"holdout = {holdout:g}: the data of {task.config.plugin} holds nothing out.",
             hint="`data` of its task may call the data set's hold_out, as ImageTask does.",
         )
-    if task.config.cas and "label" not in task.conditions:
+    if cas and "label" not in task.conditions:
         raise ConfigError(
             "cas = true: a classifier learns classes from samples, and this run has learned none.",
             hint="Leave it out, or train with --set conditional=true.",

@@ -29,6 +29,7 @@ def stripes(n: int, seed: int, right: float = 1.0) -> Labelled:
     return Labelled(pictures, told)
 
 
+@pytest.mark.slow
 def test_good_samples_teach_and_bad_ones_do_not() -> None:
     test = stripes(200, 1)
     assert accuracy(stripes(400, 0), test, 3) > 0.97
@@ -42,6 +43,7 @@ def test_labels_that_mean_nothing_teach_nothing() -> None:
     assert accuracy(stripes(400, 0, right=0), stripes(300, 1), 3) < 0.6
 
 
+@pytest.mark.slow
 def test_variety_counts() -> None:
     """Samples of two of three classes teach two of three."""
     training = stripes(600, 0)
@@ -65,7 +67,8 @@ def test_progress_is_told() -> None:
 
 
 @pytest.mark.parametrize("side", [4, 8, 28, 32])
-def test_pictures_of_any_size_and_colour(side: int) -> None:
+def test_pictures_of_any_size_and_colour(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cas, "STEPS", 3)
     pictures = torch.rand(20, 3, side, side)
     assert torch.equal(small(pictures), pictures)
     labelled = Labelled(pictures, torch.arange(20) % 2)
