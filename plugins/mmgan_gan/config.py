@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from mmgan.augment import AugmentConfig
 from mmgan.losses import ObjectiveConfig
+from mmgan.tasks.adam import AdamConfig
 from mmgan.tasks.image import ImageTaskConfig
 from mmgan.tasks.latent import ConditionalConfig
 
@@ -24,7 +26,7 @@ POINTS_DEFAULTS: dict[str, Any] = {
 }
 
 
-class GANConfig(ImageTaskConfig, ObjectiveConfig, ConditionalConfig):
+class GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, AugmentConfig, ConditionalConfig):
     """The settings. With ``ring`` and ``grid`` as data, some defaults are those of PacGAN's experiments."""
 
     data: str = Field(
@@ -41,6 +43,8 @@ class GANConfig(ImageTaskConfig, ObjectiveConfig, ConditionalConfig):
     )
     batch_norm: bool = Field(True, description="batch norm in G")
     dropout: float = Field(0.25, ge=0, lt=1, description="dropout in D; 0 by default for points")
+    d_norm: Literal["none", "spectral"] = Field("none", description="normalisation in D")
+    minibatch_stddev: bool = Field(False, description="let D see how varied a batch is")
     batch_size: int = Field(64, ge=1, description="examples in a batch; 100 by default for points")
     # Measured on a CPU: networks this small lose more time to conversions than bf16's products save. And to
     # bf16 1.000 and 1.003 are one number, while a mode of the ring is 0.01 wide.
@@ -81,6 +85,13 @@ class GANConfig(ImageTaskConfig, ObjectiveConfig, ConditionalConfig):
     def _one_class_in_a_pack(self) -> GANConfig:
         if self.conditional and self.packing > 1:
             raise ValueError(f"packing = {self.packing}: where classes are learned, D judges single examples")
+        return self
+
+    @model_validator(mode="after")
+    def _single_pictures_are_augmented(self) -> GANConfig:
+        if self.augment != "none" and (self.on_points or self.packing > 1):
+            given = f"data = {self.data}" if self.on_points else f"packing = {self.packing}"
+            raise ValueError(f"augment = {self.augment}: only single pictures are augmented, and {given}")
         return self
 
     @model_validator(mode="after")

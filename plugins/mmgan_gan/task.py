@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from mmgan import Dataset, Player, PointSamples, Samples, Stage
-from mmgan.losses import Objective
+from mmgan.augment import augment_for
+from mmgan.losses import Objective, shifted
+from mmgan.nn import spectral
 from mmgan.tasks.image import ImageTask
 from mmgan_gan import networks
 from mmgan_gan.config import GANConfig
@@ -41,31 +43,38 @@ class GAN(ImageTask[GANConfig]):
     def build(self) -> dict[str, Player]:
         """Make G and D, for pictures or for points."""
         c = self.config
-        self.objective = Objective(c, self.run)
+        # Dropout and all else in D is of each example alone.
+        shift = None if c.on_points else self.shifted
+        self.objective = Objective(c, self.run, c.penalty == "r1r2", augment_for(c, self.run), shift)
+        deviation = c.batch_size // c.packing if c.minibatch_stddev else 0
         if c.on_points:
             self.g = networks.point_generator(c.latent, c.width, c.batch_norm, self.classes)
-            self.d = networks.point_discriminator(2 * c.packing, c.width // 2, c.dropout, self.classes)
+            self.d = networks.point_discriminator(
+                2 * c.packing, c.width // 2, c.dropout, self.classes, deviation
+            )
             self.run.sample_count = 1000  # a scatter plot of the usual number of samples shows little
         else:
             shape = (c.channels, c.size, c.size)
             pixels = c.packing * c.channels * c.size**2
             self.g = networks.picture_generator(c.latent, c.width, shape, c.batch_norm, self.classes)
-            self.d = networks.picture_discriminator(pixels, c.width, c.dropout, self.classes)
+            self.d = networks.picture_discriminator(pixels, c.width, c.dropout, self.classes, deviation)
+        if c.d_norm == "spectral":
+            spectral(self.d)
         return {
-            "G": Player(self.g, self.optimizer(self.g), ema=c.ema),
-            "D": Player(
+            "G": c.player(self.g, self.optimizer(self.g, c.lr), **c.averaging),
+            "D": c.player(
                 self.d,
-                self.optimizer(self.d),
+                self.optimizer(self.d, c.d_lr or c.lr),
                 clip_weights=c.clip_weights or None,
                 compile=c.penalty == "none",
             ),
         }
 
-    def optimizer(self, module: torch.nn.Module) -> torch.optim.Optimizer:
+    def optimizer(self, module: torch.nn.Module, lr: float) -> torch.optim.Optimizer:
         """Make a player's optimizer."""
         if self.config.optimizer == "rmsprop":
-            return torch.optim.RMSprop(module.parameters(), self.config.lr)
-        return torch.optim.Adam(module.parameters(), self.config.lr, self.config.betas)
+            return torch.optim.RMSprop(module.parameters(), lr)
+        return torch.optim.Adam(module.parameters(), lr, self.config.betas)
 
     def forward(self, batch: Any) -> Tensor:
         """Make the fakes of a step once: D learns from them, then G through the same graph."""
@@ -75,8 +84,9 @@ class GAN(ImageTask[GANConfig]):
     def loss(self, phase: str, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """Return D's loss on packs of real and fake examples, or G's by D's scores."""
         real, label = self.parts(batch)
-        real, fake = self.pack(real), self.pack(fake)
-        critic = self.conditioned(self.d, label)
+        if self.config.packing > 1:
+            real, fake = self.pack(real), self.pack(fake)
+        critic = self.conditioned(self.score, label)
         if phase == "D":
             return self.objective.discriminator(critic, real, fake)
         return self.objective.generator(critic, real, fake)
@@ -91,6 +101,15 @@ class GAN(ImageTask[GANConfig]):
             (batch / packing, packing x numbers in an example).
         """
         return examples.reshape(len(examples) // self.config.packing, -1)
+
+    def score(self, examples: Tensor, label: Tensor | None = None) -> Tensor:
+        """Let D score examples (batch, …) or packs of them: (batch, 1)."""
+        return self.conditioned(self.d, label)(examples.flatten(1))
+
+    def shifted(self, examples: Tensor) -> Tensor:
+        """Shift pictures, or those in packs (batch / packing, packing x pixels)."""
+        pictures = examples.view(-1, self.config.channels, self.config.size, self.config.size)
+        return shifted(pictures).view_as(examples)
 
     # Where points differ from pictures.
 

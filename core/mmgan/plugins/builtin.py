@@ -47,6 +47,7 @@ def register_losses(register: Register) -> None:
     register("hinge", "mmgan.losses.adversarial:Hinge")
     register("wgan", "mmgan.losses.adversarial:Wasserstein")
     register("ragan", "mmgan.losses.adversarial:RelativisticAverage")
+    register("rpgan", "mmgan.losses.adversarial:RelativisticPairing")
 
 
 @hookimpl
@@ -56,6 +57,7 @@ def register_penalties(register: Register) -> None:
     register("wgan-gp", "mmgan.losses.penalties:wgan_gp")
     register("r1", "mmgan.losses.penalties:r1")
     register("r2", "mmgan.losses.penalties:r2")
+    register("r1r2", "mmgan.losses.penalties:r1r2")
     register("zero-gp", "mmgan.losses.penalties:zero_gp")
 
 
@@ -67,6 +69,18 @@ def register_features(register: RegisterKind) -> None:
     register("inception", "mmgan.metrics.features:inception_features", kind="images")
     register("efficientnet", "mmgan.metrics.efficientnet:efficientnet_features", kind="images")
     register("efficientnet-64", "mmgan.metrics.efficientnet:efficientnet_64_features", kind="images")
+
+
+@hookimpl
+def register_augmentations(register: RegisterKind) -> None:
+    """Register what D may see instead of the examples: of any kind, and of pictures."""
+    for kind in ("images", "sounds"):
+        register("none", "mmgan.augment.base:Unchanged", kind=kind)
+        register("apa", "mmgan.augment.apa:Apa", kind=kind)
+        register("diffusion", "mmgan.augment.diffusion:Diffusion", kind=kind)
+        register("noise", "mmgan.augment.noise:InstanceNoise", kind=kind)
+    register("diffaugment", "mmgan.augment.diffaugment:DiffAugment", kind="images")
+    register("ada", "mmgan.augment.ada:Ada", kind="images")
 
 
 @hookimpl(trylast=True)
