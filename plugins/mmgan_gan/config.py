@@ -78,7 +78,9 @@ class GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, AugmentConfig, Con
     @model_validator(mode="after")
     def _points_are_not_held_out(self) -> GANConfig:
         if self.holdout and self.on_points:
-            raise ValueError(f"holdout = {self.holdout:g}: points are scored by their modes, and none is held out")
+            raise ValueError(
+                f"holdout = {self.holdout:g}: points are scored by their modes, and none is held out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -27,6 +27,8 @@ CHUNK = 1_000
 #: Which neighbour sets a ball's radius: Kynkäänniemi et al. 2019 take the third, Naeem et al. 2020 the fifth.
 NEIGHBOUR_OF_RECALL = 3
 NEIGHBOUR_OF_COVERAGE = 5
+#: The part of the balls, the smallest ones, that say what looks real.
+KEPT = 0.75
 
 
 def frechet_distance(generated: Tensor, real: Tensor) -> float:
@@ -148,25 +150,34 @@ def coverage(generated: Tensor, real: Tensor) -> float:
     return float((nearest < _radii(true, NEIGHBOUR_OF_COVERAGE)).double().mean())
 
 
-def expected_precision(real: Tensor) -> float:
-    """The precision that new real examples would have: what generated ones can hope for.
+def plausible(generated: Tensor, real: Tensor) -> float:
+    """Share of the generated examples that look real: as precise as new real examples would be, is 1.
 
-    Each is left out in turn: it is among the others just if it is one of the three nearest of some other one.
+    Precision is misled by outliers, whose balls hold nearly everything: so of the real examples' balls the
+    quarter that is largest is left out. (The realism score of Kynkäänniemi et al. 2019 leaves out half.) What
+    new real examples would have, is found by leaving out each of the real ones in turn; the share is divided
+    by that, and is at most 1.
 
     Args:
+        generated: (N, D).
         real: (M, D).
 
     Raises:
-        UsageError: M is not greater than 3.
+        UsageError: N or M is not greater than 3.
     """
-    _need(NEIGHBOUR_OF_RECALL + 1, real, real, "Precision and recall")
-    points = some_of(real)
+    _need(NEIGHBOUR_OF_RECALL + 1, generated, real, "Which ones look real")
+    points, centres = some_of(generated), some_of(real)
+    radii = _radii(centres, NEIGHBOUR_OF_RECALL)
+    used = centres[kept := radii <= torch.quantile(radii, KEPT)]
+    among = [(distances(rows, used) < radii[kept]).any(1) for rows in torch.split(points, CHUNK)]
+    # A real example that is left out is in a ball just if it is one of its centre's three nearest.
     near = [
-        distances(rows, points).topk(NEIGHBOUR_OF_RECALL + 1, largest=False).indices
-        for rows in torch.split(points, CHUNK)
+        distances(rows, centres).topk(NEIGHBOUR_OF_RECALL + 1, largest=False).indices
+        for rows in torch.split(used, CHUNK)
     ]
-    among, own = torch.cat(near), torch.arange(len(points))[:, None]
-    return len(set(among[among != own].tolist())) / len(points)
+    others = torch.cat(near) != kept.nonzero()
+    new = len(set(torch.cat(near)[others].tolist())) / len(centres)
+    return min(1.0, float(torch.cat(among).double().mean()) / new)
 
 
 #: mmgan's own metrics on features, by name. ``register_metrics`` adds others.

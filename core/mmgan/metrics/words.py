@@ -12,23 +12,19 @@ from mmgan.metrics.memorisation import BY_CHANCE
 _LEAST, _MOST = 0.005, 0.995
 
 
-def in_words(
-    scores: Mapping[str, float], features: Features, n: int, real: str, hope: float | None = None
-) -> list[str]:
+def in_words(scores: Mapping[str, float], features: Features, n: int, real: str) -> list[str]:
     """Say what scores in some features mean; what is missing is left out.
 
     Args:
-        scores: Precision, coverage, and the shares of copies, of which the greatest counts.
+        scores: The shares that look real and that are copies, of which the greatest counts, and the coverage.
         features: Those that they were computed in.
         n: How many samples were looked at.
         real: What they were compared with, such as ``"1,797 pictures that it was trained on"``.
-        hope: The precision of new real pictures.
     """
     said, name, sees = [], features.name, features.sees
     samples = counted(n, "sample")
-    if (precision := scores.get(f"precision_{name}")) is not None:
-        of_real = "" if hope is None else f" (of new real pictures {_share(hope)} would)"
-        said.append(f"{round(precision * n):,} of {samples} look real{of_real}")
+    if (share := scores.get(f"plausible_{name}")) is not None:
+        said.append(f"{round(share * n):,} of {samples} look real")
     if (coverage := scores.get(f"coverage_{name}")) is not None:
         said.append(f"{'they' if said else samples} cover {_share(coverage)} of the data's variety")
     if shares := [share for score, share in scores.items() if score.startswith("copied_")]:
@@ -36,7 +32,7 @@ def in_words(
         are = "is a copy of a training picture" if found == 1 else "are copies of training pictures"
         said.append(
             f"{found:,}{'' if said else f' of {samples}'} {are} or close to it "
-            f"(of new real pictures about {_share(BY_CHANCE)} are)"
+            f"(of new real pictures about {_share(BY_CHANCE)} would be)"
         )
     if not said:
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -14,6 +15,7 @@ from mmgan.config import Config
 from mmgan.data.image.dataset import ImageConfig, ImageData
 from mmgan.errors import PluginError
 from mmgan.metrics.features import Features
+from mmgan.metrics.image import Gathered
 from mmgan.metrics.scores import check_best
 from mmgan.plugins.choices import Registered
 from mmgan.samples import ImageSamples, Samples
@@ -72,6 +74,11 @@ class ImageTask(LatentTask[C]):
         for that in most folders, the kernel distance.
         """
         return f"{BEST.get(self.config.features, 'frechet')}_{self.config.features}"
+
+    @cached_property
+    def judged_by(self) -> dict[str, tuple[tuple[Any, ...], Gathered]]:
+        """Features of real pictures, kept from one evaluation to the next: by what they are, with a key."""
+        return {}
 
     def data(self) -> Any:
         """Open the pictures: (batch, channels, size, size) in [-1, 1]; in a dict where a batch holds more.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from mmgan.counting import counted
 from mmgan.errors import ConfigError, PluginError
-from mmgan.metrics.distances import MAX_PAIRED, expected_precision
-from mmgan.metrics.features import WithPixels
+from mmgan.metrics.distances import MAX_PAIRED, plausible
+from mmgan.metrics.features import Features, WithPixels
 from mmgan.metrics.image import Gathered, feature_scores, gather
 from mmgan.metrics.memorisation import memorisation
 from mmgan.metrics.scores import Scores
@@ -33,7 +35,8 @@ def judge(task: ImageTask, n: int) -> Scores:
         n: How many; 0: as many as there are real ones, at most 10,000.
 
     Returns:
-        Those of :func:`mmgan.metrics.image.image_scores`; ``copied_{features}``, see
+        Those of :func:`mmgan.metrics.image.image_scores`; ``plausible_{features}``, see
+        :func:`mmgan.metrics.distances.plausible`; ``copied_{features}``, see
         :func:`mmgan.metrics.memorisation.memorisation`; with ``cas=true`` ``cas`` and ``cas_real``, see
         :func:`mmgan.metrics.cas.accuracy`. And what they say in words.
 
@@ -45,33 +48,46 @@ def judge(task: ImageTask, n: int) -> Scores:
     held = getattr(dataset, "held_out", None)
     _check(task, held)
     n = n or min(len(dataset if held is None else held), MOST)
-    features, device = task.features(), task.run.device.torch
+    features = task.features()
     both = WithPixels(features)
-    told = Told(task.run.progress, n + len(dataset) + len(held or ()))
-    take = partial(pictures, chunk=task.chunk)
+    which = chosen(len(dataset if held is None else held), n)
+    # If none are held out, samples are compared with the first of these.
+    known = chosen(len(dataset), max(n, MOST) if held is None else MOST)
+    told = Told(task.run.progress, n + len(known) + (0 if held is None else len(which)))
+    training = _real(task, "trained on", dataset, known, both, told)
     if held is None:
-        # One pass: the first of those that were trained on are what samples are compared with.
-        which = chosen(len(dataset), max(n, MOST))
-        known = gather(told(take(dataset, which)), both, device)
-        real, training, which = Gathered(known.rows[:n], known.kept[:n]), known.rows[:MOST], which[:n]
+        real = Gathered(training.rows[:n], training.kept[:n])
     else:
-        which = chosen(len(held), n)
-        real = gather(told(take(held, which)), both, device)
-        training = gather(told(take(dataset, chosen(len(dataset), MOST))), both, device).rows
+        real = _real(task, "held out", held, which, both, told)
     label = task.labels_of(dataset if held is None else held, which)
-    generated = gather(told(task.alike(n, label)), both, device)
+    generated = gather(told(task.alike(n, label)), both, task.run.device.torch)
     ours, theirs = (Gathered(both.parts(each.rows)[features.name], each.kept) for each in (generated, real))
     classes = task.score_classes(n, label)
     scores = feature_scores(ours, theirs, features.name, task.run.metrics("images"), classes)
+    scores.add(f"plausible_{features.name}", partial(plausible, ours.rows, theirs.rows))
     for name, part in both.parts(generated.rows).items():
-        scores.add(f"copied_{name}", partial(memorisation, part, both.parts(training)[name]))
+        scores.add(f"copied_{name}", partial(memorisation, part, both.parts(training.rows[:MOST])[name]))
     whence = "it was trained on" if held is None else "were held out"
-    hope = expected_precision(theirs.rows) if f"precision_{features.name}" in scores else None
     against = f"{counted(len(which), 'picture')} that {whence}"
-    scores.words += in_words(scores, features, min(n, MAX_PAIRED), against, hope)
+    scores.words += in_words(scores, features, min(n, MAX_PAIRED), against)
     if getattr(task.config, "cas", False):
         add_cas(task, dataset, held, scores)
     return scores
+
+
+def _real(
+    task: ImageTask, what: str, dataset: Any, which: Tensor, features: Features, told: Told
+) -> Gathered:
+    """Return the features of real pictures. They stay as they are while a run trains, and so are kept."""
+    shape = dataset.pictures(which[:1]).shape
+    key = features.name, len(which), shape
+    before = task.judged_by.get(what)
+    if before is not None and before[0] == key:
+        told.add(len(which))
+        return before[1]
+    found = gather(told(pictures(dataset, which, task.chunk)), features, task.run.device.torch)
+    task.judged_by[what] = key, found
+    return found
 
 
 def _check(task: ImageTask, held: Any) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 pytestmark = pytest.mark.filterwarnings("default")
 
 COPIES = {"copied_random", "copied_pixels"}
-PICTURES = {"kernel_random", "precision_random", "recall_random", *COPIES}
+PICTURES = {"kernel_random", "precision_random", "recall_random", "plausible_random", *COPIES}
 SOUNDS = {
     "spectrum_distance_db",
     "centroid_distance_hz",
@@ -73,8 +73,8 @@ def test_words_are_said_after_the_scores(bulk: Any, cli: Any) -> None:
     words = json.loads(cli("evaluate", run, "--json").out)["words"]
     assert said.err.splitlines()[-len(words) :] == words
     assert len(words) == 2
-    assert " of 4 samples look real (of new real pictures " in words[0]
-    assert "of training pictures or close to it (of new real pictures about 1% are)." in words[0]
+    assert " of 4 samples look real; " in words[0]
+    assert "of training pictures or close to it (of new real pictures about 1% would be)." in words[0]
     assert words[1] == (
         "Measured by random features (shapes and textures), against 4 pictures that it was trained on. "
         "Look at the samples too."
@@ -90,7 +90,8 @@ class TestSet:
         run = bulk("picture", size=8)
         before = (run / "config.toml").read_bytes()
         document = json.loads(cli("evaluate", run, "--set", "features=pixels", "--json").out)
-        assert document["scores"].keys() == {"kernel_pixels", "precision_pixels", "recall_pixels", "copied_pixels"}
+        names = ("kernel", "precision", "recall", "plausible", "copied")
+        assert document["scores"].keys() == {f"{name}_pixels" for name in names}
         assert "Measured by pixels features (layout and colour)" in document["words"][1]
         # It is for this once.
         assert (run / "config.toml").read_bytes() == before
@@ -101,7 +102,10 @@ class TestSet:
         key = setting.partition("=")[0]
         result = cli("evaluate", bulk("picture", size=8), "--set", setting)
         assert (result.code, result.out) == (2, "")
-        assert f"--set {key}: picture has no setting '{key}' that only sampling or evaluating reads." in result.err
+        assert (
+            f"--set {key}: picture has no setting '{key}' that only sampling or evaluating reads."
+            in result.err
+        )
         assert "Allowed: cas, features, inception_weights." in result.err
         assert ("Did you mean 'features'?" in result.err) == (key == "feature")
 
@@ -112,7 +116,10 @@ class TestSet:
         assert "allowed are random, pixels, inception, efficientnet, efficientnet-64" in result.err
         result = cli("evaluate", run, "--set", "cas=true")
         assert result.code == 2
-        assert "cas = true: a classifier learns classes from samples, and this run has learned none." in result.err
+        assert (
+            "cas = true: a classifier learns classes from samples, and this run has learned none."
+            in result.err
+        )
 
     def test_features_whose_package_is_missing(
         self, bulk: Any, cli: Any, monkeypatch: pytest.MonkeyPatch

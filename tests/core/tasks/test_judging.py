@@ -15,7 +15,7 @@ from torch import nn
 import mmgan
 from mmgan import Player
 from mmgan.metrics import cas
-from mmgan.metrics.features import PooledPixels
+from mmgan.metrics.features import PooledPixels, RandomFeatures
 from mmgan.metrics.image import image_scores
 from mmgan.plugins import Plugins
 from mmgan.tasks.image import ImageTask, ImageTaskConfig
@@ -87,7 +87,7 @@ class TestHoldout:
         for name, value in expected.items():
             assert scores[name] == pytest.approx(value, rel=1e-4, abs=1e-9), name
         assert "against 359 pictures that were held out." in scores.words[1]
-        assert "359 samples look real (of new real pictures" in scores.words[0]
+        assert "of 359 samples look real; they cover" in scores.words[0]
 
     def test_without_it_scores_are_those_against_the_data(self) -> None:
         run = replay(features="pixels")
@@ -160,6 +160,27 @@ class TestHoldout:
         run = mmgan.new_run(Own, holdout=0.1, **SMALL)
         with pytest.raises(mmgan.PluginError, match=r"holdout = 0\.1: the data of own holds nothing out"):
             run.evaluate()
+
+
+class Counted(RandomFeatures):
+    """Features that count the pictures that they are asked for."""
+
+    seen = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        Counted.seen += len(images)
+        return super().forward(images)
+
+
+def test_features_of_real_pictures_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = replay(holdout=200)
+    monkeypatch.setattr(run.task, "features", Counted)
+    first = run.evaluate(150)
+    assert Counted.seen == 150 + 150 + 1597
+    assert run.evaluate(150) == first
+    assert Counted.seen == 150 + 150 + 1597 + 150
+    run.evaluate(160)
+    assert Counted.seen == 150 + 150 + 1597 + 150 + 160 + 160
 
 
 class TestCopies:
