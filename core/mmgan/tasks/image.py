@@ -31,7 +31,9 @@ class ImageTaskConfig(ImageConfig, LatentConfig):
 
     data: str = Field("digits", description="a folder of pictures, digits, or torchvision:NAME")
     features: Annotated[str, Registered("features", "images")] = Field(
-        "random", description="what `evaluate` compares pictures by; inception needs inception_weights"
+        "random",
+        description="what `evaluate` compares pictures by; efficientnet needs mmgan[features], inception "
+        "inception_weights",
     )
     inception_weights: str = Field("", description="a file with torchvision's inception_v3 weights")
     holdout: float = Field(
