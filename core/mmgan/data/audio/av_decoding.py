@@ -68,7 +68,7 @@ def decode_with_av(file: Window) -> Iterator[tuple[NDArray[np.float32], int]]:
     file.seek(0)
     try:
         options = {"format_whitelist": ",".join(_FORMATS)}
-        opened: Any = av.open(file, metadata_errors="ignore", options=options)
+        opened: Any = av.open(file, options=options, **_any_metadata(av.__version__))
         with opened as container:
             stream = container.streams.best("audio")
             if stream is None:
@@ -90,6 +90,11 @@ def decode_with_av(file: Window) -> Iterator[tuple[NDArray[np.float32], int]]:
                 raise ValueError("truncated")
     except av.error.FFmpegError as error:
         raise ValueError(f"damaged: {error.strerror}") from error
+
+
+def _any_metadata(version: str) -> dict[str, Any]:
+    """Return how PyAV is told not to fail for metadata that is not UTF-8; from release 19 on it does not."""
+    return {"metadata_errors": "ignore"} if int(version.partition(".")[0]) < 19 else {}
 
 
 def _check_index(file: Window) -> None:
