@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from math import log2
 from typing import Any, Literal
 
+from mmgan.tasks.adam import AdamConfig
 from pydantic import Field, model_validator
 
 from mmgan.losses import LossName, ObjectiveConfig, PenaltyName
@@ -15,23 +15,111 @@ from mmgan.tasks.latent import ConditionalConfig
 SMALL = {"digits": 1, "CIFAR10": 3, "CIFAR100": 3, "SVHN": 3} | dict.fromkeys(
     ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "USPS"), 1
 )
+#: The number of stages by the pictures' size: one at 4 pixels, and one more for each doubling.
+STAGES = {32: 4, 64: 5, 128: 6, 256: 7}
 #: The weight of the penalties that small networks begin with, by the pictures' size.
 GAMMA = {32: 0.3, 64: 5.0, 128: 30.0, 256: 150.0}
 
-PUBLISHED: dict[str, Any] = {
+#: What the paper's presets have in common. The schedules have reached their ends after `images` pictures.
+_PUBLISHED: dict[str, Any] = {
     "widths": (768, 768, 768, 768, 384, 192, 96), "blocks": 2, "lr": 2e-4, "penalty_every": 1,
-    "images": 20_000_000, "batch_size": 256, "channels": 3,
+    "ema_half_life": 500_000, "ema_growth": "cosine", "images": 20_000_000, "batch_size": 256, "flip": True,
 }  # fmt: skip
-#: Settings by preset. `widths` are cut to the stages that a size has; of `images` come the steps in which the
-#: schedules reach their ends.
+#: Settings by preset. `widths` are cut to the stages that a size has, from 4 pixels up.
 PRESETS: dict[str, dict[str, Any]] = {
-    "small-cpu": {"blocks": 1, "lr": 1e-3, "penalty_every": 4, "ema_half_life": 20_000},
+    "small-cpu": {},
     "small": {
-        "widths": (128, 128, 128, 128, 64, 32, 16), "blocks": 1, "lr": 2e-4, "penalty_every": 1,
-        "ema_half_life": 100_000,
+        "widths": (128, 128, 128, 128, 64, 32, 16), "lr": 2e-4, "penalty_every": 1, "ema_half_life": 100_000,
     },
-    "cifar": PUBLISHED
-    | {"size": 32, "penalty_weight": 0.05, "ema_half_life": 5_000_000, "batch_size": 512, "flip": True},
-    "ffhq64": PUBLISHED | {"size": 64, "penalty_weight": 2.0, "ema_half_life": 500_000, "flip": True},
-    "ffhq256": PUBLISHED | {"size": 256, "penalty_weight": 150.0, "ema_half_life": 500_000, "flip": True},
+    "cifar": _PUBLISHED
+    | {"size": 32, "penalty_weight": 0.05, "ema_half_life": 5_000_000, "batch_size": 512},
+    "ffhq64": _PUBLISHED | {"size": 64, "penalty_weight": 2.0},
+    "ffhq256": _PUBLISHED | {"size": 256, "penalty_weight": 150.0},
 }  # fmt: skip
+
+
+class R3GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, ConditionalConfig):
+    """R3GAN's settings. Those that a preset has are the defaults where it is chosen."""
+
+    preset: Literal["small-cpu", "small", "cifar", "ffhq64", "ffhq256"] = Field(
+        "small-cpu", description="defaults of the settings below; small for a GPU, the others are the paper's"
+    )
+    size: Literal[32, 64, 128, 256] = Field(
+        64, description="height and width; 32 by default for digits, MNIST, CIFAR"
+    )
+    channels: Literal[1, 3] = Field(3, description="1: grey, 3: colour; 1 by default for digits and MNIST")
+    widths: tuple[int, ...] = Field(
+        (128, 128, 64, 32, 16), description="channels of each stage, from 4 pixels up; by size and preset"
+    )
+    group: int = Field(16, ge=1, description="channels in a group of the 3x3 convolutions")
+    blocks: int = Field(1, ge=1, le=64, description="residual blocks in each stage")
+    latent: int = Field(64, ge=1, description="length of the latent vector z")
+    loss: LossName = Field("rpgan", description="the adversarial loss")
+    penalty: PenaltyName = Field("r1r2", description="gradient penalty on D")
+    penalty_weight: float = Field(
+        5.0, ge=0, description="weight of the penalty (gamma); by size 0.3, 5, 30 or 150 in small networks"
+    )
+    penalty_weight_end: float | None = Field(
+        0.5, ge=0, description="its last value, reached by a cosine; by default a tenth of it"
+    )
+    penalty_every: int = Field(
+        4, ge=1, description="compute the penalty only in every n-th step, n times as strong (lazily)"
+    )
+    lr: float = Field(1e-3, gt=0, description="Adam's learning rate")
+    lr_end: float | None = Field(
+        2.5e-4, ge=0, description="its last value, reached by a cosine; by default a quarter of it"
+    )
+    betas: tuple[float, float] = Field((0.0, 0.9), description="Adam's decay rates")
+    beta2_end: float | None = Field(
+        0.99, ge=0, lt=1, description="the last value of the second of betas, reached by a cosine"
+    )
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="decay of G's moving average, instead of ema_half_life; 0: none"
+    )
+    ema_half_life: float = Field(
+        20_000, ge=0, description="half-life of G's moving average in examples, used for samples; 0: none"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lay_under(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Lay the defaults of preset, data and size under what was given."""
+        name = str(given.get("data", "digits")).removeprefix("torchvision:")
+        preset = PRESETS.get(str(given.get("preset", "small-cpu")), {})
+        fitting = {"size": 32, "channels": SMALL[name]} if name in SMALL else {}
+        values = fitting | preset | given
+        if given.get("penalty") == "none":
+            values["penalty_every"], values["penalty_weight_end"] = 1, None
+            values |= given
+        if given.get("ema") and "ema_half_life" not in given:
+            values["ema_half_life"] = 0.0
+        images = values.pop("images", 0)
+        size = values.get("size", 64)
+        # A size that is not allowed has its own message.
+        if type(size) is int and size in STAGES:
+            stages = STAGES[size]
+            values.setdefault("penalty_weight", GAMMA[size])
+            # Towards the picture channels are halved: activations there take most of a CPU's time.
+            narrowing = tuple(min(128, 16 * 2 ** (stages - 1 - stage)) for stage in range(stages))
+            values["widths"] = given.get("widths", preset.get("widths", narrowing)[:stages])
+        for key, part in (("lr", 4), ("penalty_weight", 10)):
+            if isinstance(start := values.get(key), int | float):
+                values.setdefault(f"{key}_end", start / part)
+        if images and type(batch_size := values.get("batch_size")) is int and batch_size > 0:
+            values.setdefault("decay_steps", images // batch_size)
+        return values
+
+    @model_validator(mode="after")
+    def _widths_fit(self) -> R3GANConfig:
+        stages = STAGES[self.size]
+        if len(self.widths) != stages:
+            raise ValueError(
+                f"widths = {list(self.widths)}: pictures of {self.size} pixels have {stages} stages, from 4 "
+                f"pixels to {self.size}"
+            )
+        for width in self.widths:
+            if width < 1 or 2 * width % self.group:
+                raise ValueError(
+                    f"widths = {list(self.widths)}: twice a width must be a multiple of group = {self.group}"
+                )
+        return self

@@ -45,9 +45,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int 
         dtype = torch.get_autocast_dtype(device)
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
-    # Views, since the engine tells only of them whether a pass needs their gradients.
+    # Views, since only of them the engine tells whether a pass needs their gradients.
     bias = None if bias is None else bias.view_as(bias)
-    return _Convolution.apply(x, weight.view_as(weight), bias, groups)  # type: ignore[no-any-return]
+    return _Convolution.apply(x.view_as(x), weight.view_as(weight), bias, groups)  # type: ignore[no-any-return]
 
 
 def leaky_relu_(x: Tensor) -> Tensor:
@@ -71,8 +71,8 @@ class _Convolution(Function):
         x, weight = ctx.saved_tensors
         rest = ctx.groups, weight.shape[2:]
         # A bias of None is not among them.
-        _, to_weight, *to_bias = (node for node, _ in ctx.next_functions)
-        by_x = _Product.apply("input", gradient, weight, *rest) if ctx.needs_input_grad[0] else None
+        to_x, to_weight, *to_bias = (node for node, _ in ctx.next_functions)
+        by_x = _Product.apply("input", gradient, weight, *rest) if _is_wanted(to_x) else None
         by_weight = _Product.apply("weight", x, gradient, *rest) if _is_wanted(to_weight) else None
         by_bias = gradient.sum((0, 2, 3)) if any(map(_is_wanted, to_bias)) else None
         return by_x, by_weight, by_bias, None
