@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from mmgan.tasks.adam import AdamConfig
 from pydantic import Field, model_validator
 
+from mmgan.augment import AugmentConfig
 from mmgan.losses import LossName, ObjectiveConfig, PenaltyName
+from mmgan.tasks.adam import AdamConfig
 from mmgan.tasks.image import ImageTaskConfig
 from mmgan.tasks.latent import ConditionalConfig
 
@@ -24,6 +25,7 @@ GAMMA = {32: 0.3, 64: 5.0, 128: 30.0, 256: 150.0}
 _PUBLISHED: dict[str, Any] = {
     "widths": (768, 768, 768, 768, 384, 192, 96), "blocks": 2, "lr": 2e-4, "penalty_every": 1,
     "ema_half_life": 500_000, "ema_growth": "cosine", "images": 20_000_000, "batch_size": 256, "flip": True,
+    "augment": "ada", "augment_policy": "r3gan", "augment_p_end": 0.3,
 }  # fmt: skip
 #: Settings by preset. `widths` are cut to the stages that a size has, from 4 pixels up.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -31,14 +33,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "widths": (128, 128, 128, 128, 64, 32, 16), "lr": 2e-4, "penalty_every": 1, "ema_half_life": 100_000,
     },
-    "cifar": _PUBLISHED
-    | {"size": 32, "penalty_weight": 0.05, "ema_half_life": 5_000_000, "batch_size": 512},
+    "cifar": _PUBLISHED | {
+        "size": 32, "penalty_weight": 0.05, "ema_half_life": 5_000_000, "batch_size": 512,
+        "augment_p_end": 0.55,
+    },
     "ffhq64": _PUBLISHED | {"size": 64, "penalty_weight": 2.0},
     "ffhq256": _PUBLISHED | {"size": 256, "penalty_weight": 150.0},
 }  # fmt: skip
 
 
-class R3GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, ConditionalConfig):
+class R3GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, AugmentConfig, ConditionalConfig):
     """R3GAN's settings. Those that a preset has are the defaults where it is chosen."""
 
     preset: Literal["small-cpu", "small", "cifar", "ffhq64", "ffhq256"] = Field(
@@ -79,6 +83,9 @@ class R3GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, ConditionalConfi
     ema_half_life: float = Field(
         20_000, ge=0, description="half-life of G's moving average in examples, used for samples; 0: none"
     )
+    augment_p_end: float | None = Field(
+        None, ge=0, le=1, description="what the augmentation's p rises to by a cosine, from augment_p or 0"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -87,6 +94,8 @@ class R3GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, ConditionalConfi
         name = str(given.get("data", "digits")).removeprefix("torchvision:")
         preset = PRESETS.get(str(given.get("preset", "small-cpu")), {})
         fitting = {"size": 32, "channels": SMALL[name]} if name in SMALL else {}
+        if given.get("augment", "ada") != "ada":
+            preset = {key: value for key, value in preset.items() if not key.startswith("augment")}
         values = fitting | preset | given
         if given.get("penalty") == "none":
             values["penalty_every"], values["penalty_weight_end"] = 1, None
@@ -108,6 +117,12 @@ class R3GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, ConditionalConfi
         if images and type(batch_size := values.get("batch_size")) is int and batch_size > 0:
             values.setdefault("decay_steps", images // batch_size)
         return values
+
+    @model_validator(mode="after")
+    def _has_a_probability(self) -> R3GANConfig:
+        if self.augment_p_end is not None and self.augment in ("none", "diffaugment"):
+            raise ValueError(f"augment_p_end = {self.augment_p_end}: augment = {self.augment} has no p")
+        return self
 
     @model_validator(mode="after")
     def _widths_fit(self) -> R3GANConfig:

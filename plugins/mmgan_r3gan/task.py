@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmgan import Player, Stage
+from mmgan.augment import augment_for
 from mmgan.losses import Objective, shifted
 from mmgan.tasks.image import ImageTask
 from mmgan_r3gan.config import R3GANConfig
@@ -34,7 +35,9 @@ class R3GAN(ImageTask[R3GANConfig]):
     def build(self) -> dict[str, Player]:
         """Make G and D, each with Adam."""
         c = self.config
-        self.objective = Objective(c, self.run, joined=True, shift=shifted)
+        p = None if c.augment_p_end is None else c.cosine(c.augment_p or 0.0, c.augment_p_end)
+        augment = augment_for(c, self.run, p)
+        self.objective = Objective(c, self.run, joined=True, augment=augment, shift=shifted)
         shape = c.widths, c.group, c.blocks, c.channels
         self.g = Generator(*shape, c.latent, self.classes)
         self.d = Discriminator(*shape, self.classes)

@@ -48,7 +48,15 @@ def pixels(path: str) -> Any:
         ("dcgan", {"size": 32, "width": 8, "latent": 4, "lr": 2e-3, "steps": 150, "ema": 0.9}),
         (
             "r3gan",
-            {"size": 32, "widths": "16,16,8,8", "group": 8, "latent": 4, "lr": 2e-3, "steps": 150, "ema": 0.9},
+            {
+                "size": 32,
+                "widths": "16,16,8,8",
+                "group": 8,
+                "latent": 4,
+                "lr": 2e-3,
+                "steps": 150,
+                "ema": 0.9,
+            },
         ),
     ],
 )

@@ -51,6 +51,19 @@ def test_the_paper_s_presets(
     assert (c.ema_half_life, c.batch_size, c.decay_steps) == (half_life, batch_size, 20_000_000 // batch_size)
 
 
+@pytest.mark.parametrize(("preset", "p"), [("cifar", 0.55), ("ffhq64", 0.3), ("ffhq256", 0.3)])
+def test_the_paper_s_augmentation(preset: str, p: float) -> None:
+    c = settings(preset=preset, data="pictures")
+    assert (c.augment, c.augment_policy, c.augment_p_end, c.flip) == ("ada", "r3gan", p, True)
+    without = settings(preset=preset, data="pictures", augment="none")
+    assert (without.augment_policy, without.augment_p_end) == ("", None)
+    run = r3gan(steps=10, augment="ada", augment_policy="r3gan", augment_p_end=p)
+    found = []
+    for run.step in (0, 5, 10, 20):
+        found.append(round(float(run.task.objective.augment.p), 4))
+    assert found == [0, p / 2, p, p]
+
+
 def test_presets_are_laid_under_what_is_given() -> None:
     c = settings(preset="cifar", data="pictures", batch_size="64", lr="0.001", penalty_weight="2", blocks="1")
     assert (c.batch_size, c.decay_steps, c.blocks) == (64, 312_500, 1)
@@ -80,6 +93,7 @@ def test_small_networks_fit_the_pictures() -> None:
         ({"widths": "8,8,8,9", "group": "8"}, "twice a width must be a multiple of group = 8"),
         ({"widths": "8,8,8,0"}, "twice a width must be a multiple of group = 16"),
         ({"widths": "a"}, "widths.0 = 'a': Input should be a valid integer"),
+        ({"augment_p_end": "0.5"}, "augment_p_end = 0.5: augment = none has no p"),
         ({"lr": "fast"}, "lr = 'fast': Input should be a valid number"),
         ({"batch_size": "0"}, "batch_size = 0: Input should be greater than or equal to 1"),
     ],
@@ -151,6 +165,11 @@ def test_it_trains(precision: str, conditional: bool) -> None:
     assert train(run).state == "finished"
     assert all(torch.isfinite(p).all() for player in run.players.values() for p in player.module.parameters())
     assert run.sample(3).images.shape == (3, 1, 32, 32)
+
+
+def test_it_trains_with_the_paper_s_augmentation() -> None:
+    augmented: dict[str, Any] = {"augment": "ada", "augment_policy": "r3gan", "augment_p_end": 0.5}
+    assert train(r3gan(steps=4, precision="bf16", channels=3, **augmented)).state == "finished"
 
 
 @pytest.mark.slow
