@@ -118,12 +118,16 @@ def _product(
         if kernel[0] == 1 and groups == 1:
             return (_rows(b).T @ _rows(a))[:, :, None, None]
         size = b.shape[1], a.shape[1] // groups, *kernel
-        return conv2d_weight(a, size, _channels_last(b), padding=padding, groups=groups)
+        found: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
+            a, size, _channels_last(b), padding=padding, groups=groups
+        )
+        return found
 
 
 def _turned(weight: Tensor, groups: int) -> Tensor:
     """Return the filters of the transposed convolution: from outputs to inputs, and the other way round."""
-    turned = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(2, 3)
+    grouped = weight.view(groups, -1, *weight.shape[1:])
+    turned = grouped.transpose(1, 2).flatten(0, 1).flip(2, 3)
     return turned.contiguous(memory_format=torch.channels_last)
 
 

@@ -125,7 +125,7 @@ class GenerativeBasis(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Map (batch, inputs) to (batch, width, 4, 4)."""
-        picture = self.basis * self.linear(z)[:, :, None, None]
+        picture: Tensor = self.basis * self.linear(z)[:, :, None, None]
         return picture.contiguous(memory_format=torch.channels_last)
 
 

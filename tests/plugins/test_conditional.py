@@ -46,18 +46,7 @@ def pixels(path: str) -> Any:
     [
         ("gan", {"size": 8, "channels": 3, "width": 32, "latent": 4, "lr": 1e-3, "steps": 250}),
         ("dcgan", {"size": 32, "width": 8, "latent": 4, "lr": 2e-3, "steps": 150, "ema": 0.9}),
-        (
-            "r3gan",
-            {
-                "size": 32,
-                "widths": "16,16,8,8",
-                "group": 8,
-                "latent": 4,
-                "lr": 2e-3,
-                "steps": 150,
-                "ema": 0.9,
-            },
-        ),
+        ("r3gan", {"size": 32, "widths": "16,16,8,8", "group": 8, "lr": 2e-3, "steps": 150, "ema": 0.9}),
     ],
 )
 def test_colours_are_learned_and_asked_for(capsys: Any, plugin: str, settings: Any) -> None:
