@@ -18,8 +18,9 @@ SMALL = {"digits": 1, "CIFAR10": 3, "CIFAR100": 3, "SVHN": 3} | dict.fromkeys(
 )
 #: The number of stages by the pictures' size: one at 4 pixels, and one more for each doubling.
 STAGES = {32: 4, 64: 5, 128: 6, 256: 7}
-#: The weight of the penalties that small networks begin with, by the pictures' size.
-GAMMA = {32: 0.3, 64: 5.0, 128: 30.0, 256: 150.0}
+#: What small networks begin with, by the pictures' size: the learning rate (of small-cpu), and the weight of
+#: the penalties (gamma), which must grow with the number of pixels that a gradient is summed over.
+RATES = {32: (2e-3, 2.0), 64: (1e-3, 10.0), 128: (5e-4, 40.0), 256: (2e-4, 150.0)}
 
 #: What the paper's presets have in common. The schedules have reached their ends after `images` pictures.
 _PUBLISHED: dict[str, Any] = {
@@ -61,15 +62,15 @@ class R3GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, AugmentConfig, C
     loss: LossName = Field("rpgan", description="the adversarial loss")
     penalty: PenaltyName = Field("r1r2", description="gradient penalty on D")
     penalty_weight: float = Field(
-        5.0, ge=0, description="weight of the penalty (gamma); by size 0.3, 5, 30 or 150 in small networks"
+        10.0, ge=0, description="weight of the penalty (gamma); by size 2, 10, 40 or 150 in small networks"
     )
     penalty_weight_end: float | None = Field(
-        0.5, ge=0, description="its last value, reached by a cosine; by default a tenth of it"
+        1.0, ge=0, description="its last value, reached by a cosine; by default a tenth of it"
     )
     penalty_every: int = Field(
         4, ge=1, description="compute the penalty only in every n-th step, n times as strong (lazily)"
     )
-    lr: float = Field(1e-3, gt=0, description="Adam's learning rate")
+    lr: float = Field(1e-3, gt=0, description="Adam's learning rate; by size and preset")
     lr_end: float | None = Field(
         2.5e-4, ge=0, description="its last value, reached by a cosine; by default a quarter of it"
     )
@@ -106,8 +107,8 @@ class R3GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, AugmentConfig, C
         size = values.get("size", 64)
         # A size that is not allowed has its own message.
         if type(size) is int and size in STAGES:
-            stages = STAGES[size]
-            values.setdefault("penalty_weight", GAMMA[size])
+            stages, (rate, gamma) = STAGES[size], RATES[size]
+            values = {"lr": rate, "penalty_weight": gamma} | values
             # Towards the picture channels are halved: activations there take most of a CPU's time.
             narrowing = tuple(min(128, 16 * 2 ** (stages - 1 - stage)) for stage in range(stages))
             values["widths"] = given.get("widths", preset.get("widths", narrowing)[:stages])

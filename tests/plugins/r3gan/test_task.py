@@ -80,7 +80,9 @@ def test_small_networks_fit_the_pictures() -> None:
     assert settings(data="pictures").widths == (128, 128, 64, 32, 16)
     assert settings(size="256").widths == (128, 128, 128, 128, 64, 32, 16)
     assert settings(preset="small").widths == (128, 128, 128, 128)
-    assert [settings(size=size).penalty_weight for size in ("32", "64", "128", "256")] == [0.3, 5, 30, 150]
+    by_size = [settings(size=size) for size in ("32", "64", "128", "256")]
+    assert [(c.lr, c.penalty_weight) for c in by_size] == [(2e-3, 2), (1e-3, 10), (5e-4, 40), (2e-4, 150)]
+    assert settings(preset="small").lr == 2e-4
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_what_is_not_allowed_is_named(flags: dict[str, str], message: str) -> No
 
 def test_a_step_is_the_paper_s() -> None:
     """Two updates by hand, with the penalty in both, and rates that move."""
-    run = r3gan(steps=4, penalty_every=1, penalty_weight=2.0, batch_size=4)
+    run = r3gan(steps=4, penalty_every=1, penalty_weight=2.0, batch_size=4, lr=1e-3)
     g, d = (copy.deepcopy(run.players[name].module) for name in ("G", "D"))
     adam = {net: torch.optim.Adam(net.parameters(), 1e-3, (0.0, 0.9)) for net in (g, d)}
     batches = r3gan().loader
