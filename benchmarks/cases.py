@@ -66,6 +66,8 @@ WAVEGAN = {"length": 16_384, "dim": 32, "batch_size": 16, "ema": 0.0}
 SEQGAN = {"data": "oracle", "mle_steps": 0, "pretrain_rounds": 0, "negatives": 2_496}
 
 DCGAN_64 = Case("dcgan-64", "dcgan, 64 pixels, width 64, batch 64", "dcgan", DCGAN)
+#: The preset small-cpu, but with its penalty in every step, so that one is as long as another.
+R3GAN = {"size": 32, "channels": 1, "batch_size": 64, "penalty_every": 1, "ema_half_life": 0.0}
 WAVEGAN_BF16 = Case("wavegan-bf16", "wavegan, 16,384 samples, dim 32, batch 16", "wavegan", WAVEGAN)
 
 
@@ -81,6 +83,8 @@ CASES = (
     DCGAN_64,
     with_flag(DCGAN_64, "dcgan-64-tuned", "--tune", {"convolutions": "tune"}),
     with_flag(DCGAN_64, "dcgan-64-compiled", "--compile", {"compile": True}),
+    Case("r3gan-32", "r3gan, 32 pixels, batch 64, R1 and R2 in every step", "r3gan", R3GAN),
+    Case("r3gan-64", "r3gan, 64 pixels, the same", "r3gan", R3GAN | {"size": 64, "channels": 3}),
     replace(WAVEGAN_BF16, name="wavegan", precision="fp32"),
     WAVEGAN_BF16,
     with_flag(WAVEGAN_BF16, "wavegan-bf16-tuned", "--tune", {"convolutions": "tune"}),
@@ -128,7 +132,7 @@ def random_data(plugin: str, config: Any) -> RandomData:
     match plugin:
         case "gan":
             return RandomData(torch.randn(100_000, 2))
-        case "dcgan":
+        case "dcgan" | "r3gan":
             return RandomData(torch.rand(1024, config.channels, config.size, config.size) * 2 - 1)
         case "wavegan":
             return RandomData(torch.rand(256, 1, config.length) * 2 - 1)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import bare_dcgan
 import bare_gan
+import bare_r3gan
 import bare_seqgan
 import bare_translation
 import bare_wavegan
@@ -30,6 +31,12 @@ def dcgan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
     sizes = {name: getattr(c, name) for name in ("size", "channels", "width", "latent", "batch_size")}
     training = bare_dcgan.Training(Namespace(**simple, **sizes))
     return lambda: training.step(batch())
+
+
+def r3gan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
+    """Return a step of R3GAN: D with R1 and R2, then G."""
+    shape = c.widths, c.group, c.blocks, c.channels
+    return bare_r3gan.r3gan_step(shape, c.latent, c.lr, c.betas, c.penalty_weight, batch, style)
 
 
 def wavegan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
@@ -72,6 +79,7 @@ class Maker(Protocol):
 LOOPS: dict[str, Maker] = {
     "gan": gan,
     "dcgan": dcgan,
+    "r3gan": r3gan,
     "wavegan": wavegan,
     "seqgan-rewards": seqgan_rewards,
     "seqgan": seqgan,

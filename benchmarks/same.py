@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmgan.losses import adversarial_loss, gradient_penalty, interpolate
+from mmgan.losses import adversarial_loss, gradient_penalty, interpolate, r1_penalty
 from mmgan_convolutions.activations import stop_second_derivatives
 from mmgan_convolutions.layers import choose
 from mmgan_convolutions.plan import Plan
 from mmgan_dcgan import networks as dcgan_networks
 from mmgan_gan import networks as gan_networks
+from mmgan_r3gan import networks as r3gan_networks
 from mmgan_wavegan import networks as wavegan_networks
 
 Batch = Callable[[], Any]
@@ -103,6 +104,44 @@ class GAN(DCGAN):
         self.d = gan_networks.point_discriminator(2, c.width // 2, c.dropout)
         self.g_opt, self.d_opt = self.adam(self.g), self.adam(self.d)
         self.loss = adversarial_loss("nonsaturating")
+
+
+class R3GAN(Loop):
+    """D with R1 and R2, both in one pass, then G. Each makes fakes of its own."""
+
+    def build(self) -> None:
+        """Make both networks, channels-last."""
+        c = self.config
+        shape = c.widths, c.group, c.blocks, c.channels
+        self.g = r3gan_networks.Generator(*shape, c.latent)
+        self.d = r3gan_networks.Discriminator(*shape)
+        for module in (self.g, self.d):
+            module.to(memory_format=torch.channels_last)
+        self.g_opt, self.d_opt = self.adam(self.g), self.adam(self.d)
+        self.loss = adversarial_loss("rpgan")
+
+    def step(self) -> None:
+        """Update D, then G."""
+        real = self.batch()
+        with self.autocast(), torch.no_grad():
+            fake = self.g(torch.randn(len(real), self.config.latent))
+        self.d_opt.zero_grad()
+        with self.autocast():
+            both = torch.cat([real, fake]).requires_grad_()
+            scores = self.d(both)
+            (gradient,) = torch.autograd.grad(scores.float().sum(), both, create_graph=True)
+            penalty = 2 * r1_penalty(gradient)
+            loss = self.loss.discriminator(*scores.chunk(2)) + self.config.penalty_weight * penalty
+        loss.backward()
+        self.d_opt.step()
+        self.d.requires_grad_(False)
+        self.g_opt.zero_grad()
+        with self.autocast():
+            on_real = self.d(real)
+            loss = self.loss.generator(self.d(self.g(torch.randn(len(real), self.config.latent))), on_real)
+        loss.backward()
+        self.g_opt.step()
+        self.d.requires_grad_(True)
 
 
 class WaveGAN(Loop):

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import torch
 from cases import Case, random_data
 from plain import LOOPS
-from same import DCGAN, GAN, WaveGAN
+from same import DCGAN, GAN, R3GAN, WaveGAN
 from same_seqgan import Rewards, SeqGAN
 from same_translation import CycleGAN, Pix2Pix
 from styles import Style, graphed
@@ -39,6 +39,7 @@ OPERATIONS = "operations"
 SAME = {
     "gan": GAN,
     "dcgan": DCGAN,
+    "r3gan": R3GAN,
     "wavegan": WaveGAN,
     "seqgan": SeqGAN,
     "seqgan-rewards": Rewards,

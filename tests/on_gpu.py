@@ -22,6 +22,7 @@ GAMES: dict[str, dict[str, Any]] = {
     "gan-labels": {"plugin": "gan", "width": 16, "flip": True, "ema": 0.9, "conditional": True},
     "dcgan": {"plugin": "dcgan", "width": 8, "flip": True, "ema": 0.9},
     "dcgan-labels": {"plugin": "dcgan", "width": 8, "ema": 0.9, "conditional": True},
+    "r3gan": {"plugin": "r3gan", "widths": (8, 8, 8, 8), "group": 8, "flip": True, "ema_half_life": 100.0},
     "wavegan": {"plugin": "wavegan", "data": "drums:140", "dim": 2, "critic_steps": 2, "ema": 0.9},
     "wavegan-labels": {
         "plugin": "wavegan", "data": "drums:140", "dim": 2, "critic_steps": 2, "ema": 0.9,

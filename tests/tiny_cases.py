@@ -13,6 +13,10 @@ from cases import Case
 TINY: dict[str, dict[str, Any]] = {
     "gan": {"data": "ring", "width": 8, "batch_size": 4},
     "dcgan": {"size": 32, "channels": 1, "width": 4, "batch_size": 4, "ema": 0.0},
+    "r3gan": {
+        "size": 32, "channels": 1, "widths": (8, 8, 8, 8), "group": 8, "batch_size": 4, "penalty_every": 1,
+        "ema_half_life": 0.0,
+    },
     "wavegan": {"length": 16_384, "dim": 1, "batch_size": 2, "ema": 0.0},
     "seqgan": {
         "data": "oracle", "vocabulary": 20, "batch_size": 4, "negatives": 8, "rollouts": 2,

@@ -50,6 +50,7 @@ def joined(chunks: list[mmgan.Samples]) -> Any:
     ("plugin", "settings", "chunks"),
     [
         ("dcgan", {"width": 4, "latent": 8}, 3),
+        ("r3gan", {"widths": (8, 8, 8, 8), "group": 8}, 3),
         ("gan", {"data": "digits", "size": 8, "channels": 1, "width": 4}, 3),
         ("gan", {"data": "ring"}, 1),
         ("wavegan", {"data": "drums:20", "dim": 2}, 4),

@@ -49,6 +49,7 @@ def pixels(path: str) -> Any:
             "dcgan",
             {"preset": "paper", "size": 32, "width": 8, "latent": 4, "lr": 2e-3, "steps": 150, "ema": 0.9},
         ),
+        ("r3gan", {"size": 32, "widths": "16,16,8,8", "group": 8, "lr": 2e-3, "steps": 150, "ema": 0.9}),
     ],
 )
 def test_colours_are_learned_and_asked_for(capsys: Any, plugin: str, settings: Any) -> None:
@@ -165,12 +166,13 @@ def test_without_classes_there_are_no_labels(capsys: Any) -> None:
     assert "conditional=true" in err
 
 
-@pytest.mark.parametrize("plugin", ["gan", "dcgan", "wavegan"])
+@pytest.mark.parametrize("plugin", ["gan", "dcgan", "r3gan", "wavegan"])
 @pytest.mark.slow
 def test_conforms(mmgan_check: Any, plugin: str) -> None:
     settings: Any = {
         "gan": {"width": 4, "flip": True, "ema": 0.9, "features": "pixels"},
         "dcgan": {"width": 4, "penalty": "r1"},
+        "r3gan": {"widths": (8, 8, 8, 8), "group": 8},
         "wavegan": {"data": "drums:140", "dim": 1, "critic_steps": 2},
     }[plugin]
     mmgan_check(plugin, conditional=True, **settings)

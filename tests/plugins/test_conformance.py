@@ -10,6 +10,7 @@ import pytest
 GAMES: dict[str, dict[str, Any]] = {
     "gan": {"width": 4, "flip": True, "ema": 0.9, "features": "pixels"},
     "dcgan": {"width": 4, "flip": True, "ema": 0.9},
+    "r3gan": {"widths": (8, 8, 8, 8), "group": 8, "flip": True, "ema_half_life": 100.0},
     "wavegan": {"data": "drums:140", "dim": 1, "critic_steps": 2, "ema": 0.9},
     "seqgan": {
         "vocabulary": 30, "length": 4, "hidden": 4, "embedding": 4, "rollouts": 1, "lag": 0.5,

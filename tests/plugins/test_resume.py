@@ -28,6 +28,8 @@ print(mmgan.train(mmgan.load_run(Path(sys.argv[1]))).step)
 GAMES: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 8, "flip": True, "ema": 0.9},
     "gan": {"width": 8, "flip": True, "ema": 0.9},
+    # All its schedules move, and the stop is between two of its lazy penalties.
+    "r3gan": {"widths": (8, 8, 8, 8), "group": 8, "flip": True, "ema_half_life": 100.0, "decay_steps": 30},
     # Jitter, flips and noise; half-way down with the learning rate, and with pools that are full.
     "pix2pix": {"width": 4, "d_width": 4, "derive": "denoise", "load_size": 36, "flip": True, "ema": 0.9},
     "cyclegan": {"width": 4, "d_width": 4, "blocks": 1, "load_size": 36, "flip": True, "pool": 20},
@@ -63,6 +65,7 @@ VARIANTS |= {name: {"augment": name, "augment_images": 800.0} for name in ("ada"
         ("gan moving", "fp32", 0, 18), ("dcgan moving", "bf16", 2, 17), ("wavegan moving", "bf16", 0, 19),
         ("dcgan ada", "fp32", 0, 18), ("gan diffusion", "bf16", 0, 17), ("wavegan apa", "fp32", 0, 19),
         ("gan", "fp32", 0, 17), ("gan", "bf16", 2, 17),
+        ("r3gan", "fp32", 0, 18), ("r3gan labels", "bf16", 2, 17),
         ("wavegan", "fp32", 0, 17), ("wavegan", "fp32", 2, 17), ("wavegan", "bf16", 2, 17),
         ("pix2pix", "fp32", 2, 25), ("pix2pix", "bf16", 0, 17),
         ("cyclegan", "fp32", 0, 25), ("cyclegan", "bf16", 2, 17),

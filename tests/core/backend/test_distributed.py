@@ -41,6 +41,7 @@ STEPS = 24
 BUILT_IN: dict[str, dict[str, Any]] = {
     "gan": {"width": 8, "flip": True, "ema": 0.9},
     "dcgan": {"width": 8, "flip": True, "ema": 0.9},
+    "r3gan": {"widths": (8, 8, 8, 8), "group": 8, "flip": True, "ema_half_life": 100.0},
     "wavegan": {"data": "drums:20", "dim": 2, "batch_size": 2, "critic_steps": 1, "sample_every": 0},
     "seqgan": {
         "vocabulary": 30, "length": 6, "hidden": 8, "embedding": 8, "rollouts": 2, "lag": 0.5,

@@ -25,6 +25,7 @@ WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique_d
 GAMES: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 4},
     "dcgan-r1": {"width": 4, "penalty": "r1", "conditional": True},
+    "r3gan": {"widths": (8, 8, 8, 8), "group": 8, "conditional": True},
     "gan": {"data": "ring", "width": 8},
     "wavegan": {"data": "drums:20", "dim": 2, "critic_steps": 2},
     "pix2pix": {"width": 4, "d_width": 4, "derive": "denoise", "data": "digits"},
