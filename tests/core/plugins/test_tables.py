@@ -107,7 +107,7 @@ def test_ours_are_registered_as_any() -> None:
     assert choices(found.task("dcgan").Config, found) == {
         "loss": [*LOSSES, "mine"],
         "penalty": [*PENALTIES, "norm"],
-        "features": ["random", "pixels", "inception", "rows"],
+        "features": ["random", "pixels", "inception", "efficientnet", "efficientnet-64", "rows"],
         "augment": ["none", "apa", "diffusion", "noise", "diffaugment", "ada"],
     }
     assert {name: type(loss) for name, loss in LOSSES.items()} == {
@@ -119,7 +119,7 @@ def test_config_lists_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "dcgan"]) == 0
     text = capsys.readouterr().out
     assert "(one of: none, wgan-gp, r1, r2, r1r2, zero-gp)" in text
-    assert "(one of: random, pixels, inception)" in text
+    assert "(one of: random, pixels, inception, efficientnet, efficientnet-64)" in text
 
 
 def test_a_taken_name_and_a_wrong_kind_of_thing() -> None:
