@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 
 from mmgan.config import Config
 from mmgan.data.image.dataset import ImageConfig, ImageData
+from mmgan.data.image.sources import Judge
 from mmgan.errors import PluginError
 from mmgan.metrics.features import Features
 from mmgan.metrics.image import image_scores
@@ -78,17 +79,23 @@ class ImageTask(LatentTask[C]):
 
     def evaluate(self, n: int) -> dict[str, float]:
         """Score ``n`` pictures (0: as many as the data, at most 10,000) against as many of the data; where
-        classes are learned, each class for itself too.
+        classes are learned, each class for itself too. Data with a judge has its scores as well, of ``n``
+        pictures, or of as many as it wants.
         """
         dataset: ImageData = self.run.dataset
-        n = n or min(len(dataset), 10_000)
-        which = chosen(len(dataset), n)
+        count = n or min(len(dataset), 10_000)
+        which = chosen(len(dataset), count)
         label = self.labels_of(dataset, which)
-        return image_scores(
-            self.alike(n, label),
+        scores = image_scores(
+            self.alike(count, label),
             (dataset.pictures(part) for part in torch.split(which, self.chunk)),
             self.features(),
             self.run.device.torch,
             self.run.metrics("images"),
-            self.score_classes(n, label),
+            self.score_classes(count, label),
         )
+        judge: Judge | None = getattr(dataset, "judge", None)
+        if judge:
+            judged = self.alike(n or judge.samples, label)
+            scores.include(judge.scores(judged, self.run.device.torch, self.run.progress))
+        return scores

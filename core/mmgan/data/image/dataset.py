@@ -32,7 +32,7 @@ from mmgan.data.decoding import strict_pillow as strict_pillow
 from mmgan.data.fingerprints import content_of, with_table
 from mmgan.data.foreign_formats import FOREIGN_PICTURES, advise
 from mmgan.data.image.look import Look
-from mmgan.data.image.sources import Digits, ImageFolder, ImageSource, TorchvisionImages
+from mmgan.data.image.sources import Digits, ImageFolder, ImageSource, Judge, TorchvisionImages
 from mmgan.data.image.squares import VERSION, Decoder, usual_bits
 from mmgan.data.tree import list_others, list_skipped
 from mmgan.errors import DataError, did_you_mean
@@ -108,6 +108,7 @@ class ImageData(Dataset):
             lambda metadata: _rows(source, config, progress, metadata),
             lambda entry: _fits(entry, config),
         )
+        self.judge: Judge | None = getattr(source, "judge", None)  #: gives scores that only these data have
         self._flip = config.flip
         self._size = config.size
         #: The name of each picture that was skipped, and why.
