@@ -1,8 +1,8 @@
-"""How many of the 1,000 modes of stacked digits a generator knows, and how evenly, as a classifier reads them.
+"""How many of the 1,000 modes of stacked digits a generator knows, and how evenly: a classifier reads them.
 
 The protocol is that of Metz et al. 2017 (unrolled GANs), Srivastava et al. 2017 (VEEGAN) and Lin et al. 2018
-(PacGAN): 26,000 pictures are generated, a classifier reads the digit in each channel, and the three digits are
-the picture's mode.
+(PacGAN): 26,000 pictures are generated, a classifier reads the digit in each channel, and the three digits
+are the picture's mode.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 #: Raise it whenever another classifier is trained.
 VERSION = 1
 SIDE = 28
+#: How often the classifier sees each digit.
+EPOCHS = 6
 #: Pictures (n, 28, 28), uint8, and their digits (n,), int64.
 Digits = tuple[Tensor, Tensor]
 
@@ -76,7 +78,7 @@ class DigitJudge:
 
     def classifier(self, progress: Progress | None = None) -> Classifier:
         """Return the trained classifier, from the cache or after the minutes that its training takes."""
-        key = cache_key("digit judge", VERSION, self._key)
+        key = cache_key("digit judge", VERSION, EPOCHS, self._key)
         entry = cached_array(key, functools.partial(_train, self._training, progress), _fits)
         classifier = _empty().to_empty(device="cpu")
         classifier.unflatten(torch.from_numpy(entry.array[0].copy()))
@@ -163,7 +165,7 @@ def distort(pictures: Tensor) -> Tensor:
 
 
 def train_classifier(
-    pictures: Tensor, digits: Tensor, epochs: int = 6, progress: Progress | None = None
+    pictures: Tensor, digits: Tensor, epochs: int, progress: Progress | None = None
 ) -> Classifier:
     """Train a classifier, always from the same seed.
 
@@ -203,7 +205,7 @@ def _train(
     training: Callable[[], Digits], progress: Progress | None, metadata: dict[str, Any]
 ) -> Iterable[NDArray[np.float32]]:
     log.info("a classifier of digits is trained, which takes some minutes, and kept in the cache")
-    return [train_classifier(*training(), progress=progress).flatten().numpy()]
+    return [train_classifier(*training(), EPOCHS, progress).flatten().numpy()]
 
 
 def _empty() -> Classifier:

@@ -70,6 +70,7 @@ def test_distortions_are_small_and_of_each_picture() -> None:
 def test_the_judge_learns_is_kept_and_counts_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_mnist(tmp_path)
     monkeypatch.setattr(StackedDigits, "SIZE", 2000)
+    monkeypatch.setattr(digits, "EPOCHS", 4)
     monkeypatch.setenv("MMGAN_CACHE_DIR", str(tmp_path / "cache"))
     seen: list[tuple[int, int]] = []
     settings = ImageConfig(plugin="gan", data="stacked-mnist", data_root=str(tmp_path), size=16)

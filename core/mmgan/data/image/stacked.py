@@ -82,8 +82,7 @@ def open_stacked(argument: str, config: ImageConfig) -> StackedDigits:
         )
     if config.channels != 3:
         raise ConfigError(
-            f"channels = {config.channels}: the pictures of stacked-mnist are three digits, in red, green and "
-            "blue.",
+            f"channels = {config.channels}: stacked-mnist has three digits, in red, green and blue.",
             hint="--set channels=3",
         )
     digits = TorchvisionImages("MNIST", config.data_root, config.download)

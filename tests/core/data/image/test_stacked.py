@@ -49,7 +49,7 @@ def test_they_are_drawn_evenly_and_always_alike() -> None:
 
 
 def test_only_ten_classes_are_stacked() -> None:
-    with pytest.raises(UsageError, match="ten classes; stacks of scikit-learn's digits has 1000"):
+    with pytest.raises(UsageError, match="ten classes are stacked; stacks of scikit-learn's digits has 1000"):
         StackedDigits(StackedDigits(Digits()))
 
 
