@@ -5,8 +5,8 @@
 
 trains dcgan for ten minutes, asks for each digit, and lets ``judge.py`` read what comes. Then it trains dcgan
 without labels for as many steps, and compares the judge's Fréchet distances of both: of 10,000 pictures, of
-which each digit has the share that it has in the data. ``accuracy_score`` says what 60,000 pictures are worth as
-training data: how many of the test digits a classifier reads that learned from them alone. A run that was
+which each digit has the share that it has in the data. ``accuracy_score`` says what 60,000 pictures are worth
+as training data: how many of the test digits a classifier reads that learned from them alone. A run that was
 stopped is resumed, and one that is whole is only judged. One JSON line is printed for each run; time is that
 spent in steps.
 """
@@ -65,9 +65,8 @@ def judged(run: mmgan.Run, judge: Judge, labels: Tensor) -> Iterator[tuple[str, 
 def like_data(run: mmgan.Run, labels: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Return ``n`` generated pictures, of which each digit has its share in ``labels``; and their digits."""
     counts = shares(labels, n)
-    parts = [
-        pictures(run, count, 200 + digit, label=DIGITS[digit]) for digit, count in enumerate(counts) if count
-    ]
+    asked = [(digit, count) for digit, count in enumerate(counts) if count]
+    parts = [pictures(run, count, 200 + digit, label=DIGITS[digit]) for digit, count in asked]
     return torch.cat(parts), torch.arange(len(DIGITS)).repeat_interleave(torch.tensor(counts))
 
 

@@ -3,8 +3,8 @@
     python benchmarks/studies/drums.py --data DATA/drums --out runs/drums
     python benchmarks/studies/drums.py --out runs/drums --table
 
-Networks are those that learn in minutes on a CPU (``dim=16``). The pairing loss updates its critic once a round,
-WGAN-GP five times, so that it gets about four times as many rounds.
+Networks are those that learn in minutes on a CPU (``dim=16``). The pairing loss updates its critic once a
+round, WGAN-GP five times, so that it gets about four times as many rounds.
 """
 
 from __future__ import annotations

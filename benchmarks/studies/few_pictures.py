@@ -3,8 +3,8 @@
     python benchmarks/studies/few_pictures.py --data DATA/emoji/google/smileys-emotion --out runs/few
     python benchmarks/studies/few_pictures.py --out runs/few --table
 
-One category of emoji at 64 pixels; ``--held-out`` pictures are only measured on, the rest (100 of 169) is trained
-on, for as long in each row. Distances are in efficientnet's features, to the pictures held out;
+One category of emoji at 64 pixels; ``--held-out`` pictures are only measured on, the rest (100 of 169) is
+trained on, for as long in each row. Distances are in efficientnet's features, to the pictures held out;
 ``copied`` is the share of samples that are nearer to a training picture than training pictures are to each
 other.
 """

@@ -4,10 +4,11 @@
     python benchmarks/studies/mnist32.py --out runs/mnist32 --table --plot docs/pictures/mnist32.png
     python benchmarks/studies/mnist32.py --mnist DATA --conditional --marks 600 --out runs/mnist32-classes
 
-At each mark of time spent in steps 10,000 samples are judged by ``judge.py``: their Fréchet distance to the test
-pictures in its features, and the share that it reads with more than 0.9 ("clear"). With ``--conditional`` the
-digits are learned as classes, and a second table says how many samples are read as they were asked for, and
-what samples are worth as training data (see ``conditional_mnist.py``). Use an idle machine.
+At each mark of time spent in steps 10,000 samples are judged by ``judge.py``: their Fréchet distance to the
+test pictures in its features, and the share that it reads with more than 0.9 ("clear"). With
+``--conditional`` the digits are learned as classes, and a second table says how many samples are read as they
+were asked for, and what samples are worth as training data (see ``conditional_mnist.py``). Use an idle
+machine.
 """
 
 from __future__ import annotations
@@ -73,10 +74,8 @@ def classes(study: Study) -> str:
     for row in ROWS:
         for mark in sorted({line["mark"] for line in study.of(row=row.name) if "agreement" in line}):
             at = study.of(row=row.name, mark=mark)
-            percent = [
-                mean([100 * line[name] for line in at], 1)
-                for name in ("agreement", "least", "accuracy_score")
-            ]
+            scores = ("agreement", "least", "accuracy_score")
+            percent = [mean([100 * line[name] for line in at], 1) for name in scores]
             rows.append([row.name, f"{mark / 60:g}", *percent, str(len(at))])
     header = ["", "minutes", "read as asked, %", "the worst digit, %", "accuracy score, %", "seeds"]
     return markdown(header, rows) if rows else ""
@@ -127,12 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = arguments_of(__doc__, ROWS, seeds=3, out="runs/mnist32")
     add = parser.add_argument
     add("--mnist", type=Path, default=Path("data"), help="the folder that holds MNIST/")
-    add(
-        "--judge",
-        type=Path,
-        default=Path("judge.pt"),
-        help="the judge's file; trained if missing (%(default)s)",
-    )
+    add("--judge", type=Path, default=Path("judge.pt"), help="its file; trained if missing (%(default)s)")
     add("--marks", type=float, nargs="+", default=[120, 300, 600], help="seconds of training (%(default)s)")
     add("--conditional", action="store_true", help="learn the digits as classes")
     add("--plot", type=Path, metavar="PNG", help="with --table: draw distances against seconds")

@@ -3,11 +3,11 @@
     python benchmarks/studies/stacked_mnist.py --mnist DATA --out runs/stacked-mnist
     python benchmarks/studies/stacked_mnist.py --out runs/stacked-mnist --table
 
-The protocol of Srivastava et al. 2017 and Lin et al. 2018: 128,000 pictures of three digits, 26,000 samples, a
-classifier that reads them. All rows are trained at 32 pixels for ``--steps`` batches of 64 (the papers': 100,000
-at 28 pixels). Below the baseline and the two games that should win stands an ablation: the same networks with
-both penalties or with R1 alone, under the relativistic pairing loss and under GAN's own (Huang et al. 2024,
-table 1). The first line of the results is what real pictures get from the judge.
+The protocol of Srivastava et al. 2017 and Lin et al. 2018: 128,000 pictures of three digits, 26,000 samples,
+a classifier that reads them. All rows are trained at 32 pixels for ``--steps`` batches of 64 (the papers':
+100,000 at 28 pixels). Below the baseline and the two games that should win stands an ablation: the same
+networks with both penalties or with R1 alone, under the relativistic pairing loss and under GAN's own (Huang
+et al. 2024, table 1). The first line of the results is what real pictures get from the judge.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import mmgan
 from mmgan.data.image.dataset import ImageData
 
 BASE: dict[str, Any] = {
-    "data": "stacked-mnist", "size": 32, "channels": 3, "batch_size": 64, "log_every": 500, "sample_every": 2000,
-    "evaluate_every": 0,
+    "data": "stacked-mnist", "size": 32, "channels": 3, "batch_size": 64, "log_every": 500,
+    "sample_every": 2000, "evaluate_every": 0,
 }  # fmt: skip
 #: DCGAN's networks at its own rates.
 DCGAN = {"plugin": "dcgan", "loss": "nonsaturating", "penalty": "none", "lr": 2e-4, "betas": [0.5, 0.999]}

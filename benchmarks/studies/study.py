@@ -1,8 +1,8 @@
 """What the studies share: rows of settings, runs that go on where they were stopped, results, and tables.
 
-A study trains every row of its table from several seeds. Each run has a folder of its own below ``--out``, and
-each result is a line of ``results.jsonl`` there. A study that was stopped, or whose ``--minutes`` were over,
-goes on with the same command: what is done is not done again, and a run resumes at its last checkpoint.
+A study trains every row of its table from several seeds. Each run has a folder of its own below ``--out``,
+and each result is a line of ``results.jsonl`` there. A study that was stopped, or whose ``--minutes`` were
+over, goes on with the same command: what is done is not done again, and a run resumes at its last checkpoint.
 ``--table`` prints the table of the results that there are, in Markdown, and trains nothing.
 """
 
