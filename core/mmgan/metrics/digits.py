@@ -88,7 +88,7 @@ class DigitJudge:
         """Return the share of the test digits that a classifier reads wrongly, in [0, 1]."""
         pictures, digits = self._test()
         pixels = np.stack([to_pixels(Image.fromarray(digit), self._size, 1) for digit in pictures.numpy()])
-        seen = (torch.from_numpy(pixels).float() / 127.5 - 1).split(1000)
+        seen = torch.split(torch.from_numpy(pixels).float() / 127.5 - 1, 1000)
         read = torch.cat([classifier.read(part.to(device)).cpu() for part in seen])
         return (read != digits).float().mean().item()
 
@@ -114,7 +114,8 @@ class Classifier(nn.Module):
         """Read pictures (n, 1, height, width) in [-1, 1]: int64 (n,), digits."""
         if pictures.shape[-2:] != (SIDE, SIDE):
             pictures = interpolate(pictures, (SIDE, SIDE), mode="bilinear", antialias=True)
-        return self(pictures).argmax(1)
+        logits: Tensor = self(pictures)
+        return logits.argmax(1)
 
     def flatten(self) -> Tensor:
         """Return all weights and statistics as one vector, float32."""
@@ -124,7 +125,7 @@ class Classifier(nn.Module):
     def unflatten(self, vector: Tensor) -> None:
         """Take what :meth:`flatten` gave."""
         values = list(self.state_dict().values())
-        parts = vector.split([value.numel() for value in values])
+        parts = torch.split(vector, [value.numel() for value in values])
         for value, part in zip(values, parts, strict=True):
             value.copy_(part.view_as(value))
 
@@ -186,7 +187,7 @@ def train_classifier(
         for step, chosen in enumerate(_batches(len(examples), batch_size, steps)):
             batch = distort(examples[chosen]).contiguous(memory_format=torch.channels_last)
             optimizer.zero_grad()
-            cross_entropy(classifier(batch), digits[chosen]).backward()
+            torch.autograd.backward(cross_entropy(classifier(batch), digits[chosen]))
             optimizer.step()
             schedule.step()
             if progress and step % 50 == 0:
@@ -198,7 +199,7 @@ def _batches(count: int, batch_size: int, steps: int) -> Iterator[Tensor]:
     """Yield the examples of each step."""
     per_epoch = count // batch_size
     for _ in range(math.ceil(steps / per_epoch)):
-        yield from torch.randperm(count).split(batch_size)[:per_epoch]
+        yield from torch.split(torch.randperm(count), batch_size)[:per_epoch]
 
 
 def _train(
