@@ -31,7 +31,14 @@ BASE = {
     "betas": [0.0, 0.99],
 }
 #: The baseline of every table, not augmented either.
-DCGAN = {"loss": "nonsaturating", "penalty": "none", "d_norm": "auto", "lr": 2e-4, "betas": [0.5, 0.999]}
+DCGAN = {
+    "loss": "nonsaturating",
+    "penalty": "none",
+    "penalty_every": 1,
+    "d_norm": "auto",
+    "lr": 2e-4,
+    "betas": [0.5, 0.999],
+}
 ROWS = [
     Row("DCGAN", DCGAN),
     Row("none", {"augment": "none"}),

@@ -25,8 +25,10 @@ import stacked_mnist
 import study
 from study import Row, Study, markdown, mean
 
+from mmgan.config import check
 from mmgan.data.image.stacked import StackedDigits
 from mmgan.metrics import digits
+from mmgan.plugins import Plugins
 
 Capture = pytest.CaptureFixture[str]
 
@@ -69,6 +71,15 @@ def test_a_torn_result_is_none(tmp_path: Path) -> None:
     again.add({"row": "b", "seed": 1})
     assert Study(tmp_path / "out").has(row="b", seed=1)
     assert not again.has(row="b", seed=0)
+
+
+@pytest.mark.parametrize("module", [ring_grid, stacked_mnist, mnist32, few_pictures, emoji64, drums])
+def test_the_settings_of_every_row_are_allowed(module: Any) -> None:
+    plugins = Plugins()
+    assert len({row.slug for row in module.ROWS}) == len(module.ROWS)
+    for row in module.ROWS:
+        settings = module.BASE | row.settings
+        check(plugins.task(settings["plugin"]).Config, settings)
 
 
 # Ring and grid.
