@@ -35,7 +35,7 @@ def build(run: Run, config: Config, saved: dict[str, Any] | None) -> None:
     run.is_built = False
     # Let go first, so that old and new networks are not in memory together.
     run.players, run.trained, run.opponents = {}, {}, {}
-    run.helpers, run.helper_loads, run.helper_digests = {}, {}, {}
+    run.helpers, run.helper_loads, run.helper_digests, run.kept = {}, {}, {}, {}
     run._dataset = run._loader = None
     run.position, run.saved = {}, saved or {}
     run.stage, run.phase, run.stage_step, run.entered, run.stages = None, "", 0, 0, ()

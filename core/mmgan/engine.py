@@ -34,7 +34,7 @@ from mmgan.backend import randomness
 from mmgan.backend.ranks import FINISH, ROLL_BACK
 from mmgan.conditions import full_rows
 from mmgan.meter import METER, Meter
-from mmgan.players import average_images, clip_weights, enter, networks, set_learning_rate, update_average
+from mmgan.players import average_images, clip_weights, enter, follow_schedules, networks, update_average
 from mmgan.plugins.blame import blaming
 from mmgan.task import Phase, Stage, locate
 
@@ -232,7 +232,7 @@ def update(run: Run, phase: Phase, batch: Any, shared: Any, further: Sequence[An
     player = run.players[phase.player]
     optimizer = player.optimizer
     scaler = run.precision.scaler(phase.player)
-    set_learning_rate(player, run.step)
+    follow_schedules(player, run.step)
 
     with opponents_frozen(run, phase.player):
         optimizer.zero_grad(set_to_none=True)

@@ -94,13 +94,15 @@ def opposing_weights(trained: Weights) -> Weights:
     }
 
 
-def set_learning_rate(player: Player, step: int) -> None:
-    """Set every learning rate to the player's schedule at this step of the run."""
-    if player.schedule is None:
-        return
-    factor = player.schedule(step)
-    for group in player.optimizer.param_groups:
-        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+def follow_schedules(player: Player, step: int) -> None:
+    """Set the optimizer's options to the player's schedules at this step of the run."""
+    if player.schedule is not None:
+        factor = player.schedule(step)
+        for group in player.optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+    if player.betas_schedule is not None:
+        for group in player.optimizer.param_groups:
+            group["betas"] = player.betas_schedule(step)
 
 
 @torch.no_grad()
@@ -126,6 +128,8 @@ def average_images(run: Run, player: Player) -> None:
     """
     images = run.batch_size * run.config.accumulate * run.ranks.world
     half_life = player.ema_half_life
+    if player.half_life_schedule is not None:
+        half_life *= player.half_life_schedule(run.step)
     if player.ema_ramp_up is not None:
         half_life = min(half_life, player.ema_ramp_up * player.images)
     _move(player, 0.5 ** (images / half_life) if half_life else 0.0)

@@ -21,6 +21,7 @@ from mmgan.data.info import DataInfo
 from mmgan.data.loader import Loader
 from mmgan.errors import UsageError
 from mmgan.helpers import Fill, helper
+from mmgan.keeping import Kept, keep
 from mmgan.meter import Around, Meter, unmeasured
 from mmgan.players import Weights, rebuild
 from mmgan.plugins import Plugins
@@ -72,6 +73,8 @@ class Run:
     helpers: dict[str, nn.Module]
     helper_loads: dict[str, Fill | None]
     helper_digests: dict[str, str]
+    #: What moves in training beside weights, by name.
+    kept: dict[str, Kept]
     stages: tuple[Stage, ...]
     #: Which weights a player trains, and which are frozen meanwhile.
     trained: Weights
@@ -203,6 +206,7 @@ class Run:
 
     log = meter.log
     helper = helper
+    keep = keep
     rebuild = rebuild
     batch_size = property(batch_size_of)
 

@@ -48,6 +48,8 @@ class Stage:
         batch_size: Examples in its batches, on each process; None: as many as ``config.batch_size`` says.
         size: Side of its real pictures in pixels, a divisor of ``config.size``: they are averages over blocks
             of the stored ones, as in progressive growing (Karras et al. 2018). None: ``config.size``.
+        period: After how many steps what Python decides in their losses repeats itself, as a lazy penalty
+            does. A GPU may record one step of each kind; None: it never does.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Stage:
     steps: int | None = None
     batch_size: int | None = None
     size: int | None = None
+    period: int | None = 1
 
 
 #: What most tasks play: the discriminator first, then the generator.

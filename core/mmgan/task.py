@@ -46,6 +46,8 @@ class Player:
         clip_norm: Greatest norm of the player's whole gradient, None for no limit.
         clip_weights: Greatest absolute weight after an update (WGAN), None for no limit.
         schedule: A function from the run's step (0 for the first) to a factor on every learning rate.
+        betas_schedule: A function from the run's step to Adam's decay rates.
+        half_life_schedule: A function from the run's step to a factor on ``ema_half_life``.
         channels_last: Keep 4-D weights and pictures channels-last, where that was measured to be faster.
         compile: Whether ``--compile`` may compile the module; no for a critic whose penalty differentiates
             twice, which ``torch.compile`` can't.
@@ -61,6 +63,8 @@ class Player:
     compile: bool = True
     ema_half_life: float = 0.0
     ema_ramp_up: float | None = 0.05
+    betas_schedule: Callable[[int], tuple[float, float]] | None = None
+    half_life_schedule: Callable[[int], float] | None = None
 
     def __post_init__(self) -> None:
         if self.ema and self.ema_half_life:
@@ -71,6 +75,10 @@ class Player:
             raise PluginError(
                 f"Player: ema_half_life = {self.ema_half_life} and ema_ramp_up = {self.ema_ramp_up} must be "
                 "finite numbers of examples, 0 for none, and a part greater than 0."
+            )
+        if self.betas_schedule and any("betas" not in group for group in self.optimizer.param_groups):
+            raise PluginError(
+                f"Player: betas_schedule is for Adam and its like; {type(self.optimizer).__name__} has none."
             )
         self.average: nn.Module | None = None
         self.updates = self.images = 0

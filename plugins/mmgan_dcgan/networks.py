@@ -14,7 +14,7 @@ from math import log2
 
 from torch import Tensor, nn
 
-from mmgan.nn import Projection, with_label
+from mmgan.nn import MinibatchStddev, Projection, spectral, with_label
 
 
 class Generator(nn.Module):
@@ -55,29 +55,46 @@ class Discriminator(nn.Module):
         size: Height and width of the pictures: a power of two, at least 8.
         channels: 1 or 3.
         width: Feature maps of the first layer; doubles with each layer.
-        norm: Batch norm in all layers but the first and the last. A gradient penalty is of each picture for
-            itself and forbids it (Gulrajani et al. 2017, section 4).
+        norm: ``batch``: batch norm in all layers but the first and the last; ``bare``: in none; ``none``: in
+            none, but a bias in each, and torch's initialisation; ``spectral``: as ``none``, with spectral
+            normalisation. A gradient penalty is of each picture for itself and forbids batch norm (Gulrajani
+            et al. 2017, section 4).
         classes: How many classes; 0: none are learned. The class is projected on the last features.
+        deviation: The batch size, where the last layer sees the minibatch standard deviation; or 0.
     """
 
-    def __init__(self, size: int, channels: int, width: int, norm: bool = True, classes: int = 0) -> None:
+    def __init__(
+        self,
+        size: int,
+        channels: int,
+        width: int,
+        norm: str = "batch",
+        classes: int = 0,
+        deviation: int = 0,
+    ) -> None:
         super().__init__()
         widths = layer_widths(size, width)
+        bias = norm in ("none", "spectral")
         # The first layer has no batch norm, so that D sees the data's own mean and scale.
         layers: list[nn.Module] = [
-            nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False),
+            nn.Conv2d(channels, widths[0], 4, 2, 1, bias=bias),
             nn.LeakyReLU(0.2, True),
         ]
         for narrow, wide in pairwise(widths):
             layers += [
-                nn.Conv2d(narrow, wide, 4, 2, 1, bias=False),
-                *([nn.BatchNorm2d(wide)] if norm else []),
+                nn.Conv2d(narrow, wide, 4, 2, 1, bias=bias),
+                *([nn.BatchNorm2d(wide)] if norm == "batch" else []),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
-        layers += [nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False), nn.Flatten(0)]
+        if deviation:
+            layers += [MinibatchStddev(deviation)]
+        layers += [nn.Conv2d(widths[-1] + bool(deviation), 1, 4, 1, 0, bias=bias), nn.Flatten(0)]
         self.layers = nn.Sequential(*layers)
-        self.apply(initialise)
-        self.projection = Projection(widths[-1], classes) if classes else None
+        if not bias:
+            self.apply(initialise)
+        self.projection = Projection(widths[-1] + bool(deviation), classes) if classes else None
+        if norm == "spectral":
+            spectral(self)
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
         """Map (batch, channels, size, size), and ``label``, int64 (batch,), to logits (batch,)."""

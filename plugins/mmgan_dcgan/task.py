@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mmgan import Player, Stage
-from mmgan.losses import Objective, ObjectiveConfig
+from mmgan.losses import Objective, ObjectiveConfig, shifted
+from mmgan.tasks.adam import AdamConfig
 from mmgan.tasks.image import ImageTask, ImageTaskConfig
 from mmgan.tasks.latent import ConditionalConfig
 from mmgan_dcgan.networks import Discriminator, Generator
@@ -20,7 +21,7 @@ SMALL = {"digits": 1, "CIFAR10": 3, "CIFAR100": 3, "SVHN": 3, "stacked-mnist": 3
 )
 
 
-class DCGANConfig(ImageTaskConfig, ObjectiveConfig, ConditionalConfig):
+class DCGANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, ConditionalConfig):
     """DCGAN's settings; the defaults are the paper's."""
 
     data: str = Field("digits", description="a folder of pictures, digits, or torchvision:NAME")
@@ -29,11 +30,12 @@ class DCGANConfig(ImageTaskConfig, ObjectiveConfig, ConditionalConfig):
     )
     channels: Literal[1, 3] = Field(3, description="1: grey, 3: colour; 1 by default for digits and MNIST")
     width: int = Field(64, ge=1, description="feature maps of the layer next to the pictures")
-    lr: float = Field(2e-4, gt=0, description="Adam's learning rate")
-    betas: tuple[float, float] = Field((0.5, 0.999), description="Adam's decay rates")
-    ema: float = Field(
-        0.999, ge=0, lt=1, description="decay of G's moving average, used for samples; 0: none"
+    d_norm: Literal["auto", "batch", "spectral", "none"] = Field(
+        "auto",
+        description="normalisation in D, whose layers have biases with spectral and none; auto: batch norm, "
+        "or with a penalty nothing",
     )
+    minibatch_stddev: bool = Field(False, description="let D see how varied a batch is")
 
     @model_validator(mode="before")
     @classmethod
@@ -62,16 +64,23 @@ class DCGAN(ImageTask[DCGANConfig]):
     def build(self) -> dict[str, Player]:
         """Make G and D, each with Adam."""
         c = self.config
-        self.objective = Objective(c, self.run)
+        # A gradient penalty is of each picture for itself and forbids batch norm (Gulrajani et al. 2017).
+        automatic = "batch" if c.penalty == "none" else "bare"
+        norm = automatic if c.d_norm == "auto" else c.d_norm
+        self.objective = Objective(c, self.run, joined=c.d_norm in ("none", "spectral"), shift=shifted)
         self.g = Generator(c.size, c.channels, c.width, c.latent, self.classes)
-        self.d = Discriminator(c.size, c.channels, c.width, norm=c.penalty == "none", classes=self.classes)
+        deviation = c.batch_size if c.minibatch_stddev else 0
+        self.d = Discriminator(c.size, c.channels, c.width, norm, self.classes, deviation)
         return {
-            "G": Player(
-                self.g, torch.optim.Adam(self.g.parameters(), c.lr, c.betas), ema=c.ema, channels_last=True
+            "G": c.player(
+                self.g,
+                torch.optim.Adam(self.g.parameters(), c.lr, c.betas),
+                channels_last=True,
+                **c.averaging,
             ),
-            "D": Player(
+            "D": c.player(
                 self.d,
-                torch.optim.Adam(self.d.parameters(), c.lr, c.betas),
+                torch.optim.Adam(self.d.parameters(), c.d_lr or c.lr, c.betas),
                 clip_weights=c.clip_weights or None,
                 channels_last=True,
                 compile=c.penalty == "none",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mmgan.losses import ObjectiveConfig
+from mmgan.tasks.adam import AdamConfig
 from mmgan.tasks.image import ImageTaskConfig
 from mmgan.tasks.latent import ConditionalConfig
 
@@ -24,7 +25,7 @@ POINTS_DEFAULTS: dict[str, Any] = {
 }
 
 
-class GANConfig(ImageTaskConfig, ObjectiveConfig, ConditionalConfig):
+class GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, ConditionalConfig):
     """The settings. With ``ring`` and ``grid`` as data, some defaults are those of PacGAN's experiments."""
 
     data: str = Field(
@@ -41,6 +42,8 @@ class GANConfig(ImageTaskConfig, ObjectiveConfig, ConditionalConfig):
     )
     batch_norm: bool = Field(True, description="batch norm in G")
     dropout: float = Field(0.25, ge=0, lt=1, description="dropout in D; 0 by default for points")
+    d_norm: Literal["none", "spectral"] = Field("none", description="normalisation in D")
+    minibatch_stddev: bool = Field(False, description="let D see how varied a batch is")
     batch_size: int = Field(64, ge=1, description="examples in a batch; 100 by default for points")
     # Measured on a CPU: networks this small lose more time to conversions than bf16's products save. And to
     # bf16 1.000 and 1.003 are one number, while a mode of the ring is 0.01 wide.

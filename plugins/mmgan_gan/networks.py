@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
 from torch import Tensor, nn
 
-from mmgan.nn import Projection, with_label
+from mmgan.nn import MinibatchStddev, Projection, with_label
 
 
 class Labelled(nn.Module):
@@ -33,14 +34,15 @@ class Projected(nn.Module):
 
     Args:
         layers: Map examples to logits (batch, 1); the last one is linear.
-        width: Inputs of the last one.
         classes: How many classes.
     """
 
-    def __init__(self, layers: nn.Sequential, width: int, classes: int) -> None:
+    def __init__(self, layers: nn.Sequential, classes: int) -> None:
         super().__init__()
-        self.features, self.score = layers[:-1], layers[-1]
-        self.projection = Projection(width, classes)
+        score = layers[-1]
+        assert isinstance(score, nn.Linear)
+        self.features, self.score = layers[:-1], score
+        self.projection = Projection(score.in_features, classes)
 
     def forward(self, examples: Tensor, label: Tensor) -> Tensor:
         """Map examples (batch, …) and ``label``, int64 (batch,), to logits (batch, 1)."""
@@ -74,7 +76,9 @@ def picture_generator(
     return Labelled(network, classes) if classes else network
 
 
-def picture_discriminator(inputs: int, width: int, dropout: float, classes: int = 0) -> nn.Module:
+def picture_discriminator(
+    inputs: int, width: int, dropout: float, classes: int = 0, deviation: int = 0
+) -> nn.Module:
     """Build pixels → 4 width → 2 width → width → 1.
 
     Args:
@@ -82,6 +86,7 @@ def picture_discriminator(inputs: int, width: int, dropout: float, classes: int 
         width: Units of the last hidden layer.
         dropout: Share of the hidden units that is dropped in training.
         classes: How many classes; 0: none are learned.
+        deviation: The batch size, where the last layer sees the minibatch standard deviation; or 0.
 
     Returns:
         A network that maps (batch, inputs) to logits (batch, 1).
@@ -92,8 +97,7 @@ def picture_discriminator(inputs: int, width: int, dropout: float, classes: int 
         for inputs, outputs in pairwise(widths)
         for layer in (nn.Linear(inputs, outputs), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout))
     ]
-    network = nn.Sequential(*layers, nn.Linear(width, 1))
-    return Projected(network, width, classes) if classes else network
+    return _scored(layers, width, classes, deviation)
 
 
 def point_generator(latent: int, width: int, batch_norm: bool, classes: int = 0) -> nn.Module:
@@ -114,7 +118,9 @@ def point_generator(latent: int, width: int, batch_norm: bool, classes: int = 0)
     return Labelled(network, classes) if classes else network
 
 
-def point_discriminator(inputs: int, width: int, dropout: float, classes: int = 0) -> nn.Module:
+def point_discriminator(
+    inputs: int, width: int, dropout: float, classes: int = 0, deviation: int = 0
+) -> nn.Module:
     """Build three maxout layers of ``width`` units: points (batch, inputs) → logits (batch, 1).
 
     Args:
@@ -122,10 +128,10 @@ def point_discriminator(inputs: int, width: int, dropout: float, classes: int = 
         width: Units of each hidden layer.
         dropout: Share of the hidden units that is dropped in training.
         classes: How many classes; 0: none are learned.
+        deviation: The batch size, where the last layer sees the minibatch standard deviation; or 0.
     """
     layers = [layer for i in (inputs, width, width) for layer in (Maxout(i, width), nn.Dropout(dropout))]
-    network = nn.Sequential(*layers, nn.Linear(width, 1))
-    return Projected(network, width, classes) if classes else network
+    return _scored(layers, width, classes, deviation)
 
 
 class Maxout(nn.Module):
@@ -146,6 +152,14 @@ class Maxout(nn.Module):
         """Map (batch, inputs) to (batch, outputs)."""
         pieces: Tensor = self.linear(x).unflatten(1, (-1, self.PIECES))
         return pieces.amax(2)
+
+
+def _scored(layers: Sequence[nn.Module], width: int, classes: int, deviation: int) -> nn.Module:
+    """Put a discriminator's last layer behind the hidden ones, of which the last has ``width`` units."""
+    if deviation:
+        layers = [*layers, MinibatchStddev(deviation)]
+    network = nn.Sequential(*layers, nn.Linear(width + bool(deviation), 1))
+    return Projected(network, classes) if classes else network
 
 
 def _linear(inputs: int, outputs: int, batch_norm: bool) -> list[nn.Module]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mmgan import Dataset, Player, PointSamples, Samples, Stage
-from mmgan.losses import Objective
+from mmgan.losses import Objective, shifted
+from mmgan.nn import spectral
 from mmgan.tasks.image import ImageTask
 from mmgan_gan import networks
 from mmgan_gan.config import GANConfig
@@ -41,31 +42,38 @@ class GAN(ImageTask[GANConfig]):
     def build(self) -> dict[str, Player]:
         """Make G and D, for pictures or for points."""
         c = self.config
-        self.objective = Objective(c, self.run)
+        # Dropout and all else in D is of each example alone.
+        shift = None if c.on_points else self.shifted
+        self.objective = Objective(c, self.run, joined=c.penalty == "r1r2", shift=shift)
+        deviation = c.batch_size // c.packing if c.minibatch_stddev else 0
         if c.on_points:
             self.g = networks.point_generator(c.latent, c.width, c.batch_norm, self.classes)
-            self.d = networks.point_discriminator(2 * c.packing, c.width // 2, c.dropout, self.classes)
+            self.d = networks.point_discriminator(
+                2 * c.packing, c.width // 2, c.dropout, self.classes, deviation
+            )
             self.run.sample_count = 1000  # a scatter plot of the usual number of samples shows little
         else:
             shape = (c.channels, c.size, c.size)
             pixels = c.packing * c.channels * c.size**2
             self.g = networks.picture_generator(c.latent, c.width, shape, c.batch_norm, self.classes)
-            self.d = networks.picture_discriminator(pixels, c.width, c.dropout, self.classes)
+            self.d = networks.picture_discriminator(pixels, c.width, c.dropout, self.classes, deviation)
+        if c.d_norm == "spectral":
+            spectral(self.d)
         return {
-            "G": Player(self.g, self.optimizer(self.g), ema=c.ema),
-            "D": Player(
+            "G": c.player(self.g, self.optimizer(self.g, c.lr), **c.averaging),
+            "D": c.player(
                 self.d,
-                self.optimizer(self.d),
+                self.optimizer(self.d, c.d_lr or c.lr),
                 clip_weights=c.clip_weights or None,
                 compile=c.penalty == "none",
             ),
         }
 
-    def optimizer(self, module: torch.nn.Module) -> torch.optim.Optimizer:
+    def optimizer(self, module: torch.nn.Module, lr: float) -> torch.optim.Optimizer:
         """Make a player's optimizer."""
         if self.config.optimizer == "rmsprop":
-            return torch.optim.RMSprop(module.parameters(), self.config.lr)
-        return torch.optim.Adam(module.parameters(), self.config.lr, self.config.betas)
+            return torch.optim.RMSprop(module.parameters(), lr)
+        return torch.optim.Adam(module.parameters(), lr, self.config.betas)
 
     def forward(self, batch: Any) -> Tensor:
         """Make the fakes of a step once: D learns from them, then G through the same graph."""
@@ -91,6 +99,11 @@ class GAN(ImageTask[GANConfig]):
             (batch / packing, packing x numbers in an example).
         """
         return examples.reshape(len(examples) // self.config.packing, -1)
+
+    def shifted(self, packs: Tensor) -> Tensor:
+        """Shift the pictures in packs, (batch / packing, packing x pixels)."""
+        pictures = packs.view(-1, self.config.channels, self.config.size, self.config.size)
+        return self.pack(shifted(pictures))
 
     # Where points differ from pictures.
 

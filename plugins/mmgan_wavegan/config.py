@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mmgan.losses import LossName, ObjectiveConfig, PenaltyName
+from mmgan.tasks.adam import AdamConfig
 from mmgan.tasks.audio import AudioTaskConfig
 from mmgan.tasks.latent import ConditionalConfig
 
@@ -15,7 +16,7 @@ from mmgan.tasks.latent import ConditionalConfig
 DRUMS_DEFAULTS: dict[str, Any] = {"dim": 16, "batch_size": 32, "lr": 6e-4}
 
 
-class WaveGANConfig(AudioTaskConfig, ObjectiveConfig, ConditionalConfig):
+class WaveGANConfig(AudioTaskConfig, ObjectiveConfig, AdamConfig, ConditionalConfig):
     """The settings; the defaults are the paper's, but for the synthesised drums a small network's."""
 
     data: str = Field("drums", description="a folder of sounds, or drums (synthesised); drums:5000 for more")
@@ -35,6 +36,8 @@ class WaveGANConfig(AudioTaskConfig, ObjectiveConfig, ConditionalConfig):
     )
     loss: LossName = Field("wgan", description="the adversarial loss; wgan needs a penalty or clip_weights")
     penalty: PenaltyName = Field("wgan-gp", description="gradient penalty on the critic")
+    d_norm: Literal["none", "spectral"] = Field("none", description="normalisation in the critic")
+    minibatch_stddev: bool = Field(False, description="let the critic see how varied a batch is")
     critic_steps: int = Field(5, ge=1, description="updates of the critic for each of G")
     lr: float = Field(1e-4, gt=0, description="Adam's learning rate; 6e-4 by default for drums")
     betas: tuple[float, float] = Field((0.5, 0.9), description="Adam's decay rates")

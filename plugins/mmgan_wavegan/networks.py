@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mmgan.nn import Projection, with_label
+from mmgan.nn import MinibatchStddev, Projection, with_label
 from mmgan_wavegan.layers import Convolution, PostFilter, ResizeConvolution, TransposedConvolution
 from mmgan_wavegan.phase_shuffle import phase_shuffle
 
@@ -91,6 +91,7 @@ class Critic(nn.Module):
         shuffle_each: ``batch`` or ``sample``: what has a shift of its own.
         classes: How many classes; 0: none are learned. The class is projected on the mean of the last layer's
             outputs over time.
+        deviation: The batch size, where the last layer sees the minibatch standard deviation; or 0.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Critic(nn.Module):
         shuffle: int = 2,
         shuffle_each: str = "batch",
         classes: int = 0,
+        deviation: int = 0,
     ) -> None:
         super().__init__()
         self.shuffle, self.shuffle_each = shuffle, shuffle_each
@@ -111,8 +113,10 @@ class Critic(nn.Module):
             for (narrow, wide), stride in zip(pairwise(widths), STRIDES[length], strict=True)
         )
         self.activation = nn.LeakyReLU(0.2, inplace=True)
-        self.dense = dense(SHORTEST * widths[-1], 1)
-        self.projection = Projection(widths[-1], classes) if classes else None
+        self.deviation = MinibatchStddev(deviation) if deviation else nn.Identity()
+        last = widths[-1] + bool(deviation)
+        self.dense = dense(SHORTEST * last, 1)
+        self.projection = Projection(last, classes) if classes else None
 
     def forward(self, sounds: Tensor, sets: int = 1, label: Tensor | None = None) -> Tensor:
         """Map (batch, channels, length) to scores (batch,).
@@ -128,6 +132,7 @@ class Critic(nn.Module):
             x = self.activation(layer(x))
             if number < SHUFFLED:
                 x = phase_shuffle(x, self.shuffle, draws)
+        x = self.deviation(x)
         scores: Tensor = self.dense(x.transpose(1, 2).flatten(1))[:, 0]
         if self.projection is not None:
             assert label is not None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmgan import Player, Samples, Stage
-from mmgan.losses import Objective
+from mmgan.losses import Objective, shifted
+from mmgan.nn import spectral
 from mmgan.tasks.audio import AudioTask
 from mmgan_wavegan.config import WaveGANConfig
 from mmgan_wavegan.networks import Critic, Generator
@@ -35,16 +37,22 @@ class WaveGAN(AudioTask[WaveGANConfig]):
         """Make G and the critic, each with Adam."""
         c = self.config
         self.run.sample_count = 16  # with gaps about 20 seconds to listen to
-        self.objective = Objective(c, self.run)
+        # Without batch norm real and fake sounds can pass together: weights are read once.
+        self.objective = Objective(c, self.run, joined=True, shift=shifted)
         self.g = Generator(
             c.length, c.channels, c.dim, c.latent, c.kernel, c.upsampling, c.post_filter, self.classes
         )
-        self.d = Critic(c.length, c.channels, c.dim, c.kernel, c.phase_shuffle, c.shuffle_each, self.classes)
+        deviation = c.batch_size if c.minibatch_stddev else 0
+        self.d = Critic(
+            c.length, c.channels, c.dim, c.kernel, c.phase_shuffle, c.shuffle_each, self.classes, deviation
+        )
+        if c.d_norm == "spectral":
+            spectral(self.d)
         return {
-            "G": Player(self.g, torch.optim.Adam(self.g.parameters(), c.lr, c.betas), ema=c.ema),
-            "D": Player(
+            "G": c.player(self.g, torch.optim.Adam(self.g.parameters(), c.lr, c.betas), **c.averaging),
+            "D": c.player(
                 self.d,
-                torch.optim.Adam(self.d.parameters(), c.lr, c.betas),
+                torch.optim.Adam(self.d.parameters(), c.d_lr or c.lr, c.betas),
                 clip_weights=c.clip_weights or None,
                 compile=c.penalty == "none",
             ),
@@ -67,10 +75,12 @@ class WaveGAN(AudioTask[WaveGANConfig]):
         """
         real, label = self.parts(batch)
         fake = self.conditioned(self.g, label)(self.latents(len(real)))
-        critic = self.conditioned(self.d, label)
+
+        def critic(sounds: Tensor) -> Tensor:
+            # Real and fake sounds that pass together draw shifts of their own.
+            together = partial(self.d, sets=len(sounds) // len(real))
+            return self.conditioned(together, label)(sounds)
+
         if phase == "D":
-            # Without batch norm real and fake sounds can pass together: weights are read once.
-            both = self.conditioned(self.d, None if label is None else label.repeat(2))
-            scores = both(torch.cat([real, fake.detach()]), sets=2).chunk(2)
-            return self.objective.discriminator(critic, real, fake, scores)
+            return self.objective.discriminator(critic, real, fake)
         return self.objective.generator(critic, real, fake)

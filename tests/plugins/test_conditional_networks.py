@@ -116,7 +116,7 @@ def test_a_penalised_conditional_d_by_a_plan_has_the_plain_one_s_gradients(kind:
     """In double precision, in which minimal filtering and rounding do not get in the way."""
     _, d, real = made(kind, CLASSES)
     if kind == "dcgan":
-        d = dcgan.Discriminator(32, 1, 4, norm=False, classes=CLASSES)
+        d = dcgan.Discriminator(32, 1, 4, norm="bare", classes=CLASSES)
     d, real = d.double(), real[:3].double()
     fast, label = copy.deepcopy(d), torch.tensor([4, 0, 4])
     stop_second_derivatives(fast)

@@ -40,6 +40,16 @@ GAMES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+#: What moves: schedules in the middle, a lazy penalty between two of its steps, LeCam's averages, and the
+#: vectors of spectral normalisation.
+MOVING = {
+    "loss": "rpgan", "penalty": "r1r2", "penalty_weight": 0.3, "penalty_weight_end": 0.03, "penalty_every": 4,
+    "lecam": 0.3, "consistency": 1.0, "d_norm": "spectral", "minibatch_stddev": True, "d_lr": 4e-4,
+    "lr_end": 1e-5, "beta2_end": 0.9, "ema_half_life": 100.0, "ema_growth": "cosine", "decay_steps": 30,
+}  # fmt: skip
+VARIANTS: dict[str, dict[str, Any]] = {"": {}, "labels": {"conditional": True}, "moving": MOVING}
+
+
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -48,6 +58,7 @@ GAMES: dict[str, dict[str, Any]] = {
         ("dcgan", "fp32", 0, 17), ("dcgan", "fp32", 2, 17),
         ("dcgan", "bf16", 0, 17), ("dcgan", "bf16", 2, 17),
         ("gan labels", "fp32", 0, 17), ("dcgan labels", "fp32", 2, 17), ("wavegan labels", "bf16", 0, 17),
+        ("gan moving", "fp32", 0, 18), ("dcgan moving", "bf16", 2, 17), ("wavegan moving", "bf16", 0, 19),
         ("gan", "fp32", 0, 17), ("gan", "bf16", 2, 17),
         ("wavegan", "fp32", 0, 17), ("wavegan", "fp32", 2, 17), ("wavegan", "bf16", 2, 17),
         ("pix2pix", "fp32", 2, 25), ("pix2pix", "bf16", 0, 17),
@@ -59,11 +70,11 @@ GAMES: dict[str, dict[str, Any]] = {
 def test_resume_in_a_new_process_is_exact(
     tmp_path: Path, plugin: str, precision: str, workers: int, stop: int
 ) -> None:
-    plugin, _, labels = plugin.partition(" ")
+    plugin, _, variant = plugin.partition(" ")
     settings = {
         "plugin": plugin, "steps": 40, "batch_size": 8, "device": "cpu", "precision": precision,
         "workers": workers, "tensorboard": False, "sample_every": 20,
-    } | GAMES[plugin] | ({"conditional": True} if labels else {})  # fmt: skip
+    } | GAMES[plugin] | VARIANTS[variant]  # fmt: skip
     resume_is_exact(tmp_path, settings, stop)
 
 

@@ -113,7 +113,8 @@ class Graphs:
             # Parts of a step are measured one by one.
             return run.task.step(run, stage, index)
         due = tuple(index % phase.every == 0 for phase in stage.phases)
-        kind = self.kinds.setdefault((stage, due, run.batch_size), Recorded())
+        place = index % (stage.period or 1)
+        kind = self.kinds.setdefault((stage, due, place, run.batch_size), Recorded())
         if kind.recorder is not None and kind.players != _players(run):
             kind.steps, kind.recorder = 0, None
         if kind.steps < WARM_UP:
@@ -199,8 +200,10 @@ def _reason_against(run: Run) -> str:
     # Like `reentrant`, it counts for the class that says so.
     if not vars(task).get("graphs"):
         return f"the task {run.config.plugin} does not say that its steps can be recorded (Task.graphs)"
-    if scheduled := [name for name, player in run.players.items() if player.schedule]:
-        return f"the learning rate of {', '.join(scheduled)} changes from step to step"
+    if scheduled := [name for name, p in run.players.items() if p.schedule or p.betas_schedule]:
+        return f"an option of the optimizer of {', '.join(scheduled)} changes from step to step"
+    if changing := [stage.name for stage in run.stages if stage.period is None]:
+        return f"the losses of the stage {', '.join(changing)} change from step to step"
     return ""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from mmgan.losses.adversarial import LOSSES, AdversarialLoss, adversarial_loss
-from mmgan.losses.objective import LossName, Objective, ObjectiveConfig, PenaltyName
+from mmgan.losses.consistency import shifted
+from mmgan.losses.lecam import LeCam
+from mmgan.losses.objective import Objective
 from mmgan.losses.penalties import (
     PENALTIES,
     Differentiator,
@@ -12,12 +14,14 @@ from mmgan.losses.penalties import (
     penalty,
     r1_penalty,
 )
+from mmgan.losses.settings import LossName, ObjectiveConfig, PenaltyName
 
 __all__ = [
     "LOSSES",
     "PENALTIES",
     "AdversarialLoss",
     "Differentiator",
+    "LeCam",
     "LossName",
     "Objective",
     "ObjectiveConfig",
@@ -27,4 +31,5 @@ __all__ = [
     "interpolate",
     "penalty",
     "r1_penalty",
+    "shifted",
 ]

@@ -151,18 +151,41 @@ class RelativisticAverage(AdversarialLoss):
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """Return -E[log sigmoid(v)] - E[log(1 - sigmoid(u))]: real and fake swapped."""
-        if real is None:
-            raise UsageError(
-                "The generator's loss of 'ragan' needs the scores of real data.",
-                hint="Call loss.generator(fake, real) where loss.needs_real is true.",
-            )
-        return self.discriminator(fake, real)
+        return self.discriminator(fake, _given(real, self.name))
+
+
+class RelativisticPairing(AdversarialLoss):
+    """The relativistic pairing GAN with cross-entropy (Jolicoeur-Martineau 2018, RpGAN; Huang et al. 2024).
+
+    Each real example is paired with one fake: u = r - f, of the same place in the batch. Gradient penalties
+    on real and on fake data (``r1r2``) make it converge.
+    """
+
+    name = "rpgan"
+    needs_real = True
+
+    def discriminator(self, real: Tensor, fake: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Return E[-(1 - s) log sigmoid(u) - s log(1 - sigmoid(u))]."""
+        # In float32 before the difference, which could overflow fp16.
+        return _called_real(wide(real) - wide(fake), smoothing)
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """Return E[-log sigmoid(-u)]: real and fake swapped."""
+        return self.discriminator(fake, _given(real, self.name))
 
 
 #: The adversarial losses by name.
 LOSSES: dict[str, AdversarialLoss] = {
     loss.name: loss
-    for loss in (Minimax(), NonSaturating(), LeastSquares(), Hinge(), Wasserstein(), RelativisticAverage())
+    for loss in (
+        Minimax(),
+        NonSaturating(),
+        LeastSquares(),
+        Hinge(),
+        Wasserstein(),
+        RelativisticAverage(),
+        RelativisticPairing(),
+    )
 }
 
 
@@ -183,6 +206,16 @@ def adversarial_loss(name: str) -> AdversarialLoss:
 def wide(tensor: Tensor) -> Tensor:
     """Return the tensor in float32; float64 stays."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _given(real: Tensor | None, name: str) -> Tensor:
+    """Return the scores of real data that a generator's loss needs."""
+    if real is None:
+        raise UsageError(
+            f"The generator's loss of {name!r} needs the scores of real data.",
+            hint="Call loss.generator(fake, real) where loss.needs_real is true.",
+        )
+    return real
 
 
 def _called_real(logits: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -206,5 +239,5 @@ def _refuse_smoothing(name: str, smoothing: float) -> None:
     if smoothing:
         raise ConfigError(
             f"The loss {name!r} has no targets to smooth, but smoothing is {smoothing}.",
-            hint="Set smoothing to 0, or choose minimax, nonsaturating, lsgan or ragan.",
+            hint="Set smoothing to 0, or choose minimax, nonsaturating, lsgan, ragan or rpgan.",
         )

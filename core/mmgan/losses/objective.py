@@ -6,61 +6,57 @@ Every built-in game with one generator and one discriminator has these settings;
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
-from pydantic import Field, model_validator
+import torch
 from torch import Tensor
 
-from mmgan.config import Config
-from mmgan.losses.adversarial import LOSSES, AdversarialLoss
-from mmgan.losses.penalties import PENALTIES, Differentiator, Penalty, penalty
-from mmgan.plugins.choices import Registered
-from mmgan.task import Phase, Stage
+from mmgan.errors import ConfigError
+from mmgan.losses.adversarial import LOSSES, AdversarialLoss, wide
+from mmgan.losses.lecam import LeCam
+from mmgan.losses.penalties import PENALTIES, Differentiator, Penalty, joined_r1r2, penalty
+from mmgan.losses.settings import LossName, ObjectiveConfig, PenaltyName
 
 Critic = Callable[[Tensor], Tensor]
 
+__all__ = ["LossName", "Objective", "ObjectiveConfig", "PenaltyName", "View"]
 
-#: The type of a setting that names an adversarial loss: mmgan's own or a plugin's.
-LossName = Annotated[str, Registered("losses")]
-#: The type of a setting that names a gradient penalty: mmgan's own or a plugin's.
-PenaltyName = Annotated[str, Registered("penalties")]
+
+class View(Protocol):
+    """What D sees of examples: :class:`mmgan.augment.Augment`."""
+
+    def critic(self, critic: Critic, /) -> Critic:
+        """Return a critic of what it sees of examples."""
+        ...
+
+    def real(self, real: Tensor, fake: Tensor, /) -> Tensor:
+        """Return what is shown as real."""
+        ...
+
+    def observe(self, on_real: Tensor, /) -> None:
+        """Look at the scores of real examples, once for each update of D."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what moves in training."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Restore it."""
+        ...
 
 
 class Registry(Differentiator, Protocol):
-    """The part of a run that an objective needs."""
+    """The part of a run that an objective needs.
+
+    What follows of the run's state is only read for the settings that need it: ``step``, ``stage_step``,
+    ``ranks``, ``device``, ``keep``.
+    """
 
     def registered(self, table: str, name: str, kind: str = "") -> Any:
         """Return the object registered under a name."""
-
-
-class ObjectiveConfig(Config):
-    """Settings of the losses. A task's config inherits them."""
-
-    loss: LossName = Field(
-        "nonsaturating", description="the adversarial loss; wgan needs a penalty or clip_weights"
-    )
-    smoothing: float = Field(
-        0.0, ge=0, lt=1, description="one-sided label smoothing: real's target is 1 - this"
-    )
-    penalty: PenaltyName = Field("none", description="gradient penalty on D")
-    penalty_weight: float = Field(10.0, ge=0, description="weight of the penalty (lambda or gamma)")
-    critic_steps: int = Field(1, ge=1, description="updates of D for each of G")
-    clip_weights: float = Field(
-        0.0, ge=0, description="greatest absolute weight of D (WGAN: 0.01); 0: no limit"
-    )
-
-    @model_validator(mode="after")
-    def _has_targets_to_smooth(self) -> ObjectiveConfig:
-        if self.smoothing and self.loss in ("hinge", "wgan"):
-            raise ValueError(f"smoothing = {self.smoothing}: the loss {self.loss} has no targets to smooth")
-        return self
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """One stage: ``critic_steps`` updates of D, then one of G."""
-        return (Stage("train", (Phase("D", "D", repeat=self.critic_steps), Phase("G", "G"))),)
 
 
 class Objective:
@@ -69,11 +65,26 @@ class Objective:
     Args:
         config: The settings.
         run: Computes the penalty's gradient, and looks up losses and penalties: ``task.run``.
+        joined: Whether critics take real and fake examples as one batch, real ones first: each score is of
+            its example alone (no batch norm), and a condition is repeated. Weights are read once for both.
+        augment: What D sees of examples, and G learns through; None: the examples themselves.
+        shift: Changes examples as little as D's scores shall be consistent under, for ``config.consistency``.
+
+    Raises:
+        ConfigError: ``config.consistency`` is greater than 0, and the game has no ``shift``.
     """
 
-    def __init__(self, config: ObjectiveConfig, run: Registry) -> None:
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        run: Registry,
+        joined: bool = False,
+        augment: View | None = None,
+        shift: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         self.config = config
-        self.run = run
+        self.run: Any = run
+        self.joined, self.augment, self.shift = joined, augment, shift
         ours = LOSSES.get(config.loss)
         self.adversarial: AdversarialLoss = ours or run.registered("losses", config.loss)()
         self._penalty: Penalty = partial(penalty, config.penalty)
@@ -85,25 +96,55 @@ class Objective:
                 "Set penalty=wgan-gp or clip_weights=0.01.",
                 stacklevel=2,
             )
+        if config.consistency and shift is None:
+            raise ConfigError(
+                f"consistency = {config.consistency}: {config.plugin} has no shift under which its "
+                "discriminator could be consistent.",
+                hint="--set consistency=0",
+            )
+        state: Any = run
+        self.lecam = LeCam(state.device.torch, state.ranks.mean) if config.lecam else None
+        if self.lecam or augment:
+            state.keep("objective", self)
 
     def discriminator(
         self, critic: Critic, real: Tensor, fake: Tensor, scores: Sequence[Tensor] = ()
     ) -> dict[str, Tensor]:
-        """Return D's loss: ``D/adv``, and ``D/penalty`` where there is one.
+        """Return D's loss: ``D/adv``, and ``D/penalty``, ``D/lecam``, ``D/consistency`` where they are.
 
         Args:
             critic: From examples (batch, ...) to raw scores.
             real: Real examples.
             fake: Generated ones; no gradient reaches the generator.
-            scores: The scores of real and fake, if they are known. By default both pass through the critic,
-                one after the other, so that batch norm normalises each separately.
+            scores: The scores of real and fake, if they are known, which is of no use to an augmentation. By
+                default both pass through the critic: one after the other, so that batch norm normalises each
+                separately, or ``joined``.
         """
-        fake = fake.detach()
-        on_real, on_fake = scores or (critic(real), critic(fake))
-        losses = {"D/adv": self.adversarial.discriminator(on_real, on_fake, self.config.smoothing)}
-        if self.config.penalty != "none":
-            value = self._penalty(self.run, critic, real, fake)
-            losses["D/penalty"] = self.config.penalty_weight * value
+        config, fake = self.config, fake.detach()
+        if self.augment is not None:
+            real, critic, scores = self.augment.real(real, fake), self.augment.critic(critic), ()
+        due = config.penalty != "none" and self._is_due()
+        value = None
+        if scores:
+            on_real, on_fake = scores
+        elif self.joined and due and config.penalty == "r1r2":
+            on_real, on_fake, value = joined_r1r2(self.run, critic, real, fake)
+        elif self.joined:
+            on_real, on_fake = critic(torch.cat([real, fake])).chunk(2)
+        else:
+            on_real, on_fake = critic(real), critic(fake)
+        losses = {"D/adv": self.adversarial.discriminator(on_real, on_fake, config.smoothing)}
+        if due:
+            value = self._penalty(self.run, critic, real, fake) if value is None else value
+            losses["D/penalty"] = self.penalty_weight * value
+        if self.lecam is not None:
+            losses["D/lecam"] = config.lecam * self.lecam(on_real, on_fake)
+        if self.shift is not None and config.consistency:
+            on_both = ((real, on_real), (fake, on_fake))
+            of_real, of_fake = (_distance(critic(self.shift(x)), before) for x, before in on_both)
+            losses["D/consistency"] = config.consistency * (of_real + of_fake)
+        if self.augment is not None:
+            self.augment.observe(on_real)
         return losses
 
     def generator(self, critic: Critic, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
@@ -114,5 +155,38 @@ class Objective:
             real: Real examples, scored only if the loss is relativistic.
             fake: Generated ones, with their graph.
         """
+        if self.augment is not None:
+            critic = self.augment.critic(critic)
         scores = critic(real) if self.adversarial.needs_real else None
         return {"G/adv": self.adversarial.generator(critic(fake), scores)}
+
+    @property
+    def penalty_weight(self) -> float:
+        """The penalty's weight in this step; where it is computed lazily, for the steps without it too."""
+        config, weight = self.config, self.config.penalty_weight
+        if config.penalty_weight_end is not None:
+            weight = config.cosine(weight, config.penalty_weight_end)(self.run.step)
+        return config.penalty_every * weight
+
+    def _is_due(self) -> bool:
+        """Return whether the penalty is computed in this step."""
+        return self.config.penalty_every == 1 or self.run.stage_step % self.config.penalty_every == 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what moves in training, for checkpoints."""
+        parts = {"lecam": self.lecam, "augment": self.augment}
+        return {name: part.state_dict() for name, part in parts.items() if part is not None}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned; what the run did not have before begins anew.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        for name, part in (("lecam", self.lecam), ("augment", self.augment)):
+            if part is not None and name in state:
+                part.load_state_dict(state[name])
+
+
+def _distance(scores: Tensor, others: Tensor) -> Tensor:
+    return (wide(scores) - wide(others)).square().mean()

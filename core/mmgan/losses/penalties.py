@@ -15,7 +15,7 @@ from mmgan.errors import UsageError, unknown_name
 from mmgan.losses.adversarial import wide
 
 #: The names that :func:`penalty` takes.
-PENALTIES = ("none", "wgan-gp", "r1", "r2", "zero-gp")
+PENALTIES = ("none", "wgan-gp", "r1", "r2", "r1r2", "zero-gp")
 
 Critic = Callable[[Tensor], Tensor]
 
@@ -52,6 +52,7 @@ def penalty(
     | `zero-gp` | ``interpolate``  | E[‖g‖²]         | Thanh-Tung et al. 2019                   |
     | `r1`      | real data        | E[‖g‖²] / 2     | Mescheder et al. 2018                    |
     | `r2`      | fake data        | E[‖g‖²] / 2     | Mescheder et al. 2018                    |
+    | `r1r2`    | both             | `r1` + `r2`     | Huang et al. 2024                        |
 
     Args:
         name: One of ``PENALTIES``.
@@ -97,7 +98,40 @@ def zero_gp(run: Differentiator, critic: Critic, real: Tensor, fake: Tensor) -> 
     return gradient_penalty(run.grad(critic, interpolate(real, fake))[1], target=0.0)
 
 
-_FUNCTIONS: dict[str, Penalty] = {"none": none, "wgan-gp": wgan_gp, "r1": r1, "r2": r2, "zero-gp": zero_gp}
+def r1r2(run: Differentiator, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """Return the sum of :func:`r1` and :func:`r2` (Huang et al. 2024)."""
+    return r1(run, critic, real, fake) + r2(run, critic, real, fake)
+
+
+def joined_r1r2(
+    run: Differentiator, critic: Critic, real: Tensor, fake: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute :func:`r1r2` by one pass of real and fake data together, whose scores serve the loss too.
+
+    Args:
+        run: Computes the gradient.
+        critic: Takes real and fake data as one batch, real data first.
+        real: Real data, (batch, ...).
+        fake: Fake data, of real's shape.
+
+    Returns:
+        The scores of real data and of fake data, and the penalty.
+    """
+    both = torch.cat([real, fake]).detach().requires_grad_()
+    scores, gradient = run.grad(critic, both)
+    on_real, on_fake = scores.chunk(2)
+    # The mean over twice the batch is half of the sum of both means.
+    return on_real, on_fake, 2 * r1_penalty(gradient)
+
+
+_FUNCTIONS: dict[str, Penalty] = {
+    "none": none,
+    "wgan-gp": wgan_gp,
+    "r1": r1,
+    "r2": r2,
+    "r1r2": r1r2,
+    "zero-gp": zero_gp,
+}
 
 
 def gradient_penalty(gradient: Tensor, target: float = 1.0) -> Tensor:

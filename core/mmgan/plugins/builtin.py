@@ -50,6 +50,7 @@ def register_losses(register: Register) -> None:
     register("hinge", "mmgan.losses.adversarial:Hinge")
     register("wgan", "mmgan.losses.adversarial:Wasserstein")
     register("ragan", "mmgan.losses.adversarial:RelativisticAverage")
+    register("rpgan", "mmgan.losses.adversarial:RelativisticPairing")
 
 
 @hookimpl
@@ -59,6 +60,7 @@ def register_penalties(register: Register) -> None:
     register("wgan-gp", "mmgan.losses.penalties:wgan_gp")
     register("r1", "mmgan.losses.penalties:r1")
     register("r2", "mmgan.losses.penalties:r2")
+    register("r1r2", "mmgan.losses.penalties:r1r2")
     register("zero-gp", "mmgan.losses.penalties:zero_gp")
 
 

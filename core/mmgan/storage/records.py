@@ -185,6 +185,7 @@ class State(Record):
         ranks: The own state of each rank > 0, where several processes train.
         roll_backs: All roll-backs so far; their number seeds the data's order.
         helpers: A digest of the weights of each helper.
+        kept: What moved in training beside the weights (``run.keep``), by name.
     """
 
     plugin: str
@@ -199,3 +200,4 @@ class State(Record):
     ranks: list[RankState] = []
     roll_backs: list[RollBack] = []
     helpers: dict[str, str] = {}
+    kept: dict[str, dict[str, Any]] = {}

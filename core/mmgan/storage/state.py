@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from torch import Tensor
 
-from mmgan import helpers
+from mmgan import helpers, keeping
 from mmgan.backend import nonfinite, randomness
 from mmgan.backend.device import Device
 from mmgan.backend.graphs import graphs_for
@@ -82,6 +82,7 @@ def state_dict(run: Run) -> dict[str, Any]:
         "data": run.loader.state_dict() if run.data_is_open else run.position,
         **({"data_info": run.known.model_dump(mode="json")} if run.known else {}),
         "task": run.task.state_dict(),
+        **({"kept": keeping.states(run)} if run.kept else {}),
         "roll_backs": [done.model_dump() for done in run.roll_backs],
         **({"helpers": dict(run.helper_digests)} if run.helpers else {}),
         "rng": randomness.get_state(run.device.torch) if run.is_playing else run.randomness,
@@ -96,7 +97,7 @@ def own_state(run: Run) -> dict[str, Any]:
     state = state_dict(run)
     own: dict[str, Any] = Device("cpu").move({"rng": state["rng"], "task": state["task"]})
     weights = {name: rank_state.digest(player.module.parameters()) for name, player in run.players.items()}
-    return own | {"weights": weights}
+    return own | {"weights": weights | keeping.digests(run)}
 
 
 def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None, to_train: bool = True) -> None:
@@ -134,6 +135,7 @@ def load(run: Run, path: Path, loaded: checkpoint.Loaded | None = None, to_train
         _load_players(run, weights, saved, to_train)
         run.precision.load_state_dict(state["scalers"])
         run.task.load_state_dict(state["task"])
+        keeping.restore(run, saved.kept)
         run.step = saved.step
         run.roll_backs = list(saved.roll_backs)
         run.position = _rescaled(run, state["data"])

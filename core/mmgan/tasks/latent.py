@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import TypeVar
 
 from mmgan.config import Config
@@ -85,9 +85,20 @@ class LatentTask(Task[C]):
         """Return a batch's examples, and its labels, int64 (batch,), or None where no classes are learned."""
         return (batch, None) if isinstance(batch, Tensor) else (batch[self.holds[0]], batch.get("label"))
 
-    def conditioned(self, network: nn.Module, label: Tensor | None) -> Callable[..., Tensor]:
-        """Return a network as a function of its input alone: it is given ``label`` too, if there is one."""
-        return network if label is None else partial(network, label=label)
+    def conditioned(self, network: Callable[..., Tensor], label: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """Return a network as a function of its input alone: it is given ``label`` too, if there is one.
+
+        Several batches that pass together, as real and fake examples do, have the same labels each.
+        """
+        if label is None:
+            return network
+
+        def function(inputs: Tensor) -> Tensor:
+            several = len(inputs) // len(label)
+            output: Tensor = network(inputs, label=label if several < 2 else label.repeat(several))
+            return output
+
+        return function
 
     def latents(self, n: int) -> Tensor:
         """Draw z ~ N(0, I): (n, latent)."""

@@ -21,10 +21,12 @@ from mmgan.losses import (
     penalty,
     r1_penalty,
 )
+from mmgan.losses.penalties import joined_r1r2
 
 LOG2 = math.log(2)
 SHAPES = [(4,), (4, 1), (2, 1, 3, 3)]
-TARGETED = ["minimax", "nonsaturating", "lsgan", "ragan"]
+TARGETED = ["minimax", "nonsaturating", "lsgan", "ragan", "rpgan"]
+RELATIVE = ["ragan", "rpgan"]
 UNTARGETED = ["hinge", "wgan"]
 COMPUTED = [name for name in PENALTIES if name != "none"]
 
@@ -52,12 +54,12 @@ class Autograd:
 
 
 def test_names() -> None:
-    assert list(LOSSES) == ["minimax", "nonsaturating", "lsgan", "hinge", "wgan", "ragan"]
+    assert list(LOSSES) == ["minimax", "nonsaturating", "lsgan", "hinge", "wgan", "ragan", "rpgan"]
     for name in LOSSES:
         loss = adversarial_loss(name)
         assert isinstance(loss, AdversarialLoss)
         assert loss.name == name
-        assert loss.needs_real == (name == "ragan")
+        assert loss.needs_real == (name in RELATIVE)
 
 
 def test_an_unknown_loss_lists_the_known_ones() -> None:
@@ -77,6 +79,7 @@ def test_an_unknown_loss_lists_the_known_ones() -> None:
         ("hinge", 2, 0),
         ("wgan", 0, 0),
         ("ragan", 2 * LOG2, 2 * LOG2),
+        ("rpgan", LOG2, LOG2),
     ],
 )
 @pytest.mark.parametrize("shape", SHAPES)
@@ -116,6 +119,10 @@ def formulas(name: str, r: list[float], f: list[float], s: float) -> tuple[float
         "hinge": (mean([max(0, 1 - x) for x in r]) + mean([max(0, 1 + x) for x in f]), -mean(f)),
         "wgan": (mean(f) - mean(r), -mean(f)),
         "ragan": (bce(relative_r, 1 - s) + bce(relative_f, 0), bce(relative_f, 1) + bce(relative_r, 0)),
+        "rpgan": (
+            bce([a - b for a, b in zip(r, f, strict=True)], 1 - s),
+            bce([b - a for a, b in zip(r, f, strict=True)], 1),
+        ),
     }[name]
 
 
@@ -186,6 +193,18 @@ def test_ragan_gradients_derived_by_hand() -> None:
     torch.testing.assert_close(of_g, ((v.sigmoid() - 1) - u.sigmoid().mean()) / 6)
 
 
+def test_rpgan_gradients_derived_by_hand() -> None:
+    """With u = r - f each pair acts through its own term, with opposite signs."""
+    loss = adversarial_loss("rpgan")
+    real, fake = scores(6), scores(6)
+    u = (real - fake).detach()
+    of_real, of_fake = torch.autograd.grad(loss.discriminator(real, fake, smoothing=0.1), (real, fake))
+    torch.testing.assert_close(of_real, (u.sigmoid() - 0.9) / 6)
+    torch.testing.assert_close(of_fake, -of_real)
+    (of_g,) = torch.autograd.grad(loss.generator(fake, real), fake)
+    torch.testing.assert_close(of_g, ((-u).sigmoid() - 1) / 6)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("real_at", [-1e4, 1e4])
 @pytest.mark.parametrize("fake_at", [-1e4, 1e4])
@@ -237,15 +256,16 @@ def test_smoothing_without_targets_is_refused(name: str) -> None:
         adversarial_loss(name).discriminator(torch.zeros(2), torch.zeros(2), smoothing=0.1)
 
 
-def test_ragans_generator_needs_real_scores() -> None:
-    loss = adversarial_loss("ragan")
+@pytest.mark.parametrize("name", RELATIVE)
+def test_a_relativistic_generator_needs_real_scores(name: str) -> None:
+    loss = adversarial_loss(name)
     fake = torch.zeros(4)
     with pytest.raises(UsageError, match="real"):
         loss.generator(fake)
     assert loss.generator(fake, torch.full((4,), 2.0)) > loss.generator(fake, torch.zeros(4))
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "ragan"])
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in RELATIVE])
 def test_other_generators_ignore_real_scores(name: str) -> None:
     loss = adversarial_loss(name)
     fake = scores(4)
@@ -379,6 +399,23 @@ def test_r1_is_at_real_and_r2_at_fake(name: str, norm: float) -> None:
     assert torch.equal(run.inputs, real if name == "r1" else fake)
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_r1r2_is_at_both(joined: bool) -> None:
+    critic, run = Quadratic(3.0), Autograd()
+    real, fake = torch.ones(2, 1, 4, 4), torch.full((2, 1, 4, 4), 2.0)
+    if joined:
+        on_real, on_fake, result = joined_r1r2(run, critic, real, fake)
+        assert torch.equal(run.inputs, torch.cat([real, fake]))
+        assert torch.equal(on_real, critic(real))
+        assert torch.equal(on_fake, critic(fake))
+    else:
+        result = penalty("r1r2", run, critic, real, fake)
+    result.backward()
+    assert result.item() == pytest.approx((12**2 + 24**2) / 2)
+    assert critic.weight.grad is not None
+    assert critic.weight.grad.item() == pytest.approx(3 * (4**2 + 8**2))
+
+
 @pytest.mark.parametrize(("name", "target"), [("wgan-gp", 1), ("zero-gp", 0)])
 def test_gradient_penalties_are_at_interpolates(name: str, target: float) -> None:
     critic, run = Quadratic(3.0), Autograd()
@@ -415,7 +452,9 @@ def test_a_penalty_can_be_differentiated_through_a_critic(name: str) -> None:
     assert gradcheck(of_weights, (scores(4, 3), scores(3, 1)))
 
 
-@pytest.mark.parametrize(("name", "value"), [("wgan-gp", 10), ("zero-gp", 0), ("r1", 0), ("r2", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("wgan-gp", 10), ("zero-gp", 0), ("r1", 0), ("r2", 0), ("r1r2", 0)]
+)
 def test_a_zero_critic_trains(name: str, value: float) -> None:
     critic = nn.Sequential(nn.Flatten(), nn.Linear(16_384, 1))
     nn.init.zeros_(critic[1].weight)
