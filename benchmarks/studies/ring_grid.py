@@ -18,12 +18,13 @@ PAIRING = {
     "loss": "rpgan",
     "penalty": "r1r2",
     "batch_norm": False,
+    "width": 128,
     "batch_size": 256,
     "lr": 1e-3,
     "lr_end": 2e-5,
     "betas": [0.0, 0.99],
     "penalty_weight": 0.1,
-    "penalty_weight_end": 0.01,
+    "penalty_weight_end": 0.001,
     "ema": 0.999,
 }
 ROWS = [
