@@ -106,6 +106,13 @@ def register_features(register: RegisterKind) -> None:
 
 
 @hookspec
+def register_augmentations(register: RegisterKind) -> None:
+    """Register subclasses of :class:`mmgan.augment.Augmentation`, or functions ``(config) -> Augmentation``,
+    for the setting ``augment``, each of one kind: "images" or "sounds".
+    """
+
+
+@hookspec
 def register_commands(cli: click.Group) -> None:
     """Add commands to the command line; called when the command line starts, so import nothing slow."""
 

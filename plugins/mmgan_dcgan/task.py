@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mmgan import Player, Stage
+from mmgan.augment import AugmentConfig, augment_for
 from mmgan.losses import Objective, ObjectiveConfig, shifted
 from mmgan.tasks.adam import AdamConfig
 from mmgan.tasks.image import ImageTask, ImageTaskConfig
@@ -21,7 +22,7 @@ SMALL = {"digits": 1, "CIFAR10": 3, "CIFAR100": 3, "SVHN": 3, "stacked-mnist": 3
 )
 
 
-class DCGANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, ConditionalConfig):
+class DCGANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, AugmentConfig, ConditionalConfig):
     """DCGAN's settings; the defaults are the paper's."""
 
     data: str = Field("digits", description="a folder of pictures, digits, or torchvision:NAME")
@@ -67,7 +68,8 @@ class DCGAN(ImageTask[DCGANConfig]):
         # A gradient penalty is of each picture for itself and forbids batch norm (Gulrajani et al. 2017).
         automatic = "batch" if c.penalty == "none" else "bare"
         norm = automatic if c.d_norm == "auto" else c.d_norm
-        self.objective = Objective(c, self.run, joined=c.d_norm in ("none", "spectral"), shift=shifted)
+        augment = augment_for(c, self.run)
+        self.objective = Objective(c, self.run, c.d_norm in ("none", "spectral"), augment, shifted)
         self.g = Generator(c.size, c.channels, c.width, c.latent, self.classes)
         deviation = c.batch_size if c.minibatch_stddev else 0
         self.d = Discriminator(c.size, c.channels, c.width, norm, self.classes, deviation)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from mmgan.augment import AugmentConfig
 from mmgan.losses import ObjectiveConfig
 from mmgan.tasks.adam import AdamConfig
 from mmgan.tasks.image import ImageTaskConfig
@@ -25,7 +26,7 @@ POINTS_DEFAULTS: dict[str, Any] = {
 }
 
 
-class GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, ConditionalConfig):
+class GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, AugmentConfig, ConditionalConfig):
     """The settings. With ``ring`` and ``grid`` as data, some defaults are those of PacGAN's experiments."""
 
     data: str = Field(
@@ -78,6 +79,13 @@ class GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, ConditionalConfig)
     def _one_class_in_a_pack(self) -> GANConfig:
         if self.conditional and self.packing > 1:
             raise ValueError(f"packing = {self.packing}: where classes are learned, D judges single examples")
+        return self
+
+    @model_validator(mode="after")
+    def _single_pictures_are_augmented(self) -> GANConfig:
+        if self.augment != "none" and (self.on_points or self.packing > 1):
+            given = f"data = {self.data}" if self.on_points else f"packing = {self.packing}"
+            raise ValueError(f"augment = {self.augment}: only single pictures are augmented, and {given}")
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgan import Dataset, Player, PointSamples, Samples, Stage
+from mmgan.augment import augment_for
 from mmgan.losses import Objective, shifted
 from mmgan.nn import spectral
 from mmgan.tasks.image import ImageTask
@@ -44,7 +45,7 @@ class GAN(ImageTask[GANConfig]):
         c = self.config
         # Dropout and all else in D is of each example alone.
         shift = None if c.on_points else self.shifted
-        self.objective = Objective(c, self.run, joined=c.penalty == "r1r2", shift=shift)
+        self.objective = Objective(c, self.run, c.penalty == "r1r2", augment_for(c, self.run), shift)
         deviation = c.batch_size // c.packing if c.minibatch_stddev else 0
         if c.on_points:
             self.g = networks.point_generator(c.latent, c.width, c.batch_norm, self.classes)
@@ -83,8 +84,9 @@ class GAN(ImageTask[GANConfig]):
     def loss(self, phase: str, batch: Any, fake: Tensor) -> dict[str, Tensor]:
         """Return D's loss on packs of real and fake examples, or G's by D's scores."""
         real, label = self.parts(batch)
-        real, fake = self.pack(real), self.pack(fake)
-        critic = self.conditioned(self.d, label)
+        if self.config.packing > 1:
+            real, fake = self.pack(real), self.pack(fake)
+        critic = self.conditioned(self.score, label)
         if phase == "D":
             return self.objective.discriminator(critic, real, fake)
         return self.objective.generator(critic, real, fake)
@@ -100,10 +102,14 @@ class GAN(ImageTask[GANConfig]):
         """
         return examples.reshape(len(examples) // self.config.packing, -1)
 
-    def shifted(self, packs: Tensor) -> Tensor:
-        """Shift the pictures in packs, (batch / packing, packing x pixels)."""
-        pictures = packs.view(-1, self.config.channels, self.config.size, self.config.size)
-        return self.pack(shifted(pictures))
+    def score(self, examples: Tensor, label: Tensor | None = None) -> Tensor:
+        """Let D score examples (batch, …) or packs of them: (batch, 1)."""
+        return self.conditioned(self.d, label)(examples.flatten(1))
+
+    def shifted(self, examples: Tensor) -> Tensor:
+        """Shift pictures, or those in packs (batch / packing, packing x pixels)."""
+        pictures = examples.view(-1, self.config.channels, self.config.size, self.config.size)
+        return shifted(pictures).view_as(examples)
 
     # Where points differ from pictures.
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from mmgan.augment import SoundAugmentConfig
 from mmgan.losses import LossName, ObjectiveConfig, PenaltyName
 from mmgan.tasks.adam import AdamConfig
 from mmgan.tasks.audio import AudioTaskConfig
@@ -16,7 +17,7 @@ from mmgan.tasks.latent import ConditionalConfig
 DRUMS_DEFAULTS: dict[str, Any] = {"dim": 16, "batch_size": 32, "lr": 6e-4}
 
 
-class WaveGANConfig(AudioTaskConfig, ObjectiveConfig, AdamConfig, ConditionalConfig):
+class WaveGANConfig(AudioTaskConfig, ObjectiveConfig, AdamConfig, SoundAugmentConfig, ConditionalConfig):
     """The settings; the defaults are the paper's, but for the synthesised drums a small network's."""
 
     data: str = Field("drums", description="a folder of sounds, or drums (synthesised); drums:5000 for more")

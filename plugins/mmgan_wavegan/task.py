@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgan import Player, Samples, Stage
+from mmgan.augment import augment_for
 from mmgan.losses import Objective, shifted
 from mmgan.nn import spectral
 from mmgan.tasks.audio import AudioTask
@@ -38,7 +39,8 @@ class WaveGAN(AudioTask[WaveGANConfig]):
         c = self.config
         self.run.sample_count = 16  # with gaps about 20 seconds to listen to
         # Without batch norm real and fake sounds can pass together: weights are read once.
-        self.objective = Objective(c, self.run, joined=True, shift=shifted)
+        augment = augment_for(c, self.run)
+        self.objective = Objective(c, self.run, joined=True, augment=augment, shift=shifted)
         self.g = Generator(
             c.length, c.channels, c.dim, c.latent, c.kernel, c.upsampling, c.post_filter, self.classes
         )

@@ -15,6 +15,7 @@ HOOKS = {name: f for name, f in vars(hookspecs).items() if hasattr(f, "mmgan_spe
 PLANNED = [
     *("register_tasks", "register_devices", "register_precisions", "register_datasets", "register_metrics"),
     *("register_settings", "register_losses", "register_penalties", "register_features"),
+    "register_augmentations",
     *("register_commands", "select_device", "make_precision", "before_run", "after_run", "on_run_error"),
     *("before_stage", "after_stage", "configure_module", "after_step", "after_log", "after_sample"),
     *("after_evaluate", "before_save", "after_load", "after_roll_back"),

@@ -48,6 +48,8 @@ MOVING = {
     "lr_end": 1e-5, "beta2_end": 0.9, "ema_half_life": 100.0, "ema_growth": "cosine", "decay_steps": 30,
 }  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {"": {}, "labels": {"conditional": True}, "moving": MOVING}
+# With p on its way: it moves by 0.04 in four updates of D.
+VARIANTS |= {name: {"augment": name, "augment_images": 800.0} for name in ("ada", "apa", "diffusion")}
 
 
 @pytest.mark.process
@@ -59,6 +61,7 @@ VARIANTS: dict[str, dict[str, Any]] = {"": {}, "labels": {"conditional": True}, 
         ("dcgan", "bf16", 0, 17), ("dcgan", "bf16", 2, 17),
         ("gan labels", "fp32", 0, 17), ("dcgan labels", "fp32", 2, 17), ("wavegan labels", "bf16", 0, 17),
         ("gan moving", "fp32", 0, 18), ("dcgan moving", "bf16", 2, 17), ("wavegan moving", "bf16", 0, 19),
+        ("dcgan ada", "fp32", 0, 18), ("gan diffusion", "bf16", 0, 17), ("wavegan apa", "fp32", 0, 19),
         ("gan", "fp32", 0, 17), ("gan", "bf16", 2, 17),
         ("wavegan", "fp32", 0, 17), ("wavegan", "fp32", 2, 17), ("wavegan", "bf16", 2, 17),
         ("pix2pix", "fp32", 2, 25), ("pix2pix", "bf16", 0, 17),

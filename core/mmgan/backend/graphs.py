@@ -200,6 +200,8 @@ def _reason_against(run: Run) -> str:
     # Like `reentrant`, it counts for the class that says so.
     if not vars(task).get("graphs"):
         return f"the task {run.config.plugin} does not say that its steps can be recorded (Task.graphs)"
+    if (seen := getattr(run.config, "augment", "none")) != "none":
+        return f"augment = {seen} has a probability that is moved and logged from step to step"
     if scheduled := [name for name, p in run.players.items() if p.schedule or p.betas_schedule]:
         return f"an option of the optimizer of {', '.join(scheduled)} changes from step to step"
     if changing := [stage.name for stage in run.stages if stage.period is None]:

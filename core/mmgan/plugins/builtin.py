@@ -72,6 +72,18 @@ def register_features(register: RegisterKind) -> None:
     register("inception", "mmgan.metrics.features:inception_features", kind="images")
 
 
+@hookimpl
+def register_augmentations(register: RegisterKind) -> None:
+    """Register what D may see instead of the examples: of any kind, and of pictures."""
+    for kind in ("images", "sounds"):
+        register("none", "mmgan.augment.base:Unchanged", kind=kind)
+        register("apa", "mmgan.augment.apa:Apa", kind=kind)
+        register("diffusion", "mmgan.augment.diffusion:Diffusion", kind=kind)
+        register("noise", "mmgan.augment.noise:InstanceNoise", kind=kind)
+    register("diffaugment", "mmgan.augment.diffaugment:DiffAugment", kind="images")
+    register("ada", "mmgan.augment.ada:Ada", kind="images")
+
+
 @hookimpl(trylast=True)
 def select_device(config: Config) -> Device:
     """Choose one of torch's devices; devices that plugins register were looked up before."""

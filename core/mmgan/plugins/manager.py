@@ -49,6 +49,7 @@ TABLES = {
     "register_losses": "losses",
     "register_penalties": "penalties",
     "register_features": "features",
+    "register_augmentations": "augmentations",
     "register_settings": "settings",
 }
 
@@ -84,6 +85,7 @@ class Plugins:
         self.losses: dict[str, Entry] = {}
         self.penalties: dict[str, Entry] = {}
         self.features: dict[str, Entry] = {}
+        self.augmentations: dict[str, Entry] = {}
         self.settings: dict[str, Entry] = {}
         for name, module in BUILTIN.items():
             self._add(Plugin(name, __version__, "mmgan", importlib.import_module(module)))

@@ -15,9 +15,10 @@ _MADE = {
     "register_losses": "mmgan.losses.adversarial:AdversarialLoss",
     "register_penalties": "torch:Tensor",
     "register_features": "mmgan.metrics.features:Features",
+    "register_augmentations": "mmgan.augment.base:Augmentation",
 }
 #: Tables that are divided by kinds of data.
-_KINDS = ("register_datasets", "register_metrics", "register_features")
+_KINDS = ("register_datasets", "register_metrics", "register_features", "register_augmentations")
 #: Nouns of tables whose names are not simple plurals.
 SINGULAR = {
     "register_losses": "loss",

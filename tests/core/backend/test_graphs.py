@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from toys import Toy, assert_same, toy_run
+from toys import Toy, ToyConfig, assert_same, toy_run
 
 import mmgan
 from mmgan.backend.graphs import WARM_UP, Graphs, Recorder
@@ -252,12 +252,22 @@ def test_graphs_on_needs_a_gpu() -> None:
         game("gan", graphs="on")
 
 
+class AugmentedConfig(ToyConfig):
+    augment: str = "ada"
+
+
+class Augmented(Toy):
+    Config = AugmentedConfig
+    graphs = True
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"world": 2}, "2 processes train"),
         ({"task": Toy}, "does not say that its steps can be recorded"),
         ({"schedule": lambda step: 1.0}, "learning rate of G changes"),
+        ({"task": Augmented}, "augment = ada has a probability that is moved"),
     ],
 )
 def test_runs_that_have_no_graphs(

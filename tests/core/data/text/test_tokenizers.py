@@ -315,9 +315,9 @@ def test_only_reserved_characters_can_not_be_trained_on(capfd):
     ids=["one letter", "two letters", "all lengths"],
 )
 def test_repetition_takes_no_ages(texts):
-    started = time.perf_counter()
+    started = time.process_time()  # and not by the clock: others may use the machine
     tokenizer = make("sentencepiece", texts)
-    assert time.perf_counter() - started < 20  # a second; without a limit it is many minutes
+    assert time.process_time() - started < 60  # a second; without a limit it is many minutes
     assert tokenizer.decode(tokenizer.encode(texts[0])) == texts[0]
 
 
