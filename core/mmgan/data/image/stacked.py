@@ -37,9 +37,7 @@ class StackedDigits:
 
     def __init__(self, digits: ImageSource, judge: DigitJudge | None = None) -> None:
         if len(classes := getattr(digits, "classes", ())) != 10:
-            raise UsageError(
-                f"Stacked digits are made of pictures of ten classes; {digits} has {len(classes)}."
-            )
+            raise UsageError(f"Digits of ten classes are stacked; {digits} has {len(classes)}.")
         self._digits = digits
         self.judge = judge
         drawing = torch.Generator().manual_seed(0)
