@@ -1,7 +1,7 @@
 """What D sees: a picture of each augmentation, and how long each takes beside a step of DCGAN.
 
 python benchmarks/augmentations.py sheet FOLDER FILE.png    draws rows of augmented pictures
-python benchmarks/augmentations.py speed                    measures, on one thread of an idle machine
+python benchmarks/augmentations.py speed                    measures CPU time on one thread
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def sheet(folder: Path, target: Path) -> None:
 
 
 def milliseconds(work: Callable[[], object], rounds: int = 7) -> float:
-    """Return the median time of a call, after two that do not count."""
+    """Return the median CPU time of a call, after two that do not count."""
     times = []
     for _ in range(rounds + 2):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return statistics.median(times[2:]) * 1000
 
 

@@ -59,7 +59,7 @@ class Case:
 
 
 #: Without a moving average, which the plain loops do not have; the papers' sizes, but WaveGAN's and SeqGAN's.
-DCGAN = {"size": 64, "channels": 3, "width": 64, "batch_size": 64, "ema": 0.0}
+DCGAN = {"preset": "paper", "size": 64, "channels": 3, "width": 64, "batch_size": 64, "ema": 0.0}
 WAVEGAN = {"length": 16_384, "dim": 32, "batch_size": 16, "ema": 0.0}
 #: The adversarial stage alone, and a quarter of the updates of D that an iteration has in the preset
 #: paper-small (78 of 312): with all of them the plain loop would take minutes. So G has more weight here.

@@ -85,7 +85,8 @@ def main() -> None:
     add("--out", type=Path, required=True, help="the run's new folder")
     args = parser.parse_args()
     plugins = Plugins(Judging(open_judge(args.root, args.judge), args.seconds), Progress(sys.stderr, 30.0))
-    settings = {"plugin": "dcgan", "data": "torchvision:MNIST", "data_root": str(args.root), "steps": 10**6}
+    settings = {"plugin": "dcgan", "preset": "paper", "data": "torchvision:MNIST", "steps": 10**6}
+    settings |= {"data_root": str(args.root)}
     settings |= {"width": 32, "precision": args.precision, "seed": args.seed}
     run = mmgan.new_run(check(plugins.task("dcgan").Config, settings), plugins, args.out)
     print(f"{run.precision.name}: {run.precision.reason}; {run.dataset.description}", file=sys.stderr)

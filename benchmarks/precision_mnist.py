@@ -44,7 +44,9 @@ from mmgan.samples.drawing import new_figure
 from mmgan.storage.files import write_text
 from mmgan.testing.bench import play
 
-SETTINGS: dict[str, Any] = {"plugin": "dcgan", "data": "torchvision:MNIST", "width": 32, "device": "cpu"}
+SETTINGS: dict[str, Any] = {
+    "plugin": "dcgan", "preset": "paper", "data": "torchvision:MNIST", "width": 32, "device": "cpu",
+}  # fmt: skip
 PRECISIONS = ("fp32", "bf16")
 SEEDS = (0, 1, 2)
 RESULTS = Path(__file__).parent / "results" / "precision.json"

@@ -45,7 +45,10 @@ def pixels(path: str) -> Any:
     ("plugin", "settings"),
     [
         ("gan", {"size": 8, "channels": 3, "width": 32, "latent": 4, "lr": 1e-3, "steps": 250}),
-        ("dcgan", {"size": 32, "width": 8, "latent": 4, "lr": 2e-3, "steps": 150, "ema": 0.9}),
+        (
+            "dcgan",
+            {"preset": "paper", "size": 32, "width": 8, "latent": 4, "lr": 2e-3, "steps": 150, "ema": 0.9},
+        ),
     ],
 )
 def test_colours_are_learned_and_asked_for(capsys: Any, plugin: str, settings: Any) -> None:

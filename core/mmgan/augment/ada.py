@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmgan.augment.base import Augmentation, coins, computed, normal, over, uniform, where_made
+from mmgan.augment.base import Augmentation, coins, computed, need_pictures, normal, over, uniform, where_made
 from mmgan.augment.colour import recoloured
 from mmgan.augment.cutting import cut_out
 from mmgan.augment.matrices import product, rotation, scaling, translation
@@ -74,7 +74,12 @@ class Ada(Augmentation):
                 raise unknown_name("change of ada", name, _ALL)
 
     def see(self, examples: Tensor, p: Tensor) -> Tensor:
-        """Return pictures (batch, channels, height, width), with 1 or 3 channels, as D sees them."""
+        """Return pictures (batch, channels, height, width), with 1 or 3 channels, as D sees them.
+
+        Raises:
+            UsageError: These are not such pictures.
+        """
+        need_pictures(examples, "ada", (1, 3))
         return computed(partial(self._pipe, p=p), examples)
 
     def _pipe(self, pictures: Tensor, p: Tensor) -> Tensor:

@@ -82,7 +82,8 @@ class Augment:
 
     def see(self, examples: Tensor) -> Tensor:
         """Return examples (batch, …) as D sees them."""
-        return self.augmentation.see(examples, self.p)
+        # A copy: what is computed with p may be needed for gradients after p was moved.
+        return self.augmentation.see(examples, self.p.clone())
 
     def real(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return what D is shown as real, before :meth:`critic` augments it: with APA, some fakes among them.
@@ -91,7 +92,7 @@ class Augment:
             real: Real examples (batch, …).
             fake: As many generated ones; no gradient reaches their generator.
         """
-        return self.augmentation.real(real, fake, self.p)
+        return self.augmentation.real(real, fake, self.p.clone())
 
     @torch.no_grad()
     def observe(self, scores: Tensor, examples: int = 0) -> None:
@@ -127,25 +128,31 @@ class Augment:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state for checkpoints, the same on all ranks: scalars, and whether it has warned. It is
-        empty where p is not controlled.
+        """Return the state for checkpoints, the same on all ranks: which augmentation it is, the controller's
+        scalars, and whether it has warned. It is empty where p is not controlled.
         """
         if self.controller is None:
             return {}
-        return {**self.controller.state_dict(), "warned": self.warned}
+        own = {"augment": self.config.augment, "warned": self.warned}
+        return {**self.controller.state_dict(), **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; an empty one, of a run whose p was not controlled, leaves
-        p at 0.
+        """Restore what :meth:`state_dict` returned. Where the run had another augmentation, or a p that was
+        not controlled, p begins at 0.
 
         Raises:
             ValueError: It is not such a state.
         """
         if self.controller is None or state == {}:
             return
-        if not isinstance(state, Mapping) or not isinstance(state.get("warned"), bool):
+        if not isinstance(state, Mapping) or not isinstance(state.get("augment"), str):
+            raise ValueError("the state of an augmentation does not say which one it is of")
+        if state["augment"] != self.config.augment:
+            return
+        if not isinstance(state.get("warned"), bool):
             raise ValueError("the state of an augmentation does not say whether it has warned")
-        self.controller.load_state_dict({name: value for name, value in state.items() if name != "warned"})
+        own = ("augment", "warned")
+        self.controller.load_state_dict({name: value for name, value in state.items() if name not in own})
         self.warned = bool(state["warned"])
 
 

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mmgan.errors import UsageError
+
 #: From the number of steps done to p.
 Schedule = Callable[[int], float]
 
@@ -78,6 +80,26 @@ def computed(change: Callable[[Tensor], Tensor], examples: Tensor) -> Tensor:
     last = last and examples.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if last else torch.contiguous_format
     return changed.to(examples.dtype).contiguous(memory_format=layout)
+
+
+def need_pictures(examples: Tensor, name: str, channels: tuple[int, ...] = ()) -> None:
+    """Refuse what is not a batch of pictures.
+
+    Args:
+        examples: What D is to see.
+        name: The augmentation's.
+        channels: How many channels they may have; any number by default.
+
+    Raises:
+        UsageError: These are not pictures, or have other channels.
+    """
+    if examples.dim() != 4 or (channels and examples.shape[1] not in channels):
+        allowed = f" with {' or '.join(map(str, channels))} channels" if channels else ""
+        raise UsageError(
+            f"augment = {name} is for pictures (batch, channels, height, width){allowed}, and D sees "
+            f"examples of the shape {tuple(examples.shape)}.",
+            hint="--set augment=apa is for examples of any kind; augment=none changes nothing.",
+        )
 
 
 def over(values: Tensor, examples: Tensor) -> Tensor:

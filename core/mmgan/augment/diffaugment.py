@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmgan.augment.base import Augmentation, computed, over, uniform
+from mmgan.augment.base import Augmentation, computed, need_pictures, over, uniform
 from mmgan.augment.cutting import cut_out
 from mmgan.augment.matrices import translation
 from mmgan.augment.resampling import ZEROS, moved
@@ -31,7 +31,12 @@ class DiffAugment(Augmentation):
         self.changes = [CHANGES[name] for name in listed(getattr(config, "augment_policy", ""))]
 
     def see(self, examples: Tensor, p: Tensor) -> Tensor:
-        """Return pictures (batch, channels, height, width) as D sees them."""
+        """Return pictures (batch, channels, height, width) as D sees them.
+
+        Raises:
+            UsageError: These are not pictures.
+        """
+        need_pictures(examples, "diffaugment")
         return computed(self._all, examples)
 
     def _all(self, pictures: Tensor) -> Tensor:
@@ -55,11 +60,14 @@ def listed(policy: str) -> list[str]:
 
 def colour(pictures: Tensor) -> Tensor:
     """Add U(-0.5, 0.5) to the brightness, and multiply saturation by U(0, 2), contrast by U(0.5, 1.5)."""
-    pictures = pictures + over(uniform(pictures, -0.5, 0.5), pictures)
+    brightness = over(uniform(pictures, -0.5, 0.5), pictures)
+    saturation = over(uniform(pictures, 0, 2), pictures)
+    contrast = over(uniform(pictures, 0.5, 1.5), pictures)
+    # One after the other they come to this: saturation is about each pixel's grey, contrast about the mean.
     grey = pictures.mean(1, keepdim=True)
-    pictures = grey + over(uniform(pictures, 0, 2), pictures) * (pictures - grey)
-    mean = pictures.mean((1, 2, 3), keepdim=True)
-    return mean + over(uniform(pictures, 0.5, 1.5), pictures) * (pictures - mean)
+    mean = grey.mean((2, 3), keepdim=True)
+    rest = contrast * (1 - saturation) * grey + (1 - contrast) * mean + brightness
+    return contrast * saturation * pictures + rest
 
 
 def shift(pictures: Tensor) -> Tensor:

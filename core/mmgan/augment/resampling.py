@@ -140,6 +140,7 @@ def along_sides(pictures: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _anyhow(pictures: Tensor, inverse: Tensor) -> Tensor:
+    """Change the geometry of pictures whatever the map is, by reading them at places."""
     height, width = pictures.shape[2:]
     fine = along_sides(pictures, *(_up(n, pictures.device, pictures.dtype) for n in (height, width)))
     size = (2 * height + DOWN_MARGIN, 2 * width + DOWN_MARGIN)
@@ -165,6 +166,7 @@ def _side(scale: Tensor, offset: Tensor, n: int) -> Tensor:
     wide = 2 * n + DOWN_MARGIN
     pixel = torch.arange(wide, device=scale.device, dtype=scale.dtype) - (wide - 1) / 2
     place = scale[:, None] * (pixel - LAG) + LAG + 2 * offset[:, None] + n
+    # Mirrored at both edges.
     place = (place.abs() % (4 * n) - 2 * n).abs().neg() + 2 * n - 0.5
     place = place.clamp(0, 2 * n - 1)
     fine = torch.arange(2 * n, device=scale.device, dtype=scale.dtype)

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import tempfile
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ from mmgan import __version__
 from mmgan.cli.options import json_option
 from mmgan.cli.output import emit, emit_json, table
 from mmgan.cli.session import Session
-from mmgan.errors import MmganError, line
-from mmgan.extras import has
+from mmgan.errors import MmganError, UsageError, line
+from mmgan.extras import built_for_torch, has
 
 if TYPE_CHECKING:
     from mmgan.plugins import Plugins
@@ -65,19 +66,24 @@ def versions(problems: list[str]) -> dict[str, str | None]:
 
 
 def imported(problems: list[str]) -> bool:
-    """Import torch, and torchvision if it is there, whose versions must fit each other; return whether torch
-    is usable.
-    """
-    failed = set()
-    for name in ("torch", "torchvision"):
-        if name == "torchvision" and not has(name):
-            continue
+    """Import torch, and what must fit it, as far as that is there; return whether torch is usable."""
+    try:
+        importlib.import_module("torch")
+    except Exception as error:
+        problems.append(f"torch can't be imported: {line(error)}")
+        return False
+    from mmgan.data.audio.library import torchaudio
+
+    for name, load in (
+        ("torchaudio", torchaudio),
+        ("torchvision", partial(importlib.import_module, "torchvision")),
+    ):
         try:
-            importlib.import_module(name)
-        except Exception as error:
-            failed.add(name)
-            problems.append(f"{name} can't be imported: {line(error)}")
-    return "torch" not in failed
+            if has(name):
+                built_for_torch(name, load)
+        except UsageError as error:
+            problems.append(f"{error.message} {error.hint}")
+    return True
 
 
 def computing(plugins: Plugins, problems: list[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ downloaded; here it is one choice of three, and the name of each score includes 
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 from abc import ABC, abstractmethod
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, interpolate, leaky_relu, linear
 
 from mmgan.errors import ConfigError, UsageError
-from mmgan.extras import need
+from mmgan.extras import built_for_torch, need
 from mmgan.storage.files import open_to_read
 
 #: Most bytes of a file of Inception's weights; torchvision's has 109 million.
@@ -128,12 +129,11 @@ class Inception(Features):
     def __init__(self, path: Path | str) -> None:
         super().__init__()
         need("torchvision", "torchvision", "features = inception")
-        from torchvision.models import inception_v3  # type: ignore[import-untyped]
-
+        models = built_for_torch("torchvision", lambda: importlib.import_module("torchvision.models"))
         self.dimensions = 2048
         # On "meta" no weight is drawn: initialising 27 million takes seconds and global random numbers.
         with torch.device("meta"):
-            self.network = inception_v3(weights=None, init_weights=False)
+            self.network = models.inception_v3(weights=None, init_weights=False)
         try:
             with open_to_read(Path(os.path.realpath(path)), _WEIGHTS) as file:
                 weights = torch.load(file, map_location="cpu", weights_only=True)

@@ -70,6 +70,18 @@ def test_form_stays(
         assert found.isfinite().all()
 
 
+@pytest.mark.parametrize("shape", [(4, 2), (4, 1, 100), (4, 3, 4, 4, 4), (4, 2, 8, 8)])
+def test_what_is_no_picture_is_refused(shape: tuple[int, ...]) -> None:
+    given = torch.rand(shape)
+    with pytest.raises(UsageError, match=r"augment = ada is for pictures .* with 1 or 3 channels"):
+        Ada(config("ada")).see(given, p(0.5))
+    if len(shape) == 4:
+        assert DiffAugment(config("diffaugment")).see(given, p(0.5)).shape == shape
+    else:
+        with pytest.raises(UsageError, match=r"D sees examples of the shape \(4, "):
+            DiffAugment(config("diffaugment")).see(given, p(0.5))
+
+
 @pytest.mark.parametrize("augmentation", ours("sounds"), ids=lambda a: type(a).__name__)
 def test_sounds_too(augmentation: Augmentation) -> None:
     given = torch.rand(16, 2, 101) * 2 - 1

@@ -19,6 +19,7 @@ from mmgan.augment import (
     Augment,
     Augmentation,
     AugmentConfig,
+    Controller,
     DiffAugment,
     Diffusion,
     InstanceNoise,
@@ -33,7 +34,6 @@ from mmgan.backend.device import Device
 from mmgan.backend.ranks import Ranks
 from mmgan.config import check
 from mmgan.plugins import Plugins
-from mmgan_dcgan.task import DCGAN, DCGANConfig
 
 
 class Host:
@@ -177,6 +177,25 @@ def test_scores_move_p_and_are_logged() -> None:
     assert float(patches.p) == pytest.approx(0.1)
 
 
+class Weaker(Augmentation):
+    adaptive = True
+
+    def see(self, examples: Tensor, p: Tensor) -> Tensor:
+        return examples * (1 - p) * p
+
+
+def test_p_may_move_before_the_gradients_are_computed() -> None:
+    found = Augment(Weaker(None), config("ada", augment_images=1_000), Host())
+    found._p.fill_(0.5)
+    given = torch.ones(50, 1, requires_grad=True)
+    scores = found.critic(lambda x: x)(given)
+    for _ in range(4):
+        found.observe(scores)
+    assert float(found.p) == pytest.approx(0.7)
+    scores.sum().backward()
+    assert torch.equal(given.grad, torch.full((50, 1), 0.25))
+
+
 def test_ranks_move_p_together() -> None:
     host = Host()
     host.ranks.world = 2
@@ -261,42 +280,24 @@ def test_a_gpu_is_never_waited_for(name: str) -> None:
 # --- State ---
 
 
-@pytest.mark.parametrize("wrong", [{"warned": 1}, {"warned": None}, {"p": torch.tensor(1.0)}, {"p": None}])
+def test_another_augmentation_begins_at_0() -> None:
+    first = made("apa", augment_images=100, augment_target=-0.5)
+    for _ in range(4):
+        first.observe(torch.zeros(1, 1), examples=10)
+    assert float(first.p) == pytest.approx(0.4)
+    for name, expected in (("apa", 0.4), ("ada", 0.0)):
+        second = made(name)
+        second.load_state_dict(first.state_dict())
+        assert float(second.p) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"augment": 3}, {"warned": 1}, {"warned": None}, {"p": torch.tensor(1.0)}, {"p": None}]
+)
 def test_a_stranger_s_state_is_refused(wrong: dict[str, Any]) -> None:
     found = made("ada")
     with pytest.raises(ValueError, match="of an augmentation"):
         found.load_state_dict({**found.state_dict(), **wrong})
-
-
-class SeenConfig(DCGANConfig, AugmentConfig):
-    """DCGAN's settings, with those of what D sees."""
-
-
-class Seen(DCGAN):
-    """DCGAN with an augmentation, wired by hand."""
-
-    Config = SeenConfig
-
-    def build(self) -> Any:
-        self.seen = augment_for(self.config, self.run)
-        return super().build()
-
-    def loss(self, phase: str, batch: Any, fake: Tensor) -> dict[str, Tensor]:
-        if self.seen is None:
-            return super().loss(phase, batch, fake)
-        critic = self.seen.critic(self.d)
-        if phase == "G":
-            return self.objective.generator(critic, batch, fake)
-        on_real = critic(self.seen.real(batch, fake))
-        self.seen.observe(on_real + 10)  # as if D knew its data by heart, so that p rises
-        return self.objective.discriminator(critic, batch, fake, (on_real, critic(fake.detach())))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"augment": self.seen.state_dict()} if self.seen else {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if self.seen:
-            self.seen.load_state_dict(state["augment"])
 
 
 SMALL: dict[str, Any] = {
@@ -313,22 +314,29 @@ SMALL: dict[str, Any] = {
 }
 
 
+def confident(observe: Any) -> Any:
+    """As if D knew all real examples, so that p rises."""
+    return lambda self, sign, examples: observe(self, sign * 0 + 1, examples)
+
+
 def weights(run: Any) -> list[Tensor]:
     return [value for name in ("G", "D") for value in run.players[name].module.state_dict().values()]
 
 
 @pytest.mark.parametrize("name", ["ada", "apa", "diffusion", "noise", "diffaugment"])
-def test_a_resumed_run_ends_the_same(tmp_path: Path, name: str) -> None:
+def test_a_resumed_run_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """With p moving, in the middle of an interval of the controller: from step 6 of 11."""
     settings = {**SMALL, "augment": name, "checkpoint_every": 6}
     plugins = Plugins(mmgan_dcgan, installed=False)
-    whole = mmgan.train(Seen, plugins=plugins, folder=tmp_path / "run", steps=11, **settings)
+    monkeypatch.setattr(Controller, "observe", confident(Controller.observe))
+    whole = mmgan.train("dcgan", plugins=plugins, folder=tmp_path / "run", steps=11, **settings)
     part = mmgan.load_run(tmp_path / "run", plugins, which="6")
-    if part.task.seen.controller is not None:
-        assert (int(part.task.seen.controller.count), float(part.task.seen.p) > 0) == (2, True)
+    seen = part.task.objective.augment
+    if seen.controller is not None:
+        assert (int(seen.controller.count), float(seen.p) > 0) == (2, True)
     mmgan.train(part)
     assert part.step == 11
-    assert part.task.seen.state_dict() == whole.task.seen.state_dict()
+    assert seen.state_dict() == whole.task.objective.augment.state_dict()
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(part), strict=True))
 
 
@@ -366,6 +374,5 @@ def test_published_values_are_the_defaults() -> None:
 
 def test_a_wrong_name_suggests_one() -> None:
     plugins = Plugins(mmgan_dcgan, installed=False)
-    name = plugins.add(Seen)
     with pytest.raises(ConfigError, match=r"augment = 'adda': allowed are none, apa.*Did you mean 'ada'"):
-        mmgan.new_run(name, plugins, augment="adda", **SMALL)
+        mmgan.new_run("dcgan", plugins, augment="adda", **SMALL)

@@ -266,7 +266,7 @@ class Augmented(Toy):
     [
         ({"world": 2}, "2 processes train"),
         ({"task": Toy}, "does not say that its steps can be recorded"),
-        ({"schedule": lambda step: 1.0}, "learning rate of G changes"),
+        ({"schedule": lambda step: 1.0}, "an option of the optimizer of G changes"),
         ({"task": Augmented}, "augment = ada has a probability that is moved"),
     ],
 )

@@ -99,6 +99,26 @@ def test_a_torch_that_can_not_be_imported(cli: Any, monkeypatch: pytest.MonkeyPa
     assert "devices" not in result.out
 
 
+def test_builds_that_do_not_fit_torch(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU-only torch beside a torchaudio that was built for CUDA."""
+    library = importlib.import_module("mmgan.data.audio.library")
+
+    def refuse() -> Any:
+        raise OSError("libc10_cuda.so: no\nsuch file")
+
+    monkeypatch.setattr(library, "_imported", refuse)
+    result = cli("doctor")
+    assert result.code == 1
+    assert "problem  " in result.out
+    assert "The torchaudio that is installed does not fit torch: libc10_cuda.so: no such file." in result.out
+    assert "pip install --force-reinstall torch torchaudio --index-url" in result.out
+    assert "device auto" in result.out
+    # And where it is needed it is no bug of ours.
+    result = cli("run", "--plugin", "wavegan", "--data", "drums:5", "--steps", "1", "--out", "run")
+    assert result.code == 2
+    assert "does not fit torch" in result.err
+
+
 def test_a_missing_package_is_a_problem(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib import metadata
 

@@ -108,6 +108,7 @@ def test_ours_are_registered_as_any() -> None:
         "loss": [*LOSSES, "mine"],
         "penalty": [*PENALTIES, "norm"],
         "features": ["random", "pixels", "inception", "rows"],
+        "augment": ["none", "apa", "diffusion", "noise", "diffaugment", "ada"],
     }
     assert {name: type(loss) for name, loss in LOSSES.items()} == {
         name: found.losses[name].load()().__class__ for name in LOSSES
@@ -117,7 +118,7 @@ def test_ours_are_registered_as_any() -> None:
 def test_config_lists_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "dcgan"]) == 0
     text = capsys.readouterr().out
-    assert "(one of: none, wgan-gp, r1, r2, zero-gp)" in text
+    assert "(one of: none, wgan-gp, r1, r2, r1r2, zero-gp)" in text
     assert "(one of: random, pixels, inception)" in text
 
 

@@ -53,6 +53,50 @@ def test_parameter_counts(size: int, channels: int, g: int, d: int) -> None:
     assert discriminator(images).shape == (2,)
 
 
+@pytest.mark.parametrize("norm", ["none", "spectral"])
+def test_today_s_discriminator_has_biases_instead_of_batch_norm(norm: str) -> None:
+    d = Discriminator(64, 3, 64, norm)
+    assert count(d) == 2_765_568 - 2 * (128 + 256 + 512) + (64 + 128 + 256 + 512 + 1)
+    assert count(Discriminator(64, 3, 64, "bare")) == 2_765_568 - 2 * (128 + 256 + 512)
+    # One more channel into the last layer.
+    assert count(Discriminator(64, 3, 64, norm, deviation=8)) == count(d) + 16
+    assert d(torch.randn(2, 3, 64, 64)).shape == (2,)
+
+
+def settings(**given: Any) -> DCGANConfig:
+    config = resolve(DCGANConfig, "dcgan", flags=given, environment={})
+    assert isinstance(config, DCGANConfig)
+    return config
+
+
+def test_the_default_is_today_s_objective_at_a_rate_that_it_bears() -> None:
+    objective = ("loss", "penalty", "penalty_every", "d_norm", "betas")
+    for size, rate, gamma in (("32", 2e-3, 0.3), ("64", 1e-3, 5.0), ("128", 5e-4, 30.0)):
+        c = settings(data="./pictures", size=size)
+        assert [getattr(c, name) for name in objective] == ["rpgan", "r1r2", 4, "none", (0.0, 0.99)]
+        assert (c.lr, c.penalty_weight) == (rate, gamma)
+    assert settings().lr == 2e-3, "digits have 32 pixels"
+    assert settings(data="./pictures").penalty_weight == 5.0
+    assert settings(lr="1e-4", penalty_weight="1").lr == 1e-4, "what is set stands"
+
+
+def test_the_paper_s_settings_are_one_preset_away() -> None:
+    c = settings(preset="paper")
+    assert (c.loss, c.penalty, c.d_norm, c.lr, c.betas, c.ema) == (
+        "nonsaturating", "none", "auto", 2e-4, (0.5, 0.999), 0.999
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"loss": "hinge"}, {"penalty": "wgan-gp"}, {"d_norm": "spectral"}, {"clip_weights": "0.1"}]
+)
+def test_who_chooses_an_objective_begins_from_the_paper_s(chosen: dict[str, str]) -> None:
+    c = settings(**chosen)
+    assert (c.lr, c.betas, c.penalty_every) == (2e-4, (0.5, 0.999), 1)
+    assert c.penalty_weight == 10.0
+    assert settings(preset="r1r2", **chosen).lr == 2e-3
+
+
 def test_layers_are_the_paper_s() -> None:
     generator, discriminator = Generator(64, 3, 64, 100), Discriminator(64, 3, 64)
     g, d = list(generator.layers), list(discriminator.layers)
@@ -86,7 +130,7 @@ def test_initialisation() -> None:
 
 
 def test_a_step_is_that_of_pytorch_s_example() -> None:
-    run = dcgan_run(width=4, ema=0.9)
+    run = dcgan_run(preset="paper", width=4, ema=0.9)
     g, d = copy.deepcopy(run.players["G"].module), copy.deepcopy(run.players["D"].module)
     opt_g = torch.optim.Adam(g.parameters(), 2e-4, (0.5, 0.999))
     opt_d = torch.optim.Adam(d.parameters(), 2e-4, (0.5, 0.999))

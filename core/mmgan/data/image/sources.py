@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib
 import inspect
 import operator
 import sys
@@ -20,7 +21,7 @@ from mmgan.data.foreign_formats import FOREIGN, HEIC, advise
 from mmgan.data.image.memory import check_icons
 from mmgan.data.tree import FileTree, open_data
 from mmgan.errors import DataError, did_you_mean
-from mmgan.extras import need
+from mmgan.extras import built_for_torch, need
 
 if TYPE_CHECKING:
     import torch
@@ -247,8 +248,7 @@ def _suffixes() -> frozenset[str]:
 
 def _torchvision_classes() -> dict[str, Any]:
     """Collect the data sets that need nothing but a root."""
-    from torchvision import datasets  # type: ignore[import-untyped]
-
+    datasets = built_for_torch("torchvision", lambda: importlib.import_module("torchvision.datasets"))
     classes = {}
     for name in datasets.__all__:
         value = getattr(datasets, name)
