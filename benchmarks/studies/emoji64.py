@@ -13,23 +13,9 @@ from pathlib import Path
 from study import Row, Study, arguments_of, chosen, play, race, raced
 
 BASE = {"size": 64, "channels": 3, "features": "efficientnet", "evaluate_every": 0}
-DCGAN = {"plugin": "dcgan", "width": 32, "loss": "nonsaturating", "penalty": "none", "lr": 2e-4}
 ROWS = [
-    Row("DCGAN", DCGAN | {"betas": [0.5, 0.999]}),
-    Row(
-        "dcgan, rpgan + r1r2",
-        {
-            "plugin": "dcgan",
-            "width": 32,
-            "loss": "rpgan",
-            "penalty": "r1r2",
-            "penalty_weight": 5.0,
-            "penalty_every": 4,
-            "d_norm": "none",
-            "lr": 1e-3,
-            "betas": [0.0, 0.99],
-        },
-    ),
+    Row("DCGAN", {"plugin": "dcgan", "width": 32, "preset": "paper"}),
+    Row("dcgan, rpgan + r1r2", {"plugin": "dcgan", "width": 32, "preset": "r1r2"}),
     Row("r3gan, small-cpu", {"plugin": "r3gan", "preset": "small-cpu"}),
 ]
 COLUMNS = {

@@ -32,31 +32,8 @@ BASE: dict[str, Any] = {
     "evaluate_every": 0, "checkpoint_every": 2000,
 }  # fmt: skip
 ROWS = [
-    Row(
-        "dcgan, the paper's",
-        {
-            "plugin": "dcgan",
-            "width": 32,
-            "loss": "nonsaturating",
-            "penalty": "none",
-            "lr": 2e-4,
-            "betas": [0.5, 0.999],
-        },
-    ),
-    Row(
-        "dcgan, rpgan + r1r2",
-        {
-            "plugin": "dcgan",
-            "width": 32,
-            "loss": "rpgan",
-            "penalty": "r1r2",
-            "penalty_weight": 0.3,
-            "penalty_every": 4,
-            "d_norm": "none",
-            "lr": 2e-3,
-            "betas": [0.0, 0.99],
-        },
-    ),
+    Row("dcgan, the paper's", {"plugin": "dcgan", "width": 32, "preset": "paper"}),
+    Row("dcgan, rpgan + r1r2", {"plugin": "dcgan", "width": 32, "preset": "r1r2"}),
     Row("r3gan, small-cpu", {"plugin": "r3gan", "preset": "small-cpu"}),
     Row("gan", {"plugin": "gan"}),
 ]
