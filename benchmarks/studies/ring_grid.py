@@ -20,11 +20,11 @@ PAIRING = {
     "batch_norm": False,
     "width": 128,
     "batch_size": 256,
-    "lr": 1e-3,
-    "lr_end": 2e-5,
+    "lr": 3e-3,
+    "lr_end": 1.5e-5,
     "betas": [0.0, 0.99],
-    "penalty_weight": 0.1,
-    "penalty_weight_end": 0.001,
+    "penalty_weight": 0.05,
+    "penalty_weight_end": 0.0003,
     "ema": 0.999,
 }
 ROWS = [
@@ -66,7 +66,7 @@ def table(study: Study) -> str:
 def main(arguments: list[str] | None = None) -> None:
     parser = arguments_of(__doc__, ROWS, seeds=10, out="runs/ring-grid")
     parser.add_argument("--data", nargs="+", choices=DATA, default=DATA, help="which (both)")
-    parser.add_argument("--steps", type=int, default=20_000, help="steps of a run (%(default)s)")
+    parser.add_argument("--steps", type=int, default=12_000, help="steps of a run (%(default)s)")
     args = parser.parse_args(arguments)
 
     def work(study: Study) -> None:
