@@ -107,6 +107,8 @@ class Task(ABC, Generic[C]):
     data_kind: ClassVar[str] = ""
     #: Settings that only sampling reads: ``mmgan sample`` may change them, by ``--set``.
     sample_settings: ClassVar[frozenset[str]] = frozenset()
+    #: Settings that only evaluating reads: ``mmgan evaluate`` may change them too, by ``--set``.
+    evaluate_settings: ClassVar[frozenset[str]] = frozenset()
     #: Settings that a run which has begun can't change, though its networks would still fit.
     fixed_settings: ClassVar[frozenset[str]] = frozenset()
     #: What a batch holds: ``("images", "label")`` makes it a dict with these names; any column of the data

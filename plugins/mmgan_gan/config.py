@@ -76,6 +76,14 @@ class GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, AugmentConfig, Con
         return packing
 
     @model_validator(mode="after")
+    def _points_are_not_held_out(self) -> GANConfig:
+        if self.holdout and self.on_points:
+            raise ValueError(
+                f"holdout = {self.holdout:g}: points are scored by their modes, and none is held out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_class_in_a_pack(self) -> GANConfig:
         if self.conditional and self.packing > 1:
             raise ValueError(f"packing = {self.packing}: where classes are learned, D judges single examples")

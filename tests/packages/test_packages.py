@@ -57,7 +57,7 @@ def test_what_the_wheel_says_of_itself(dist: Path) -> None:
     versions = {line.rpartition(" ")[2] for line in said.get_all("Classifier", []) if ":: 3." in line}
     assert said["Requires-Python"] == f">={min(versions, key=lambda text: int(text[2:]))}"
     assert set(said.get_all("Provides-Extra", [])) == {
-        "audio", "tensorboard", "text", "torchvision", "translation", "all", "dev",
+        "audio", "features", "tensorboard", "text", "torchvision", "translation", "all", "dev",
     }  # fmt: skip
 
 

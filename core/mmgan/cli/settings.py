@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from mmgan.plugins import Plugins
 
 
-def sampling_settings(folder: Path, plugins: Plugins, assignments: tuple[str, ...]) -> dict[str, Any]:
+def sampling_settings(
+    folder: Path, plugins: Plugins, assignments: tuple[str, ...], evaluates: bool = False
+) -> dict[str, Any]:
     """Parse ``--set`` for the run in a folder, as the ``changes`` of :func:`mmgan.load_run`.
 
     Args:
         folder: The run's.
         plugins: Those that are installed.
         assignments: The values of ``--set``, each ``KEY=VALUE``.
+        evaluates: Whether what only evaluating reads may be set too.
 
     Raises:
         CheckpointError: This is not a run's folder.
@@ -28,11 +31,12 @@ def sampling_settings(folder: Path, plugins: Plugins, assignments: tuple[str, ..
 
     given = parse_assignments(assignments)
     task_class, values = read_settings(folder, plugins)
-    allowed = sorted(task_class.sample_settings)
+    allowed = sorted(task_class.sample_settings | (task_class.evaluate_settings if evaluates else set()))
+    reader = "sampling or evaluating" if evaluates else "sampling"
     for key in given:
         if key not in allowed:
             raise ConfigError(
-                f"--set {key}: {values['plugin']} has no setting {key!r} that only sampling reads. "
+                f"--set {key}: {values['plugin']} has no setting {key!r} that only {reader} reads. "
                 f"{did_you_mean(key, allowed)}".rstrip(),
                 hint=f"Allowed: {', '.join(allowed) or 'none; this task has no such settings'}.",
             )

@@ -41,8 +41,12 @@ def is_first() -> bool:
 
 
 @contextlib.contextmanager
-def preparing() -> Iterator[Callable[[int, int], None]]:
-    """Yield a progress callback (done, total) for preparing data: a bar on a terminal, else nothing."""
+def preparing(what: str = "preparing data") -> Iterator[Callable[[int, int], None]]:
+    """Yield a progress callback (done, total): a bar on a terminal, else nothing.
+
+    Args:
+        what: The bar's name.
+    """
     if not (sys.stderr.isatty() and is_first()):
         yield lambda done, total: None
         return
@@ -53,7 +57,7 @@ def preparing() -> Iterator[Callable[[int, int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
 
         def show(done: int, total: int) -> None:
-            task = bar.task_ids[0] if bar.task_ids else bar.add_task("preparing data")
+            task = bar.task_ids[0] if bar.task_ids else bar.add_task(what)
             bar.update(task, completed=done, total=total)
 
         yield show

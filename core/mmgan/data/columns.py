@@ -62,9 +62,13 @@ class Columns:
 
     def repeated(self, counts: NDArray[np.int64]) -> Columns:
         """Return the columns of examples of which each kept item has as many as ``counts`` says."""
-        which = np.repeat(np.arange(len(self.kept)), counts)
-        values = self._of(torch.from_numpy(which))
-        return replace(self, kept=self.kept[which], labels=self.labels[which], values=values)
+        return self.only(torch.from_numpy(np.repeat(np.arange(len(self.kept)), counts)))
+
+    def only(self, which: Tensor) -> Columns:
+        """Return the columns of some examples, given by int64 indices or bool (examples,). Classes stay."""
+        which = which.nonzero()[:, 0] if which.dtype == torch.bool else which
+        kept, labels = self.kept[which.numpy()], self.labels[which]
+        return replace(self, kept=kept, labels=labels, values=self._of(which))
 
     def _of(self, indices: Tensor) -> dict[str, Tensor | list[str]]:
         """Return the values of some examples, int64 (n,)."""

@@ -1,7 +1,7 @@
 """Features of pictures for metrics; the default ones need no download.
 
 Image metrics compare features, not pixels. The usual ones come from an Inception network that must be
-downloaded; here it is one choice of three, and the name of each score includes that of the features
+downloaded; here it is one choice of several, and the name of each score includes that of the features
 ("frechet_random"), since distances in different features can't be compared.
 """
 
@@ -32,10 +32,12 @@ class Features(nn.Module, ABC):
 
     Attributes:
         name: The end of each score's name, as in ``frechet_random``.
+        sees: What they tell apart, such as "shapes and textures", for people; may stay empty.
         dimensions: D, the length of a picture's feature vector.
     """
 
     name: ClassVar[str]
+    sees: ClassVar[str] = ""
     dimensions: int
 
     @abstractmethod
@@ -54,7 +56,7 @@ class PooledPixels(Features):
         ConfigError: ``channels`` is neither 1 nor 3.
     """
 
-    name = "pixels"
+    name, sees = "pixels", "layout and colour"
     SIDE = 8
 
     def __init__(self, channels: int = 3) -> None:
@@ -69,7 +71,35 @@ class PooledPixels(Features):
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn ``images`` (N, 1 or 3, H, W) in [-1, 1] into (N, channels x 64), in [-1, 1]."""
-        return adaptive_avg_pool2d(_with_channels(images, self.channels), self.SIDE).flatten(1)
+        return adaptive_avg_pool2d(with_channels(images, self.channels), self.SIDE).flatten(1)
+
+
+class WithPixels(Features):
+    """Features, and beside them the pixels, in which a copy with noise or blur is still near.
+
+    Args:
+        features: Theirs is the name.
+    """
+
+    def __init__(self, features: Features) -> None:
+        super().__init__()
+        self.features, self.name = features, features.name  # type: ignore[misc]
+        self._widths = {features.name: features.dimensions}
+        if features.name != PooledPixels.name:
+            self._widths[PooledPixels.name] = 3 * PooledPixels.SIDE**2
+        self.dimensions = sum(self._widths.values())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn ``images`` (N, C, H, W) into (N, D), of which :meth:`parts` are those of each."""
+        seen: Tensor = self.features(images)
+        if len(self._widths) == 1:
+            return seen
+        colours = images if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
+        return torch.cat([seen, adaptive_avg_pool2d(colours[:, :3].float(), PooledPixels.SIDE).flatten(1)], 1)
+
+    def parts(self, rows: Tensor) -> dict[str, Tensor]:
+        """Return the features of each by its name."""
+        return dict(zip(self._widths, torch.split(rows, list(self._widths.values()), 1), strict=True))
 
 
 class RandomFeatures(Features):
@@ -83,7 +113,7 @@ class RandomFeatures(Features):
     map follow. Weights are N(0, 2 / fan_in) (He et al. 2015), so that the signal keeps its size.
     """
 
-    name = "random"
+    name, sees = "random", "shapes and textures"
     SIDE = 64
     WIDTHS = (3, 16, 32, 64, 128)
     SEED = 2020
@@ -103,7 +133,7 @@ class RandomFeatures(Features):
     def forward(self, images: Tensor) -> Tensor:
         """Turn ``images`` (N, 1 or 3, H, W) in [-1, 1] into (N, 128), each of the order of 1."""
         *filters, projection = self.buffers()
-        x = _resize(_with_channels(images, 3), self.SIDE)
+        x = resized(with_channels(images, 3), self.SIDE)
         for weight in filters:
             x = leaky_relu(conv2d(x, weight, stride=2, padding=1), 0.2)
         return linear(x.flatten(1), projection)
@@ -123,7 +153,7 @@ class Inception(Features):
         UsageError: torchvision is not installed.
     """
 
-    name = "inception"
+    name, sees = "inception", "what photographs show"
     SIDE = 299
 
     def __init__(self, path: Path | str) -> None:
@@ -158,7 +188,7 @@ class Inception(Features):
         """Turn ``images`` (N, 1 or 3, H, W) in [-1, 1] into (N, 2048)."""
         # torchvision's recipe is ImageNet's normalisation and then ``transform_input``, which turns it back
         # into (x - 0.5) / 0.5: the range [-1, 1], which the images have already.
-        features: Tensor = self.network(_resize(_with_channels(images, 3), self.SIDE))
+        features: Tensor = self.network(resized(with_channels(images, 3), self.SIDE))
         return features
 
 
@@ -177,7 +207,7 @@ def inception_features(config: Any) -> Features:
     return Inception(config.inception_weights)
 
 
-def _with_channels(images: Tensor, channels: int) -> Tensor:
+def with_channels(images: Tensor, channels: int) -> Tensor:
     """Return float32 images with ``channels`` channels; grey ones are repeated."""
     given = images.shape[1] if images.ndim == 4 else None
     if given not in (1, channels) or not images.is_floating_point():
@@ -189,7 +219,7 @@ def _with_channels(images: Tensor, channels: int) -> Tensor:
     return images.float().expand(-1, channels, -1, -1)
 
 
-def _resize(images: Tensor, side: int) -> Tensor:
+def resized(images: Tensor, side: int) -> Tensor:
     """Resize images to side x side, antialiased: without that, a smaller picture is mostly noise."""
     return interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -17,6 +18,19 @@ from mmgan.metrics.scores import Scores
 
 #: The most pictures of a set that are compared: the number of published Fréchet distances.
 MAX_SAMPLES = 50_000
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The features of a set of pictures, or of a uniform sample of 50,000 of them.
+
+    Attributes:
+        rows: float32 (N, D), on the CPU.
+        kept: int64 (N,), which of the pictures that were given each one is of.
+    """
+
+    rows: Tensor
+    kept: Tensor
 
 
 def image_scores(
@@ -48,28 +62,51 @@ def image_scores(
         UsageError: Pictures don't have 1 or 3 channels.
         DivergedError: A picture holds NaN or infinity.
     """
-    features = features.to(device).eval()
+    fake, true = gather(generated, features, device), gather(real, features, device)
+    return feature_scores(fake, true, features.name, metrics, classes)
+
+
+def feature_scores(
+    generated: Gathered,
+    real: Gathered,
+    name: str,
+    metrics: Mapping[str, Metric] | None = None,
+    classes: Classes | None = None,
+) -> Scores:
+    """Compare features of generated pictures with those of real ones; see :func:`image_scores`.
+
+    Args:
+        generated, real: From :func:`gather`.
+        name: The features' own.
+        metrics, classes: As for :func:`image_scores`.
+    """
     metrics = METRICS if metrics is None else metrics
-    fake, fake_kept = _gather(generated, features, device)
-    true, true_kept = _gather(real, features, device)
     scores = Scores()
-    for name, metric in metrics.items():
-        scores.add(f"{name}_{features.name}", partial(metric, fake, true))
+    for metric, function in metrics.items():
+        scores.add(f"{metric}_{name}", partial(function, generated.rows, real.rows))
     if classes:
-        ours, theirs = (fake, classes.generated[fake_kept]), (true, classes.real[true_kept])
-        add_classes(scores, metrics, features.name, classes.names, ours, theirs)
+        ours = generated.rows, classes.generated[generated.kept]
+        theirs = real.rows, classes.real[real.kept]
+        add_classes(scores, metrics, name, classes.names, ours, theirs)
     return scores
 
 
 @torch.inference_mode()
-def _gather(
-    batches: Iterable[Tensor], features: Features, device: torch.device | str
-) -> tuple[Tensor, Tensor]:
-    """Return the features (N, D) of all pictures, or of a uniform sample of :data:`MAX_SAMPLES`, on the CPU;
-    and which pictures they are of, int64 (N,).
+def gather(pictures: Iterable[Tensor], features: Features, device: torch.device | str = "cpu") -> Gathered:
+    """Compute the features of all pictures, or keep those of a uniform sample of :data:`MAX_SAMPLES`.
+
+    Args:
+        pictures: Batches, float (N, C, H, W) in [-1, 1].
+        features: Turns them into vectors; it is moved to the device.
+        device: Where they are computed.
+
+    Raises:
+        UsageError: Pictures don't have 1 or 3 channels.
+        DivergedError: A picture holds NaN or infinity.
     """
+    features = features.to(device).eval()
     reservoir = Reservoir(MAX_SAMPLES, features.dimensions)
-    for images in batches:
+    for images in pictures:
         found = features(images.to(device))
         if not found.isfinite().all():
             raise DivergedError(
@@ -78,4 +115,4 @@ def _gather(
                 hint="go back to an earlier checkpoint",
             )
         reservoir.add(found)
-    return reservoir.rows, reservoir.kept
+    return Gathered(reservoir.rows, reservoir.kept)

@@ -18,11 +18,13 @@ class Scores(dict[str, float]):
 
     Attributes:
         missing: The names of scores that could not be computed, and why; mostly for lack of examples.
+        words: What they say, in sentences for a person.
     """
 
     def __init__(self, scores: Mapping[str, float] | None = None) -> None:
         super().__init__(scores or {})
         self.missing: dict[str, str] = {}
+        self.words: list[str] = []
 
     def add(self, name: str, measure: Callable[[], Any]) -> None:
         """Add a score; if measuring raises or gives NaN, add the reason to ``missing``.

@@ -70,6 +70,8 @@ def register_features(register: RegisterKind) -> None:
     register("random", "mmgan.metrics.features:random_features", kind="images")
     register("pixels", "mmgan.metrics.features:pixel_features", kind="images")
     register("inception", "mmgan.metrics.features:inception_features", kind="images")
+    register("efficientnet", "mmgan.metrics.efficientnet:efficientnet_features", kind="images")
+    register("efficientnet-64", "mmgan.metrics.efficientnet:efficientnet_64_features", kind="images")
 
 
 @hookimpl

@@ -21,7 +21,7 @@ FREE = {
     *("graphs", "log_every", "sample_every", "checkpoint_every", "evaluate_every"),
 }
 #: Settings that no run can change: it would be another run.
-FIXED = {"plugin", "seed"}
+FIXED = {"plugin", "seed", "holdout"}
 
 #: A setting's value before and after.
 Changes = dict[str, tuple[Any, Any]]
@@ -39,6 +39,9 @@ def find(before: Mapping[str, Any], config: Config) -> Changes:
     """
     fields = type(config).model_fields
     known = {key: _in_full(fields[key], before[key]) for key in before.keys() & fields.keys() - FREE}
+    # What can't change had its default in a run of before it was there.
+    new = FIXED & fields.keys() - before.keys()
+    known |= {key: fields[key].get_default() for key in new if not fields[key].is_required()}
     then, now = flat(known), flat(settings_of(config))
     # None is left out on either side.
     return {key: (then[key], now.get(key)) for key in sorted(then) if then[key] != now.get(key)}

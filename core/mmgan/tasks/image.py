@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 from typing_extensions import TypeVar
 
 from mmgan.config import Config
 from mmgan.data.image.dataset import ImageConfig, ImageData
-from mmgan.data.image.sources import Judge
 from mmgan.errors import PluginError
 from mmgan.metrics.features import Features
-from mmgan.metrics.image import image_scores
+from mmgan.metrics.image import Gathered
 from mmgan.metrics.scores import check_best
 from mmgan.plugins.choices import Registered
 from mmgan.samples import ImageSamples, Samples
-from mmgan.tasks.latent import LatentConfig, LatentTask, chosen
+from mmgan.tasks.judging import judge
+from mmgan.tasks.latent import LatentConfig, LatentTask
+
+#: The distance that chooses the best checkpoint, by features, where it is not Fréchet's.
+BEST = {"efficientnet": "kernel"}
 
 
 class ImageTaskConfig(ImageConfig, LatentConfig):
@@ -28,9 +31,27 @@ class ImageTaskConfig(ImageConfig, LatentConfig):
 
     data: str = Field("digits", description="a folder of pictures, digits, or torchvision:NAME")
     features: Annotated[str, Registered("features", "images")] = Field(
-        "random", description="what `evaluate` compares pictures by; inception needs inception_weights"
+        "random",
+        description="what `evaluate` compares pictures by; efficientnet needs mmgan[features], inception "
+        "inception_weights",
     )
     inception_weights: str = Field("", description="a file with torchvision's inception_v3 weights")
+    holdout: float = Field(
+        0.0,
+        ge=0,
+        description="pictures kept out of training, to measure on: a share up to 0.5, or a number; 0: none",
+    )
+    cas: bool = Field(
+        False,
+        description="`evaluate` trains a classifier on samples too, where classes are learned (minutes)",
+    )
+
+    @field_validator("holdout")
+    @classmethod
+    def _share_or_number(cls, value: float) -> float:
+        if 0.5 < value < 1 or (value > 1 and value % 1):
+            raise ValueError("Input should be a share from 0 to 0.5, or a whole number of pictures")
+        return value
 
     @field_validator("inception_weights")
     @classmethod
@@ -47,11 +68,19 @@ class ImageTask(LatentTask[C]):
 
     Config: ClassVar[type[Config]] = ImageTaskConfig
     data_kind = "images"
+    evaluate_settings = frozenset({"features", "inception_weights", "cas"})
 
     @property
     def best_score(self) -> str:
-        """The Fréchet distance on the chosen features."""
-        return f"frechet_{self.config.features}"
+        """The Fréchet distance on the chosen features; with ``efficientnet``, which has too many dimensions
+        for that in most folders, the kernel distance.
+        """
+        return f"{BEST.get(self.config.features, 'frechet')}_{self.config.features}"
+
+    @cached_property
+    def judged_by(self) -> dict[str, tuple[tuple[Any, ...], Gathered]]:
+        """Features of real pictures, kept from one evaluation to the next: by what they are, with a key."""
+        return {}
 
     def data(self) -> Any:
         """Open the pictures: (batch, channels, size, size) in [-1, 1]; in a dict where a batch holds more.
@@ -60,8 +89,15 @@ class ImageTask(LatentTask[C]):
             ConfigError: The run is to be evaluated, and there are too few pictures for its best score.
         """
         data = ImageData(self.run.open_data("images"), self.config, self.run.progress, self.holds)
-        if self.config.evaluate_every and self.best_score.startswith("frechet_"):
-            check_best(self, len(data), self.features().dimensions, "picture")
+        # A stranger's settings may be of before this was there.
+        if holdout := getattr(self.config, "holdout", 0):
+            data.hold_out(holdout, self.config.seed)
+        if self.config.evaluate_every:
+            # Features that can't be had are an error before an hour of training, not after it.
+            dimensions, held = self.features().dimensions, data.held_out
+            if self.best_score.startswith("frechet_"):
+                compared, what = (data, "picture") if held is None else (held, "held-out picture")
+                check_best(self, len(compared), dimensions, what)
         return data
 
     def present(self, examples: Tensor) -> Samples:
@@ -78,24 +114,8 @@ class ImageTask(LatentTask[C]):
         return found
 
     def evaluate(self, n: int) -> dict[str, float]:
-        """Score ``n`` pictures (0: as many as the data, at most 10,000) against as many of the data; where
-        classes are learned, each class for itself too. Data with a judge has its scores as well, of ``n``
-        pictures, or of as many as it wants.
+        """Score ``n`` pictures (0: as many as there are real ones, at most 10,000) against as many of the
+        data, or of what was held out; where classes are learned, each class for itself too. Data with a judge
+        has its scores as well, of ``n`` pictures, or of as many as it wants.
         """
-        dataset: ImageData = self.run.dataset
-        count = n or min(len(dataset), 10_000)
-        which = chosen(len(dataset), count)
-        label = self.labels_of(dataset, which)
-        scores = image_scores(
-            self.alike(count, label),
-            (dataset.pictures(part) for part in torch.split(which, self.chunk)),
-            self.features(),
-            self.run.device.torch,
-            self.run.metrics("images"),
-            self.score_classes(count, label),
-        )
-        judge: Judge | None = getattr(dataset, "judge", None)
-        if judge:
-            judged = self.alike(n or judge.samples, label)
-            scores.include(judge.scores(judged, self.run.device.torch, self.run.progress))
-        return scores
+        return judge(self, n)

@@ -12,6 +12,7 @@ from mmgan.metrics.distances import (
     density,
     frechet_distance,
     kernel_distance,
+    plausible,
     precision,
     recall,
 )
@@ -174,6 +175,43 @@ class TestNeighbours:
         whole = {name: metric(a, b) for name, metric in METRICS.items()}
         monkeypatch.setattr(distances, "CHUNK", 7)
         assert {name: metric(a, b) for name, metric in METRICS.items()} == pytest.approx(whole)
+
+
+class TestPlausible:
+    def test_on_a_line(self):
+        # The third neighbour of 0, 1, 2, 3 and 50 is 3, 2, 2, 3 and 49 away; the last ball is left out. All
+        # but 50 are among the three nearest of one that is kept, so four of five new ones would be in.
+        real = torch.tensor([[0.0], [1], [2], [3], [50]])
+        generated = torch.tensor([[-2.5], [5.5], [20], [50]])
+        assert precision(generated, real) == 1
+        assert plausible(generated, real) == pytest.approx((2 / 4) / (4 / 5))
+
+    def test_new_real_ones_are_and_those_far_away_are_not(self):
+        found = [plausible(normal(300, 8, seed), normal(300, 8, seed + 99)) for seed in range(10)]
+        assert sum(found) / 10 == pytest.approx(1, abs=0.1)
+        assert max(found) <= 1
+        assert plausible(normal(50, 8) + 100, normal(50, 8, 1)) == 0
+
+    def test_a_share_of_new_real_ones_is_about_that_share(self):
+        new, real = normal(400, 8), normal(400, 8, 1)
+        new[:300] += 100
+        assert plausible(new, real) == pytest.approx(0.25, abs=0.05)
+
+    def test_an_outlier_does_not_mislead_it(self):
+        real = normal(200, 4)
+        real[0] = 100
+        assert precision(normal(200, 4, 1) + 50, real) == 1
+        assert plausible(normal(200, 4, 1) + 50, real) == 0
+
+    def test_chunks_do_not_matter(self, monkeypatch):
+        a, b = normal(100, 4), normal(130, 4, 1)
+        whole = plausible(a, b)
+        monkeypatch.setattr(distances, "CHUNK", 7)
+        assert plausible(a, b) == whole
+
+    def test_too_few_pictures(self):
+        with pytest.raises(UsageError, match="Which ones look real can't be computed from 3 generated"):
+            plausible(normal(3, 2), normal(9, 2))
 
 
 class TestScores:

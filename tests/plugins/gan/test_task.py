@@ -66,6 +66,12 @@ def test_every_loss_and_penalty_of_the_house_can_be_chosen() -> None:
     assert (found["loss"], found["penalty"]) == (list(LOSSES), list(PENALTIES))
 
 
+def test_no_points_are_held_out() -> None:
+    with pytest.raises(ConfigError, match=r"holdout = 0\.2: points are scored by their modes"):
+        settings(data="ring", holdout="0.2")
+    assert settings(holdout="0.2").holdout == 0.2
+
+
 def test_packs_must_fill_a_batch() -> None:
     with pytest.raises(ConfigError, match=r"packing = .*3.* does not divide batch_size = 64"):
         settings(packing="3")

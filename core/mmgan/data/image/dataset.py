@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import os
-import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -30,8 +29,11 @@ from mmgan.data.decoding import decode_all as decode_all
 from mmgan.data.decoding import reason as reason
 from mmgan.data.decoding import strict_pillow as strict_pillow
 from mmgan.data.fingerprints import content_of, with_table
-from mmgan.data.foreign_formats import FOREIGN_PICTURES, advise
+from mmgan.data.image.foreign import check_foreign as check_foreign
+from mmgan.data.image.holdout import check_rest, chosen
 from mmgan.data.image.look import Look
+from mmgan.data.image.scaling import shrunk as shrunk
+from mmgan.data.image.scaling import to_float as to_float
 from mmgan.data.image.sources import Digits, ImageFolder, ImageSource, Judge, TorchvisionImages
 from mmgan.data.image.squares import VERSION, Decoder, usual_bits
 from mmgan.data.tree import list_others, list_skipped
@@ -122,9 +124,40 @@ class ImageData(Dataset):
         self.info = self._columns.info(self._cached.array.shape[1:])
         self.fingerprint = with_table(self._cached.metadata["content"], source, holds)
         self.description = _describe(self, source, self._cached.array.shape)
+        #: The pictures that :meth:`hold_out` has taken away.
+        self.held_out: ImageData | None = None
 
     def __len__(self) -> int:
         return len(self._columns.kept)
+
+    def hold_out(self, part: float, seed: int) -> None:
+        """Take pictures away, never to be trained on: they become :attr:`held_out`.
+
+        Which ones, their pixels and the seed decide; see :func:`mmgan.data.image.holdout.chosen`.
+
+        Args:
+            part: A share below 1, or a number of pictures.
+            seed: Another one chooses others.
+
+        Raises:
+            DataError: Fewer than two are left on either side, or none of a class that a batch holds.
+        """
+        before = counted(len(self), "picture")
+        away, mark = chosen((self._rows(torch.tensor([index])) for index in range(len(self))), part, seed)
+        held = copy.copy(self)
+        held._take(away)
+        self._take(~away)
+        learned = self.info if "label" in self._columns.values else None
+        classes = dict(zip(learned.classes, learned.counts, strict=True)) if learned else {}
+        check_rest(len(self), len(held), part, classes)
+        self.held_out = held
+        self.fingerprint += f" {mark}"
+        rest = self.description.removeprefix(before)
+        self.description = f"{counted(len(self), 'picture')}{rest}, and {len(held):,} held out"
+
+    def _take(self, which: Tensor) -> None:
+        self._columns = self._columns.only(which)
+        self.labels, self.info = self._columns.labels, self._columns.info(self.info.shape)
 
     def pixels(self, indices: Tensor) -> Tensor:
         """Return pictures as they are in the cache: uint8 (batch, channels, size, size).
@@ -147,6 +180,8 @@ class ImageData(Dataset):
                 hint=f"Sizes that divide {stored} can be had.",
             )
         self._size = size
+        if self.held_out is not None:
+            self.held_out.resize(size)
 
     def pictures(self, indices: Tensor) -> Tensor:
         """Return pictures without augmentation: float32 (batch, channels, size, size) in [-1, 1].
@@ -242,30 +277,6 @@ def _rows(
             yield pixels
 
 
-def check_foreign(source: ImageSource) -> None:
-    """Say what to do about files that look like pictures to train on, and that are not read: by a warning.
-
-    Args:
-        source: Only a folder has such files.
-
-    Raises:
-        DataError: There are more of them than there are pictures that are read, so that a run would learn
-            from something else than was meant.
-    """
-    foreign: Counter[str] = source.foreign() if isinstance(source, ImageFolder) else Counter()
-    if not foreign:
-        return
-    listed = ", ".join(f"{count:,} {suffix}" for suffix, count in foreign.most_common())
-    steps = advise(suffix for suffix, _ in foreign.most_common())
-    pictures = sum(count for suffix, count in foreign.items() if suffix in FOREIGN_PICTURES)
-    if pictures > len(source) or not len(source):
-        raise DataError(
-            f"{source} has {len(source):,} pictures that are read, and more files that are not: {listed}.",
-            hint=f"{steps[0].upper()}{steps[1:]}; or move them to another folder.",
-        )
-    warnings.warn(f"{source} has files that are not read: {listed}. To use them, {steps}.", stacklevel=2)
-
-
 def _describe(data: ImageData, source: ImageSource, shape: tuple[int, ...]) -> str:
     _, channels, height, width = shape
     classes = len(set(data.labels.tolist()))
@@ -274,27 +285,3 @@ def _describe(data: ImageData, source: ImageSource, shape: tuple[int, ...]) -> s
     pictures = counted(len(data), "picture")
     told = f"{list_skipped(data.skipped)}{data._columns.told}{list_others(source)}"
     return f"{pictures}{in_classes} at {size}{told}"
-
-
-def shrunk(pixels: NDArray[np.uint8], size: int) -> NDArray[Any]:
-    """Average square blocks of pictures: float32 (…, size, size), or the bytes as they are.
-
-    Args:
-        pixels: (…, side, side); ``size`` divides the side.
-        size: Pixels a side.
-    """
-    side = pixels.shape[-1]
-    if side == size:
-        return pixels
-    blocks = pixels.reshape(*pixels.shape[:-2], size, side // size, size, side // size)
-    average: NDArray[np.float32] = blocks.mean((-3, -1), dtype=np.float32)
-    return average
-
-
-def to_float(pixels: NDArray[Any]) -> Tensor:
-    """Scale 0 to 255, bytes or averages of them, to float32 in [-1, 1], of the same shape.
-
-    NumPy's one thread takes 0.1 ms, and needn't wait for a core that others use.
-    """
-    values = np.divide(pixels, np.float32(127.5), dtype=np.float32)
-    return torch.from_numpy(np.subtract(values, np.float32(1.0), out=values))
