@@ -31,6 +31,8 @@ ROWS = [
     Row("ADA", {"augment": "ada"}),
     Row("APA", {"augment": "apa"}),
 ]
+#: Samples that are judged, many more than there are pictures, so that a distance has little noise.
+JUDGED = 1_000
 COLUMNS = {
     "kernel distance": ("kernel_efficientnet", 3),
     "copied": ("copied_efficientnet", 2),
@@ -54,7 +56,11 @@ def main(arguments: list[str] | None = None) -> None:
     if args.data is None and not args.table:
         parser.error("--data is needed to train")
     base = BASE | {"data": str(args.data), "holdout": args.held_out}
-    play(args, lambda study: race(study, chosen(ROWS, args), args.seeds, base, args.minutes_each), table)
+
+    def work(study: Study) -> None:
+        race(study, chosen(ROWS, args), args.seeds, base, args.minutes_each, judged=JUDGED)
+
+    play(args, work, table)
 
 
 if __name__ == "__main__":

@@ -191,7 +191,13 @@ def chosen(rows: Sequence[Row], args: argparse.Namespace) -> list[Row]:
 
 
 def race(
-    study: Study, rows: Sequence[Row], seeds: int, base: dict[str, Any], minutes: float, shown: int = 64
+    study: Study,
+    rows: Sequence[Row],
+    seeds: int,
+    base: dict[str, Any],
+    minutes: float,
+    shown: int = 64,
+    judged: int = 0,
 ) -> None:
     """Train all rows for equally long, evaluate them, and keep a file of samples beside each run's folder.
 
@@ -201,7 +207,8 @@ def race(
         seeds: How many seeds, from 0.
         base: The settings that all rows have.
         minutes: Of each run, spent in steps.
-        shown: How many samples.
+        shown: How many samples that is.
+        judged: How many are evaluated; 0: as many as the task chooses.
     """
     for seed in range(seeds):
         for row in rows:
@@ -215,7 +222,7 @@ def race(
             with warnings.catch_warnings():
                 # A score that needs more pictures than there are is missing in the table too.
                 warnings.filterwarnings("ignore", message=".* is left out")
-                scores = run.evaluate()
+                scores = run.evaluate(judged)
             study.add(key | {"steps": run.step, "seconds": round(run.seconds, 1)} | scores)
 
 
