@@ -5,8 +5,10 @@
 
 trains dcgan for ten minutes, asks for each digit, and lets ``judge.py`` read what comes. Then it trains dcgan
 without labels for as many steps, and compares the judge's Fréchet distances of both: of 10,000 pictures, of
-which each digit has the share that it has in the data. A run that was stopped is resumed, and one that is
-whole is only judged. One JSON line is printed for each run; time is that spent in steps.
+which each digit has the share that it has in the data. ``accuracy_score`` says what 60,000 pictures are worth
+as training data: how many of the test digits a classifier reads that learned from them alone. A run that was
+stopped is resumed, and one that is whole is only judged. One JSON line is printed for each run; time is that
+spent in steps.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from torch import Tensor
 import mmgan
 
 SETTINGS: dict[str, Any] = {"plugin": "dcgan", "data": "torchvision:MNIST", "size": 32, "width": 32}
-#: How many pictures of each digit are read, and of how many the distance is.
-EACH, JUDGED = 1_000, 10_000
+#: How many pictures of each digit are read, of how many the distance is, and from how many one can learn.
+EACH, JUDGED, TAUGHT = 1_000, 10_000, 60_000
 DIGITS = [str(digit) for digit in range(10)]
 
 
@@ -55,12 +57,17 @@ def judged(run: mmgan.Run, judge: Judge, labels: Tensor) -> Iterator[tuple[str, 
     drawn = torch.cat([pictures(run, EACH, 100 + number, label=digit) for number, digit in enumerate(DIGITS)])
     asked = torch.arange(len(DIGITS)).repeat_interleave(EACH)
     yield from agreement(judge.read(drawn), asked, DIGITS).items()
-    parts = [
-        pictures(run, n, 200 + number, label=DIGITS[number])
-        for number, n in enumerate(shares(labels, JUDGED))
-        if n
-    ]
-    yield "distance", judge.score(torch.cat(parts))["distance"]
+    scores = judge.score(like_data(run, labels, JUDGED)[0])
+    yield from ((name, scores[name]) for name in ("distance", "clear"))
+    yield "accuracy_score", judge.worth(*like_data(run, labels, TAUGHT))
+
+
+def like_data(run: mmgan.Run, labels: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return ``n`` generated pictures, of which each digit has its share in ``labels``; and their digits."""
+    counts = shares(labels, n)
+    asked = [(digit, count) for digit, count in enumerate(counts) if count]
+    parts = [pictures(run, count, 200 + digit, label=DIGITS[digit]) for digit, count in asked]
+    return torch.cat(parts), torch.arange(len(DIGITS)).repeat_interleave(torch.tensor(counts))
 
 
 def main(arguments: list[str] | None = None) -> None:

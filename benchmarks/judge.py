@@ -60,27 +60,44 @@ class Judge:
 
     def __init__(self, classifier: Classifier, root: Path) -> None:
         self.classifier = classifier.eval()
-        pictures, labels = mnist(root, train=False)
-        self.real, logits = self._look(pictures)
-        self.accuracy = (logits.argmax(1) == labels).float().mean().item()
+        self.test = mnist(root, train=False)
+        self.real, logits = self._look(self.test[0])
+        self.accuracy = (logits.argmax(1) == self.test[1]).float().mean().item()
 
     def score(self, pictures: Tensor) -> dict[str, Any]:
         """Score pictures (N, 1, 32, 32) in [-1, 1]; N is best 10,000, since the distance depends on it.
 
         Returns:
-            ``distance``; ``confidence``, the mean of the greatest class probability; ``histogram``, how many
-            pictures were taken for each digit.
+            ``distance``; ``confidence``, the mean of the greatest class probability, and ``clear``, the share
+            of pictures for which it is above 0.9; ``histogram``, how many were taken for each digit.
         """
         features, logits = self._look(pictures)
+        confidence = logits.softmax(1).amax(1)
         return {
             "distance": round(frechet_distance(features, self.real), 3),
-            "confidence": round(logits.softmax(1).amax(1).mean().item(), 4),
+            "confidence": round(confidence.mean().item(), 4),
+            "clear": round((confidence > 0.9).float().mean().item(), 4),
             "histogram": torch.bincount(logits.argmax(1), minlength=10).tolist(),
         }
 
     def judge_distance(self, pictures: Tensor) -> float:
         """Return the Fréchet distance of pictures (N, 1, 32, 32) in [-1, 1] to the test pictures."""
         return frechet_distance(self._look(pictures)[0], self.real)
+
+    def worth(self, pictures: Tensor, labels: Tensor) -> float:
+        """Return what samples are worth as training data: their classification accuracy score.
+
+        It is the share of the test pictures that a classifier like this one reads right when it has learned
+        from the samples alone (Ravuri and Vinyals 2019).
+
+        Args:
+            pictures: (N, 1, 32, 32) in [-1, 1].
+            labels: int64 (N,), the digits that were asked for.
+        """
+        learned = fit(pictures, labels).eval()
+        with torch.inference_mode():
+            read = torch.cat([learned(part).argmax(1) for part in self.test[0].split(500)])
+        return round((read == self.test[1]).float().mean().item(), 4)
 
     def read(self, pictures: Tensor) -> Tensor:
         """Return the digit that each picture (N, 1, 32, 32) in [-1, 1] shows: int64 (N,)."""
@@ -102,11 +119,28 @@ def open_judge(root: Path, path: Path) -> Judge:
     return Judge(classifier, root)
 
 
-def train_judge(root: Path, path: Path, epochs: int = 3, batch_size: int = 128) -> Judge:
+def train_judge(root: Path, path: Path) -> Judge:
     """Train a judge on the MNIST below ``root``, save it to ``path``, and return it."""
+    judge = Judge(fit(*mnist(root, train=True)), root)
+    if judge.accuracy < 0.99:
+        raise SystemExit(
+            f"judge: only {judge.accuracy:.2%} of the test digits were told right; 99% are needed"
+        )
+    torch.save(judge.classifier.state_dict(), path)
+    return judge
+
+
+def fit(pictures: Tensor, labels: Tensor, epochs: int = 3, batch_size: int = 128) -> Classifier:
+    """Train a classifier, always from the same seed.
+
+    Args:
+        pictures: float32 (N, 1, 32, 32) in [-1, 1].
+        labels: int64 (N,), their digits.
+        epochs: How often each is seen.
+        batch_size: Pictures in a batch.
+    """
     torch.manual_seed(0)
     classifier = Classifier().to(memory_format=torch.channels_last)
-    pictures, labels = mnist(root, train=True)
     optimizer = torch.optim.Adam(classifier.parameters(), fused=True)
     steps = epochs * (len(pictures) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
@@ -121,13 +155,7 @@ def train_judge(root: Path, path: Path, epochs: int = 3, batch_size: int = 128) 
             schedule.step()
         seconds = time.perf_counter() - start
         print(f"judge: epoch {epoch + 1} of {epochs}, {seconds:.0f} s, loss {loss:.4f}", file=sys.stderr)
-    judge = Judge(classifier.to(memory_format=torch.contiguous_format), root)
-    if judge.accuracy < 0.99:
-        raise SystemExit(
-            f"judge: only {judge.accuracy:.2%} of the test digits were told right; 99% are needed"
-        )
-    torch.save(classifier.state_dict(), path)
-    return judge
+    return classifier.to(memory_format=torch.contiguous_format)
 
 
 def mnist(root: Path, train: bool) -> tuple[Tensor, Tensor]:

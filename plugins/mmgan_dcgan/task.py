@@ -17,7 +17,7 @@ from mmgan.tasks.latent import ConditionalConfig
 from mmgan_dcgan.networks import Discriminator, Generator
 
 #: Data sets of pictures no larger than 32 pixels, and the channels that they have.
-SMALL = {"digits": 1, "CIFAR10": 3, "CIFAR100": 3, "SVHN": 3} | dict.fromkeys(
+SMALL = {"digits": 1, "CIFAR10": 3, "CIFAR100": 3, "SVHN": 3, "stacked-mnist": 3} | dict.fromkeys(
     ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "USPS"), 1
 )
 

@@ -68,10 +68,11 @@ class Mixture(Dataset):
         Returns:
             ``missing``: the share of the data that no good point stands for, 1 - Σ min(s, 1/modes),
             where s is the share of the points that are good and of a mode. ``modes``: those with at least one
-            good point. ``high_quality``: the share of good points. ``of_their_class``: where modes were asked
-            for, the share of points that are nearest to theirs.
+            good point. ``high_quality``: the share of good points. ``reverse_kl``: KL(p ‖ uniform) in nats,
+            where p are the shares of the points that are nearest to each mode. ``of_their_class``: where
+            modes were asked for, the share of points that are nearest to theirs.
 
-            A perfect sampler tends to 0.011, all modes, and 0.989 (1 - exp(-9/2)).
+            A perfect sampler tends to 0.011, all modes, 0.989 (1 - exp(-9/2)), and (modes - 1) / 2n.
         """
         points = points.cpu()
         # A chunk at a time, since every point is compared with every centre.
@@ -85,6 +86,7 @@ class Mixture(Dataset):
             "missing": float(1 - share.clamp(max=1 / modes).sum()),
             "modes": float((share > 0).sum()),
             "high_quality": float(share.sum()),
+            "reverse_kl": _reverse_kl(mode, modes),
         }
         if label is not None:
             scores["of_their_class"] = float((mode == label.cpu()).float().mean())
@@ -103,6 +105,12 @@ def open_grid(argument: str, config: Config) -> Mixture:
     side = _number(argument, "grid", default=5)
     axis = 2.0 * torch.arange(side) - (side - 1)
     return Mixture(torch.cartesian_prod(axis, axis), 0.05, config.seed)
+
+
+def _reverse_kl(mode: Tensor, modes: int) -> float:
+    share = torch.bincount(mode, minlength=modes) / len(mode)
+    # xlogy is 0 where a share is 0.
+    return float(torch.xlogy(share, share * modes).sum())
 
 
 def _number(argument: str, name: str, default: int) -> int:

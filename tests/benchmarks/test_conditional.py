@@ -118,6 +118,7 @@ def test_a_tiny_case_on_digits(
         monkeypatch.setitem(conditional_mnist.SETTINGS, name, value)
     monkeypatch.setattr(conditional_mnist, "EACH", 20)
     monkeypatch.setattr(conditional_mnist, "JUDGED", 129)  # as few as the distance of 128 features takes
+    monkeypatch.setattr(conditional_mnist, "TAUGHT", 129)
     pictures = torch.rand(129, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for module in (judge, conditional_mnist):
         monkeypatch.setattr(module, "mnist", lambda root, train: (pictures, torch.arange(129) % 10))
@@ -132,6 +133,7 @@ def test_a_tiny_case_on_digits(
     # A judge that learned nothing reads one digit or two, whatever is asked for.
     assert 0 <= first["least"] <= first["agreement"] <= 1
     assert min(first["distance"], second["distance"]) > 0
+    assert 0 <= first["accuracy_score"] < 0.6
     classes = mmgan.load_run(tmp_path / "a").data_info.classes
     assert classes == tuple("0123456789")
 

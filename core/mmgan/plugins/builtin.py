@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_datasets(register: RegisterKind) -> None:
-    """Register pictures (a folder, scikit-learn's digits, torchvision's data sets), sounds and texts."""
+    """Register pictures (a folder, scikit-learn's digits, torchvision's data sets, MNIST's digits stacked to
+    colours), sounds and texts.
+    """
     register("folder", "mmgan.data.image.dataset:open_folder", kind="images")
     register("digits", "mmgan.data.image.dataset:open_digits", kind="images")
     register("torchvision", "mmgan.data.image.dataset:open_torchvision", kind="images")
+    register("stacked-mnist", "mmgan.data.image.stacked:open_stacked", kind="images")
     register("folder", "mmgan.data.audio.dataset:open_folder", kind="sounds")
     register("folder", "mmgan.data.text.dataset:open_folder", kind="texts")
 

@@ -115,6 +115,7 @@ class ImageTask(LatentTask[C]):
 
     def evaluate(self, n: int) -> dict[str, float]:
         """Score ``n`` pictures (0: as many as there are real ones, at most 10,000) against as many of the
-        data, or of what was held out; where classes are learned, each class for itself too.
+        data, or of what was held out; where classes are learned, each class for itself too. Data with a judge
+        has its scores as well, of ``n`` pictures, or of as many as it wants.
         """
         return judge(self, n)

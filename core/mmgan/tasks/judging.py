@@ -20,6 +20,7 @@ from mmgan.tasks.latent import chosen
 from mmgan.tasks.watched import Told, pictures
 
 if TYPE_CHECKING:
+    from mmgan.data.image.sources import Judge
     from mmgan.tasks.image import ImageTask
 
 #: Real pictures that samples are compared with, unless more are asked for; and of those that were trained on,
@@ -38,7 +39,8 @@ def judge(task: ImageTask, n: int) -> Scores:
         Those of :func:`mmgan.metrics.image.image_scores`; ``plausible_{features}``, see
         :func:`mmgan.metrics.distances.plausible`; ``copied_{features}``, see
         :func:`mmgan.metrics.memorisation.memorisation`; with ``cas=true`` ``cas`` and ``cas_real``, see
-        :func:`mmgan.metrics.cas.accuracy`. And what they say in words.
+        :func:`mmgan.metrics.cas.accuracy`; those of the data's own judge, if it has one. And what they say
+        in words.
 
     Raises:
         ConfigError: ``cas`` is asked for, and no classes are learned.
@@ -47,6 +49,8 @@ def judge(task: ImageTask, n: int) -> Scores:
     dataset = task.run.dataset
     held = getattr(dataset, "held_out", None)
     _check(task, held)
+    own: Judge | None = getattr(dataset, "judge", None)
+    judged = n or (own.samples if own else 0)
     n = n or min(len(dataset if held is None else held), MOST)
     features = task.features()
     both = WithPixels(features)
@@ -70,6 +74,9 @@ def judge(task: ImageTask, n: int) -> Scores:
     whence = "it was trained on" if held is None else "were held out"
     against = f"{counted(len(which), 'picture')} that {whence}"
     scores.words += in_words(scores, features, min(n, MAX_PAIRED), against)
+    if own:
+        examples = task.alike(judged, label)
+        scores.include(own.scores(examples, task.run.device.torch, task.run.progress))
     if getattr(task.config, "cas", False):
         add_cas(task, dataset, held, scores)
     return scores

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 import mmgan
 from mmgan import Player
+from mmgan.metrics.scores import Scores
 from mmgan.tasks.image import ImageTask
 
 
@@ -50,3 +53,28 @@ def test_a_walk_is_closed() -> None:
     assert len(walk) == 64
     steps = (walk[:, 0, 0, 0].roll(-1) - walk[:, 0, 0, 0]).abs()
     assert float(steps.max()) < 0.5
+
+
+class Counting:
+    """A judge that counts, and that lacks something."""
+
+    samples = 300
+
+    def scores(self, pictures: Iterable[torch.Tensor], device: torch.device, progress: Any) -> Scores:
+        batches = list(pictures)
+        assert {batch.shape[1:] for batch in batches} == {(1, 8, 8)}
+        scores = Scores({"judged": sum(map(len, batches))})
+        scores.missing["insight"] = "Nobody has it."
+        return scores
+
+
+def test_data_with_a_judge_has_its_scores_too() -> None:
+    run = grey()
+    plain = run.evaluate(200)
+    run.dataset.judge = Counting()
+    with pytest.warns(UserWarning, match="insight is left out: Nobody has it"):
+        judged = run.evaluate(200)
+    # What was scored before is scored as before.
+    assert judged == plain | {"judged": 200}
+    with pytest.warns(UserWarning, match="insight"):
+        assert run.evaluate()["judged"] == Counting.samples

@@ -88,7 +88,14 @@ def test_scores_of_points_by_hand() -> None:
             ]
         )
     )
-    assert scores == {"missing": 1 - (2 + 1) / 8, "modes": 2.0, "high_quality": 5 / 8}
+    # By the nearest mode 5, 2 and 1 of 8; the point between all four belongs to the first.
+    reverse_kl = 5 / 8 * math.log(5 / 2) + 1 / 8 * math.log(1 / 2)
+    assert scores == {
+        "missing": 1 - (2 + 1) / 8,
+        "modes": 2.0,
+        "high_quality": 5 / 8,
+        "reverse_kl": pytest.approx(reverse_kl),
+    }
 
 
 def test_one_mode_alone_and_none_at_all() -> None:
@@ -97,5 +104,20 @@ def test_one_mode_alone_and_none_at_all() -> None:
         "missing": 7 / 8,
         "modes": 1.0,
         "high_quality": 1.0,
+        "reverse_kl": pytest.approx(math.log(8)),
     }
-    assert ring.scores(torch.zeros(10, 2)) == {"missing": 1.0, "modes": 0.0, "high_quality": 0.0}
+    assert ring.scores(torch.zeros(10, 2)) == {
+        "missing": 1.0,
+        "modes": 0.0,
+        "high_quality": 0.0,
+        "reverse_kl": pytest.approx(math.log(8)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("mixture", "floor"), [(open_ring("", CONFIG), 0.0014), (open_grid("", CONFIG), 0.0048)]
+)
+def test_the_floor_of_the_divergence(mixture: Mixture, floor: float) -> None:
+    found = [mixture.scores(part)["reverse_kl"] for part in mixture.points.split(2_500)]
+    assert round((len(mixture.centres) - 1) / 5_000, 4) == floor
+    assert sum(found) / len(found) == pytest.approx(floor, rel=0.25)

@@ -237,7 +237,7 @@ def test_samples_come_from_the_moving_average(play: Play) -> None:
 
 def test_scores(play: Play) -> None:
     run = play(data="ring", width=8)
-    assert list(run.evaluate()) == ["missing", "modes", "high_quality"]
+    assert list(run.evaluate()) == ["missing", "modes", "high_quality", "reverse_kl"]
     assert run.task.best_score in run.evaluate()
     run = play(width=8, size=8, features="pixels")
     assert run.task.best_score in run.evaluate(100)

@@ -34,7 +34,7 @@ from mmgan.data.image.holdout import check_rest, chosen
 from mmgan.data.image.look import Look
 from mmgan.data.image.scaling import shrunk as shrunk
 from mmgan.data.image.scaling import to_float as to_float
-from mmgan.data.image.sources import Digits, ImageFolder, ImageSource, TorchvisionImages
+from mmgan.data.image.sources import Digits, ImageFolder, ImageSource, Judge, TorchvisionImages
 from mmgan.data.image.squares import VERSION, Decoder, usual_bits
 from mmgan.data.tree import list_others, list_skipped
 from mmgan.errors import DataError, did_you_mean
@@ -110,6 +110,7 @@ class ImageData(Dataset):
             lambda metadata: _rows(source, config, progress, metadata),
             lambda entry: _fits(entry, config),
         )
+        self.judge: Judge | None = getattr(source, "judge", None)  #: gives scores that only these data have
         self._flip = config.flip
         self._size = config.size
         #: The name of each picture that was skipped, and why.

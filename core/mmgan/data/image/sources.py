@@ -10,8 +10,9 @@ import inspect
 import operator
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -22,6 +23,10 @@ from mmgan.data.tree import FileTree, open_data
 from mmgan.errors import DataError, did_you_mean
 from mmgan.extras import built_for_torch, need
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 #: Pillow's formats that are not raster images: they run a program (Ghostscript), or can be named but not
 #: decoded. Given to ``Image.open`` too, so that no suffix can smuggle them in.
 _NOT_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
@@ -30,8 +35,8 @@ _NOT_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 class ImageSource(Protocol):
     """Pictures with labels. ``str(source)`` is what a person calls it.
 
-    It may also have ``classes``, the names of the classes, of which a label is a position; and ``table``, a
-    :class:`mmgan.data.table.Table` of captions and other columns.
+    It may also have ``classes``, the names of the classes, of which a label is a position; ``table``, a
+    :class:`mmgan.data.table.Table` of captions and other columns; and ``judge``, a :class:`Judge`.
     """
 
     #: How many files were passed over because their names are not those of pictures.
@@ -49,6 +54,24 @@ class ImageSource(Protocol):
     @property
     def fingerprint(self) -> str:
         """Name the pictures for the cache: equal for the same ones, different after any change to them."""
+
+
+class Judge(Protocol):
+    """What measures generated pictures as only these data allow, beside the scores that all pictures have."""
+
+    #: How many pictures are judged where nobody says.
+    samples: int
+
+    def scores(
+        self, pictures: Iterable[Tensor], device: torch.device, progress: Callable[[int, int], None] | None
+    ) -> Mapping[str, float]:
+        """Score pictures, by name.
+
+        Args:
+            pictures: Batches, float (n, channels, height, width) in [-1, 1], on ``device``.
+            device: Where the run computes.
+            progress: Called with (done, total) now and then where something is prepared.
+        """
 
 
 class ImageFolder(FileTree):
