@@ -29,25 +29,28 @@ def build_generator(size: int, channels: int, width: int, latent: int) -> nn.Seq
     return nn.Sequential(*layers).apply(_initialise)
 
 
-def build_discriminator(size: int, channels: int, width: int) -> nn.Sequential:
+def build_discriminator(size: int, channels: int, width: int, norm: bool = True) -> nn.Sequential:
     """Return a network from pictures (N, channels, size, size) to logits (N,).
 
     Args:
         size: 32, 64 or 128.
         channels: 1 or 3.
         width: Feature maps of the first layer.
+        norm: Batch norm; without it layers have biases, and PyTorch's initialisation.
     """
     layers: list[nn.Module] = [
-        nn.Conv2d(channels, width, 4, 2, 1, bias=False),
+        nn.Conv2d(channels, width, 4, 2, 1, bias=not norm),
         nn.LeakyReLU(0.2, inplace=True),
     ]
     maps = width
     while maps < width * size // 8:
-        layers += [nn.Conv2d(maps, maps * 2, 4, 2, 1, bias=False)]
+        layers += [nn.Conv2d(maps, maps * 2, 4, 2, 1, bias=not norm)]
         maps *= 2
-        layers += [nn.BatchNorm2d(maps), nn.LeakyReLU(0.2, inplace=True)]
-    layers += [nn.Conv2d(maps, 1, 4, 1, 0, bias=False), nn.Flatten(0)]
-    return nn.Sequential(*layers).apply(_initialise)
+        layers += [nn.BatchNorm2d(maps)] if norm else []
+        layers += [nn.LeakyReLU(0.2, inplace=True)]
+    layers += [nn.Conv2d(maps, 1, 4, 1, 0, bias=not norm), nn.Flatten(0)]
+    network = nn.Sequential(*layers)
+    return network.apply(_initialise) if norm else network
 
 
 def _initialise(module: nn.Module) -> None:

@@ -89,23 +89,26 @@ class Discriminator(nn.Module):
 
 
 def r3gan_step(
-    shape: tuple[Sequence[int], int, int, int],
+    g: nn.Module,
+    d: nn.Module,
     latent: int,
     lr: float,
     betas: tuple[float, float],
     gamma: float,
     batch: Batch,
     style: Style,
+    shared: bool = False,
 ) -> Step:
     """Return a function that plays one step: D with R1 and R2, then G.
 
     Args:
-        shape: The widths of the stages, channels in a group, blocks in a stage, channels of the pictures.
+        g, d: Both networks.
         latent, lr, betas, gamma: Of the game.
         batch: Gives real pictures.
         style: How it computes.
+        shared: Whether G learns by the pictures that D has seen, and not by others.
     """
-    g, d = style.network(Generator(*shape, latent)), style.network(Discriminator(*shape))
+    g, d = style.network(g), style.network(d)
     opt_g, opt_d = style.adam(g.parameters(), lr, betas), style.adam(d.parameters(), lr, betas)
 
     def squares(scores: Tensor, pictures: Tensor) -> Tensor:
@@ -115,17 +118,17 @@ def r3gan_step(
     def step() -> None:
         real = batch()
         latents = torch.randn(2, len(real), latent, device=real.device)
-        with torch.no_grad():
+        with torch.set_grad_enabled(shared):
             fake = g(latents[0])
         opt_d.zero_grad()
-        real_, fake_ = real.detach().requires_grad_(), fake.requires_grad_()
+        real_, fake_ = real.detach().requires_grad_(), fake.detach().requires_grad_()
         on_real, on_fake = d(real_), d(fake_)
         loss = softplus(on_fake - on_real).mean()
         (loss + gamma / 2 * (squares(on_real, real_) + squares(on_fake, fake_))).backward()
         opt_d.step()
         d.requires_grad_(False)
         opt_g.zero_grad()
-        softplus(d(real) - d(g(latents[1]))).mean().backward()
+        softplus(d(real) - d(fake if shared else g(latents[1]))).mean().backward()
         opt_g.step()
         d.requires_grad_(True)
 

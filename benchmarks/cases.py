@@ -65,8 +65,10 @@ WAVEGAN = {"length": 16_384, "dim": 32, "batch_size": 16, "ema": 0.0}
 #: paper-small (78 of 312): with all of them the plain loop would take minutes. So G has more weight here.
 SEQGAN = {"data": "oracle", "mle_steps": 0, "pretrain_rounds": 0, "negatives": 2_496}
 
+#: The default objective, but with its penalty in every step, so that one is as long as another.
+DCGAN_R1R2 = DCGAN | {"preset": "r1r2", "penalty_every": 1}
 DCGAN_64 = Case("dcgan-64", "dcgan, 64 pixels, width 64, batch 64", "dcgan", DCGAN)
-#: The preset small-cpu, but with its penalty in every step, so that one is as long as another.
+#: The preset small-cpu, in the same way.
 R3GAN = {"size": 32, "channels": 1, "batch_size": 64, "penalty_every": 1, "ema_half_life": 0.0}
 WAVEGAN_BF16 = Case("wavegan-bf16", "wavegan, 16,384 samples, dim 32, batch 16", "wavegan", WAVEGAN)
 
@@ -83,6 +85,7 @@ CASES = (
     DCGAN_64,
     with_flag(DCGAN_64, "dcgan-64-tuned", "--tune", {"convolutions": "tune"}),
     with_flag(DCGAN_64, "dcgan-64-compiled", "--compile", {"compile": True}),
+    Case("dcgan-64-r1r2", "the same by its default objective, R1 and R2 in every step", "dcgan", DCGAN_R1R2),
     Case("r3gan-32", "r3gan, 32 pixels, batch 64, R1 and R2 in every step", "r3gan", R3GAN),
     Case("r3gan-64", "r3gan, 64 pixels, the same", "r3gan", R3GAN | {"size": 64, "channels": 3}),
     replace(WAVEGAN_BF16, name="wavegan", precision="fp32"),

@@ -11,12 +11,14 @@ from typing import Any, Protocol
 
 import bare_dcgan
 import bare_gan
+import bare_models
 import bare_r3gan
 import bare_seqgan
 import bare_translation
 import bare_wavegan
 import torch
 from styles import AS_IT_COMES, Batch, Step, Style
+from torch import nn
 
 
 def gan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
@@ -26,6 +28,12 @@ def gan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
 
 def dcgan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
     """Return a step of DCGAN: D, then G."""
+    if c.penalty == "r1r2":
+        g = bare_models.build_generator(c.size, c.channels, c.width, c.latent)
+        d = bare_models.build_discriminator(c.size, c.channels, c.width, norm=False)
+        flat = nn.Sequential(nn.Unflatten(1, (c.latent, 1, 1)), g)
+        game = c.latent, c.lr, c.betas, c.penalty_weight
+        return bare_r3gan.r3gan_step(flat, d, *game, batch, style, shared=True)
     simple = {"seed": c.seed, "precision": "bf16" if style.bf16 else "fp32", "ema": 0.0}
     simple |= {"channels_last": style.channels_last, "fused": style.fused, "device": style.device}
     sizes = {name: getattr(c, name) for name in ("size", "channels", "width", "latent", "batch_size")}
@@ -36,7 +44,8 @@ def dcgan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
 def r3gan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:
     """Return a step of R3GAN: D with R1 and R2, then G."""
     shape = c.widths, c.group, c.blocks, c.channels
-    return bare_r3gan.r3gan_step(shape, c.latent, c.lr, c.betas, c.penalty_weight, batch, style)
+    g, d = bare_r3gan.Generator(*shape, c.latent), bare_r3gan.Discriminator(*shape)
+    return bare_r3gan.r3gan_step(g, d, c.latent, c.lr, c.betas, c.penalty_weight, batch, style)
 
 
 def wavegan(c: Any, batch: Batch, style: Style = AS_IT_COMES) -> Step:

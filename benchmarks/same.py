@@ -67,12 +67,13 @@ class DCGAN(Loop):
     def build(self) -> None:
         """Make both networks, channels-last."""
         c = self.config
+        norm = "batch" if c.d_norm == "auto" else c.d_norm
         self.g = dcgan_networks.Generator(c.size, c.channels, c.width, c.latent)
-        self.d = dcgan_networks.Discriminator(c.size, c.channels, c.width)
+        self.d = dcgan_networks.Discriminator(c.size, c.channels, c.width, norm)
         for module in (self.g, self.d):
             module.to(memory_format=torch.channels_last)
         self.g_opt, self.d_opt = self.adam(self.g), self.adam(self.d)
-        self.loss = adversarial_loss("nonsaturating")
+        self.loss = adversarial_loss(c.loss)
 
     def step(self) -> None:
         """Update D, then G."""
@@ -81,14 +82,18 @@ class DCGAN(Loop):
             fake = self.g(torch.randn(len(real), self.config.latent))
         self.d_opt.zero_grad()
         with self.autocast():
-            loss = self.loss.discriminator(self.d(real), self.d(fake.detach()))
+            if self.config.penalty == "r1r2":
+                loss = penalised(self, real, fake)
+            else:
+                loss = self.loss.discriminator(self.d(real), self.d(fake.detach()))
         loss.backward()
         self.d_opt.step()
         # Else G's update would compute gradients of D that are thrown away.
         self.d.requires_grad_(False)
         self.g_opt.zero_grad()
         with self.autocast():
-            loss = self.loss.generator(self.d(fake))
+            on_real = self.d(real) if self.loss.needs_real else None
+            loss = self.loss.generator(self.d(fake), on_real)
         loss.backward()
         self.g_opt.step()
         self.d.requires_grad_(True)
@@ -127,11 +132,7 @@ class R3GAN(Loop):
             fake = self.g(torch.randn(len(real), self.config.latent))
         self.d_opt.zero_grad()
         with self.autocast():
-            both = torch.cat([real, fake]).requires_grad_()
-            scores = self.d(both)
-            (gradient,) = torch.autograd.grad(scores.float().sum(), both, create_graph=True)
-            penalty = 2 * r1_penalty(gradient)
-            loss = self.loss.discriminator(*scores.chunk(2)) + self.config.penalty_weight * penalty
+            loss = penalised(self, real, fake)
         loss.backward()
         self.d_opt.step()
         self.d.requires_grad_(False)
@@ -142,6 +143,15 @@ class R3GAN(Loop):
         loss.backward()
         self.g_opt.step()
         self.d.requires_grad_(True)
+
+
+def penalised(loop: DCGAN | R3GAN, real: Tensor, fake: Tensor) -> Tensor:
+    """Return D's loss with R1 and R2, both in one pass."""
+    both = torch.cat([real, fake]).detach().requires_grad_()
+    scores = loop.d(both)
+    (gradient,) = torch.autograd.grad(scores.float().sum(), both, create_graph=True)
+    penalty = 2 * r1_penalty(gradient)
+    return loop.loss.discriminator(*scores.chunk(2)) + loop.config.penalty_weight * penalty
 
 
 class WaveGAN(Loop):

@@ -12,7 +12,8 @@ from cases import Case
 
 TINY: dict[str, dict[str, Any]] = {
     "gan": {"data": "ring", "width": 8, "batch_size": 4},
-    "dcgan": {"size": 32, "channels": 1, "width": 4, "batch_size": 4, "ema": 0.0},
+    "dcgan": {"preset": "paper", "size": 32, "channels": 1, "width": 4, "batch_size": 4, "ema": 0.0},
+    "dcgan-r1r2": {"size": 32, "channels": 1, "width": 4, "batch_size": 4, "ema": 0.0, "penalty_every": 1},
     "r3gan": {
         "size": 32, "channels": 1, "widths": (8, 8, 8, 8), "group": 8, "batch_size": 4, "penalty_every": 1,
         "ema_half_life": 0.0,
@@ -33,5 +34,6 @@ BROKEN = Case("broken", "broken", "gan", {"data": "ring"}, loops=("mmgan", "plai
 
 
 def tiny(game: str, precision: str = "fp32") -> Case:
-    engine_steps = 4 if game == "seqgan" else 1
-    return Case("tiny", "tiny", game, TINY[game.partition("-")[0]], precision, engine_steps)
+    settings = TINY.get(game) or TINY[game.partition("-")[0]]
+    played = "dcgan" if game == "dcgan-r1r2" else game
+    return Case("tiny", "tiny", played, settings, precision, 4 if game == "seqgan" else 1)

@@ -33,7 +33,7 @@ def test_the_same_weights_after_the_same_steps(game: str, precision: str) -> Non
     run = new_run(case)
     loader = Loader(run.dataset, run.config.batch_size, run.config.seed)
     torch.manual_seed(run.config.seed)
-    loop = SAME[game](run.config, lambda: next(loader))
+    loop = SAME[case.game](run.config, lambda: next(loader))
     for name, module in (("G", loop.g), ("D", loop.d)):
         assert_equal(module, run.players[name].module)
     before = [parameter.clone() for parameter in loop.g.parameters()]
@@ -78,7 +78,8 @@ def test_a_case_has_settings_loops_and_no_average(case: Case) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("loop", "game"), [*(("plain", game) for game in LOOPS), *(("same", game) for game in SAME)]
+    ("loop", "game"),
+    [*(("plain", game) for game in (*LOOPS, "dcgan-r1r2")), *(("same", game) for game in SAME)],
 )
 def test_a_loop_by_hand_answers_every_line(loop: str, game: str) -> None:
     answers = io.StringIO()
