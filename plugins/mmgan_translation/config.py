@@ -8,8 +8,10 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from torch import nn
 
+from mmgan.augment import AugmentConfig
 from mmgan.data.pairs import PairConfig
 from mmgan.losses import LossName, ObjectiveConfig
+from mmgan.nn import spectral
 from mmgan_translation.patch import PatchDiscriminator, PixelDiscriminator
 from mmgan_translation.resnet import ResNet
 from mmgan_translation.unet import UNet
@@ -41,7 +43,13 @@ class TranslationConfig(PairConfig, ObjectiveConfig):
     dropout: Literal["always", "training", "none"] = Field(
         "always", description="dropout in G: always (as noise, also when used), in training only, or none"
     )
+    d_norm: Literal["norm", "spectral"] = Field(
+        "norm", description="normalisation in D: what norm says, or spectral instead"
+    )
     lr: float = Field(2e-4, gt=0, description="Adam's learning rate")
+    d_lr: float | None = Field(
+        None, gt=0, description="D's learning rate, where it is another one (TTUR); by default lr"
+    )
     betas: tuple[float, float] = Field((0.5, 0.999), description="Adam's decay rates")
     lr_constant: int = Field(
         100, ge=0, description="parts of the run (the papers' epochs) at the full learning rate"
@@ -109,9 +117,14 @@ class TranslationConfig(PairConfig, ObjectiveConfig):
         """Make a discriminator of pictures of ``inputs`` channels."""
         # Gradient penalties are per-sample (Gulrajani et al. 2017, section 4), so no batch norm.
         norm = "instance" if self.norm == "batch" and self.penalty != "none" else self.norm
+        if self.d_norm == "spectral":
+            norm = "none"
+        d: nn.Module
         if self.discriminator == "pixel":
-            return PixelDiscriminator(inputs, self.d_width, norm, self.running)
-        return PatchDiscriminator(inputs, self.d_width, self.d_layers, norm, self.running)
+            d = PixelDiscriminator(inputs, self.d_width, norm, self.running)
+        else:
+            d = PatchDiscriminator(inputs, self.d_width, self.d_layers, norm, self.running)
+        return spectral(d) if self.d_norm == "spectral" else d
 
 
 class Pix2PixConfig(TranslationConfig):
@@ -142,7 +155,7 @@ class Pix2PixConfig(TranslationConfig):
         return self
 
 
-class CycleGANConfig(TranslationConfig):
+class CycleGANConfig(TranslationConfig, AugmentConfig):
     """CycleGAN's settings."""
 
     data: str = Field(

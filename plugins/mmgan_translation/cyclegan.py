@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from mmgan import ImageSamples, Phase, Player, Samples, Stage, Task
+from mmgan.augment import augment_for
 from mmgan.data.pairs import UnpairedData, open_unpaired
-from mmgan.losses import Objective
+from mmgan.losses import Objective, shifted
 from mmgan.metrics.features import RandomFeatures
 from mmgan.metrics.image import image_scores
 from mmgan.metrics.scores import Scores, check_best
@@ -57,13 +58,20 @@ class CycleGAN(TranslationTask[CycleGANConfig]):
         """Make the four networks, with one Adam for both generators and one for both discriminators."""
         c, a, b = self.config, self.input_channels, self.config.channels
         self.run.sample_count = 8
-        self.objective = Objective(c, self.run)
+        # Real and fake pictures pass together unless batch norm would mix them.
+        joined = c.norm != "batch"
+        self.objectives = {
+            side: Objective(c, self.run, joined, augment_for(c, self.run), shifted, f"objective {side}")
+            for side in "AB"
+        }
         self.pool_a, self.pool_b = ReplayPool(c.pool), ReplayPool(c.pool)
         self.g = nn.ModuleDict({"AtoB": c.make_generator(a, b), "BtoA": c.make_generator(b, a)})
         self.d = nn.ModuleDict({"A": c.make_discriminator(a), "B": c.make_discriminator(b)})
         return {
             "G": self.player(self.g, ema=c.ema),
-            "D": self.player(self.d, clip_weights=c.clip_weights or None, compile=c.penalty == "none"),
+            "D": self.player(
+                self.d, c.d_lr, clip_weights=c.clip_weights or None, compile=c.penalty == "none"
+            ),
         }
 
     def data(self) -> UnpairedData:
@@ -97,8 +105,8 @@ class CycleGAN(TranslationTask[CycleGANConfig]):
             }
         weight = self.config.cycle_weight
         losses = {
-            "G/AtoB": self.objective.generator(self.d["B"], b, made.fake_b)["G/adv"],
-            "G/BtoA": self.objective.generator(self.d["A"], a, made.fake_a)["G/adv"],
+            "G/AtoB": self.objectives["B"].generator(self.d["B"], b, made.fake_b)["G/adv"],
+            "G/BtoA": self.objectives["A"].generator(self.d["A"], a, made.fake_a)["G/adv"],
             "G/cycle": weight * (l1_loss(made.back_a.float(), a) + l1_loss(made.back_b.float(), b)),
         }
         if made.same_a is not None and made.same_b is not None:
@@ -109,8 +117,7 @@ class CycleGAN(TranslationTask[CycleGANConfig]):
     def judged(self, side: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Return one discriminator's losses, the adversarial one halved as in the paper."""
         judge = self.d[side]
-        scores = self.together(judge, real, fake)
-        losses = self.objective.discriminator(per_picture(judge), real, fake, scores)
+        losses = self.objectives[side].discriminator(per_picture(judge), real, fake, patches=judge)
         losses["D/adv"] = losses["D/adv"] / 2
         return {name.replace("D/", f"D/{side}_"): loss for name, loss in losses.items()}
 

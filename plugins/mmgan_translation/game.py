@@ -51,12 +51,12 @@ class TranslationTask(Task[C]):
         derived = self.derivation
         return derived.input_channels(self.config.channels) if derived else self.config.channels
 
-    def player(self, module: nn.Module, **options: Any) -> Player:
-        """Make a player with Adam, whose rate falls in the second half of the run."""
+    def player(self, module: nn.Module, lr: float | None = None, **options: Any) -> Player:
+        """Make a player with Adam, whose rate, ``config.lr`` by default, falls in the run's second half."""
         c = self.config
         return Player(
             module,
-            torch.optim.Adam(module.parameters(), c.lr, c.betas),
+            torch.optim.Adam(module.parameters(), lr or c.lr, c.betas),
             schedule=over_a_run(c.steps, c.lr_constant, c.lr_decay),
             **options,
         )

@@ -42,7 +42,9 @@ class Pix2Pix(TranslationTask[Pix2PixConfig]):
         self.d = c.make_discriminator(self.input_channels + c.channels)
         return {
             "G": self.player(self.g, ema=c.ema),
-            "D": self.player(self.d, clip_weights=c.clip_weights or None, compile=c.penalty == "none"),
+            "D": self.player(
+                self.d, c.d_lr, clip_weights=c.clip_weights or None, compile=c.penalty == "none"
+            ),
         }
 
     def data(self) -> PairData:
@@ -65,9 +67,7 @@ class Pix2Pix(TranslationTask[Pix2PixConfig]):
 
         if phase == "D":
             fake = fake.detach()
-            losses = self.objective.discriminator(
-                per_picture(judge), target, fake, (judge(target), judge(fake))
-            )
+            losses = self.objective.discriminator(per_picture(judge), target, fake, patches=judge)
             # "We divide the objective by 2 while optimizing D, which slows down the rate at which D learns."
             return losses | {"D/adv": losses["D/adv"] / 2}
         losses = self.objective.generator(judge, target, fake)

@@ -49,7 +49,16 @@ MOVING = {
     "lecam": 0.3, "consistency": 1.0, "d_norm": "spectral", "minibatch_stddev": True, "d_lr": 4e-4,
     "lr_end": 1e-5, "beta2_end": 0.9, "ema_half_life": 100.0, "ema_growth": "cosine", "decay_steps": 30,
 }  # fmt: skip
-VARIANTS: dict[str, dict[str, Any]] = {"": {}, "labels": {"conditional": True}, "moving": MOVING}
+HELD = {
+    "lecam": 0.3, "consistency": 1.0, "d_norm": "spectral", "d_lr": 4e-4, "penalty": "r1r2",
+    "penalty_every": 3, "augment": "apa", "augment_images": 400.0,
+}  # fmt: skip
+VARIANTS: dict[str, dict[str, Any]] = {
+    "": {},
+    "held": HELD,
+    "labels": {"conditional": True},
+    "moving": MOVING,
+}
 # With p on its way: it moves by 0.04 in four updates of D.
 VARIANTS |= {name: {"augment": name, "augment_images": 800.0} for name in ("ada", "apa", "diffusion")}
 
@@ -63,7 +72,8 @@ VARIANTS |= {name: {"augment": name, "augment_images": 800.0} for name in ("ada"
         ("dcgan", "bf16", 0, 17), ("dcgan", "bf16", 2, 17),
         ("gan labels", "fp32", 0, 17), ("dcgan labels", "fp32", 2, 17), ("wavegan labels", "bf16", 0, 17),
         ("gan moving", "fp32", 0, 18), ("dcgan moving", "bf16", 2, 17), ("wavegan moving", "bf16", 0, 19),
-        ("dcgan ada", "fp32", 0, 18), ("gan diffusion", "bf16", 0, 17), ("wavegan apa", "fp32", 0, 19),
+        ("dcgan ada", "fp32", 0, 18), ("cyclegan held", "fp32", 0, 21),
+        ("gan diffusion", "bf16", 0, 17), ("wavegan apa", "fp32", 0, 19),
         ("gan", "fp32", 0, 17), ("gan", "bf16", 2, 17),
         ("r3gan", "fp32", 0, 18), ("r3gan labels", "bf16", 2, 17),
         ("wavegan", "fp32", 0, 17), ("wavegan", "fp32", 2, 17), ("wavegan", "bf16", 2, 17),

@@ -35,8 +35,8 @@ class View(Protocol):
         """Return what is shown as real."""
         ...
 
-    def observe(self, on_real: Tensor, /) -> None:
-        """Look at the scores of real examples, once for each update of D."""
+    def observe(self, on_real: Tensor, examples: int, /) -> None:
+        """Look at the scores of so many real examples, once for each update of D."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -69,6 +69,7 @@ class Objective:
             its example alone (no batch norm), and a condition is repeated. Weights are read once for both.
         augment: What D sees of examples, and G learns through; None: the examples themselves.
         shift: Changes examples as little as D's scores shall be consistent under, for ``config.consistency``.
+        name: Of what moves in it, in checkpoints: a game with two discriminators has two objectives.
 
     Raises:
         ConfigError: ``config.consistency`` is greater than 0, and the game has no ``shift``.
@@ -81,6 +82,7 @@ class Objective:
         joined: bool = False,
         augment: View | None = None,
         shift: Callable[[Tensor], Tensor] | None = None,
+        name: str = "objective",
     ) -> None:
         self.config = config
         self.run: Any = run
@@ -105,10 +107,15 @@ class Objective:
         state: Any = run
         self.lecam = LeCam(state.device.torch, state.ranks.mean) if config.lecam else None
         if self.lecam or augment:
-            state.keep("objective", self)
+            state.keep(name, self)
 
     def discriminator(
-        self, critic: Critic, real: Tensor, fake: Tensor, scores: Sequence[Tensor] = ()
+        self,
+        critic: Critic,
+        real: Tensor,
+        fake: Tensor,
+        scores: Sequence[Tensor] = (),
+        patches: Critic | None = None,
     ) -> dict[str, Tensor]:
         """Return D's loss: ``D/adv``, and ``D/penalty``, ``D/lecam``, ``D/consistency`` where they are.
 
@@ -119,20 +126,22 @@ class Objective:
             scores: The scores of real and fake, if they are known, which is of no use to an augmentation. By
                 default both pass through the critic: one after the other, so that batch norm normalises each
                 separately, or ``joined``.
+            patches: Gives the scores of the loss where an example has several; a penalty needs one for each.
         """
-        config, fake = self.config, fake.detach()
+        config, fake, judge = self.config, fake.detach(), patches or critic
         if self.augment is not None:
-            real, critic, scores = self.augment.real(real, fake), self.augment.critic(critic), ()
+            real, scores = self.augment.real(real, fake), ()
+            critic, judge = self.augment.critic(critic), self.augment.critic(judge)
         due = config.penalty != "none" and self._is_due()
         value = None
         if scores:
             on_real, on_fake = scores
-        elif self.joined and due and config.penalty == "r1r2":
+        elif self.joined and due and config.penalty == "r1r2" and patches is None:
             on_real, on_fake, value = joined_r1r2(self.run, critic, real, fake)
         elif self.joined:
-            on_real, on_fake = critic(torch.cat([real, fake])).chunk(2)
+            on_real, on_fake = judge(torch.cat([real, fake])).chunk(2)
         else:
-            on_real, on_fake = critic(real), critic(fake)
+            on_real, on_fake = judge(real), judge(fake)
         losses = {"D/adv": self.adversarial.discriminator(on_real, on_fake, config.smoothing)}
         if due:
             value = self._penalty(self.run, critic, real, fake) if value is None else value
@@ -141,10 +150,10 @@ class Objective:
             losses["D/lecam"] = config.lecam * self.lecam(on_real, on_fake)
         if self.shift is not None and config.consistency:
             on_both = ((real, on_real), (fake, on_fake))
-            of_real, of_fake = (_distance(critic(self.shift(x)), before) for x, before in on_both)
+            of_real, of_fake = (_distance(judge(self.shift(x)), before) for x, before in on_both)
             losses["D/consistency"] = config.consistency * (of_real + of_fake)
         if self.augment is not None:
-            self.augment.observe(on_real)
+            self.augment.observe(on_real, len(real))
         return losses
 
     def generator(self, critic: Critic, real: Tensor, fake: Tensor) -> dict[str, Tensor]:

@@ -157,7 +157,8 @@ class Halved:
     def real(self, real: Tensor, fake: Tensor) -> Tensor:
         return fake
 
-    def observe(self, on_real: Tensor) -> None:
+    def observe(self, on_real: Tensor, examples: int) -> None:
+        assert examples == 6
         self.observed.append(on_real)
 
     def state_dict(self) -> dict[str, Any]:
@@ -184,6 +185,23 @@ def test_both_players_see_augmented_examples(joined: bool) -> None:
     of_g = objective.generator(network, REAL, FAKE)["G/adv"]
     torch.testing.assert_close(of_g, loss.generator(network(FAKE / 2), network(REAL / 2)))
     assert place.kept["objective"].state_dict() == {"augment": {"seen": 1}}
+
+
+def test_patches_are_scored_and_examples_are_penalised() -> None:
+    """PatchGANs: the loss is a mean over patches, the penalty's gradient is of one score for each picture."""
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Softplus(), nn.Conv2d(2, 1, 1)).double()
+
+    def whole(pictures: Tensor) -> Tensor:
+        return network(pictures).flatten(1).mean(1)  # type: ignore[no-any-return]
+
+    settings = config(loss="rpgan", penalty="r1r2", penalty_weight=2.0)
+    expected = {
+        "D/adv": adversarial_loss("rpgan").discriminator(network(REAL), network(FAKE)),
+        "D/penalty": 2 * penalty("r1r2", Place(), whole, REAL, FAKE),
+    }
+    for joined in (False, True):
+        objective = Objective(settings, Place(), joined)
+        torch.testing.assert_close(objective.discriminator(whole, REAL, FAKE, patches=network), expected)
 
 
 def test_shifts_move_whole_pictures() -> None:
