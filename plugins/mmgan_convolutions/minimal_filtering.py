@@ -26,6 +26,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from mmgan_convolutions.products import wanted
+
 STRIDE = 4
 #: The most taps of a phase for which there are enough points; it limits the kernel.
 TAPS = 7
@@ -169,9 +171,9 @@ class _Convolution(Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         x, tiles, filters = ctx.saved_tensors
         grads = _tiles_of_output(grad, ctx.kernel)
-        by_x = _Transpose.apply(grad, grads, filters, ctx.kernel) if _wanted(ctx, 0) else None
-        by_filters = _Correlation.apply(x, tiles, grad, grads, ctx.kernel) if _wanted(ctx, 2) else None
-        by_bias = grad.sum((0, 2)) if _wanted(ctx, 3) else None
+        by_x = _Transpose.apply(grad, grads, filters, ctx.kernel) if wanted(ctx, 0) else None
+        by_filters = _Correlation.apply(x, tiles, grad, grads, ctx.kernel) if wanted(ctx, 2) else None
+        by_bias = grad.sum((0, 2)) if wanted(ctx, 3) else None
         return by_x, None, by_filters, by_bias, None
 
 
@@ -188,8 +190,8 @@ class _Transpose(Function):
     def backward(ctx: Any, x: Tensor) -> Any:
         grad, grads, filters = ctx.saved_tensors
         tiles = _tiles(x, ctx.kernel)
-        by_grad = _Convolution.apply(x, tiles, filters, None, ctx.kernel) if _wanted(ctx, 0) else None
-        by_filters = _Correlation.apply(x, tiles, grad, grads, ctx.kernel) if _wanted(ctx, 2) else None
+        by_grad = _Convolution.apply(x, tiles, filters, None, ctx.kernel) if wanted(ctx, 0) else None
+        by_filters = _Correlation.apply(x, tiles, grad, grads, ctx.kernel) if wanted(ctx, 2) else None
         return by_grad, None, by_filters, None
 
 
@@ -205,25 +207,9 @@ class _Correlation(Function):
     @staticmethod
     def backward(ctx: Any, filters: Tensor) -> Any:
         x, tiles, grad, grads = ctx.saved_tensors
-        by_x = _Transpose.apply(grad, grads, filters, ctx.kernel) if _wanted(ctx, 0) else None
-        by_grad = _Convolution.apply(x, tiles, filters, None, ctx.kernel) if _wanted(ctx, 2) else None
+        by_x = _Transpose.apply(grad, grads, filters, ctx.kernel) if wanted(ctx, 0) else None
+        by_grad = _Convolution.apply(x, tiles, filters, None, ctx.kernel) if wanted(ctx, 2) else None
         return by_x, None, by_grad, None, None
-
-
-def _wanted(ctx: Any, index: int) -> bool:
-    """Whether the current backward pass needs a gradient: a penalty's inner one does not need the weights'.
-
-    torch's own functions know that; a function in Python can only ask a private function. If that is removed
-    one day, gradients that are not needed cost a tenth of the time again, and nothing else changes.
-    """
-    if not ctx.needs_input_grad[index]:
-        return False
-    will_run = getattr(torch._C, "_will_engine_execute_node", None)
-    try:
-        return will_run is None or will_run(ctx.next_functions[index][0])
-    except RuntimeError:
-        # It raises for a leaf whose gradient is asked for.
-        return True
 
 
 # The linear maps. Signals are transposed to (batch, length, channels) first, where the phases of a stride

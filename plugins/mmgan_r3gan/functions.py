@@ -82,9 +82,11 @@ def _is_wanted(node: Any) -> bool:
     """Whether the backward pass under way needs the gradient that goes to a node of the graph.
 
     A penalty's inner pass is after the gradient by the pictures alone, and those by weights would take half
-    of its time. torch tells a function only whether a gradient could be needed.
+    of its time. torch tells a function only whether a gradient could be needed; the engine's own answer is
+    private, and without it that is what counts.
     """
-    return node is not None and torch._C._will_engine_execute_node(node)
+    will_run = getattr(torch._C, "_will_engine_execute_node", None)
+    return node is not None and (will_run is None or will_run(node))
 
 
 class _Product(Function):

@@ -125,6 +125,28 @@ def test_only_the_gradients_that_are_asked_for_are_computed(kind: Any) -> None:
     assert computed == ["forward", *([kind] if kind != "forward" else [])]
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_penalty_s_inner_gradient_computes_no_gradient_of_the_weights(precision: torch.dtype) -> None:
+    computed: list[str] = []
+
+    class Counting(Always):
+        def compute(self, kind: Any, *rest: Any) -> Tensor:
+            computed.append(kind)
+            return super().compute(kind, *rest)
+
+    layer = nn.Conv2d(3, 4, 3)
+    choose(layer, Counting("product"))
+    pictures = torch.randn(2, 3, 6, 6, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        output = layer(pictures).float()
+        (inner,) = torch.autograd.grad(output.sum(), pictures, create_graph=True)
+        assert computed == ["forward", "input"]
+        (output.sum() + inner.square().sum()).backward()
+    # The weights' gradient by the output, and by the inner gradient.
+    assert sorted(computed[2:]).count("weight") == 2
+    assert layer.weight.grad is not None
+
+
 def test_the_rule() -> None:
     """Many weights for each place, and sooner for the gradient by the weights; in float32 later."""
     half, full = torch.bfloat16, torch.float32
@@ -255,7 +277,7 @@ def test_what_a_product_can_t_be_stays_as_it_is() -> None:
 def new_run(folder: Path | None = None, **changes: Any) -> mmgan.Run:
     """dcgan with tiny networks, whose layers no rule would choose anything for."""
     plugins = Plugins(installed=True)
-    settings = {"plugin": "dcgan", "width": 4, "batch_size": 4, "device": "cpu", "precision": "fp32"}
+    settings = {"plugin": "dcgan", "preset": "paper", "width": 4, "batch_size": 4, "device": "cpu", "precision": "fp32"}
     settings |= {"steps": 6, "sample_every": 3, "tensorboard": False} | changes
     return mmgan.new_run(check(plugins.config_class("dcgan"), settings), plugins, folder)
 
