@@ -48,8 +48,8 @@ class Stage:
         batch_size: Examples in its batches, on each process; None: as many as ``config.batch_size`` says.
         size: Side of its real pictures in pixels, a divisor of ``config.size``: they are averages over blocks
             of the stored ones, as in progressive growing (Karras et al. 2018). None: ``config.size``.
-        period: After how many steps what Python decides in their losses repeats itself, as a lazy penalty
-            does. A GPU may record one step of each kind; None: it never does.
+        period: Of so many steps the first differs from the rest in what Python decides in losses, as with a
+            lazy penalty. A GPU may record a step of each kind; None: no two are alike.
     """
 
     name: str

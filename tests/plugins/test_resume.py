@@ -33,7 +33,7 @@ GAMES: dict[str, dict[str, Any]] = {
     # Jitter, flips and noise; half-way down with the learning rate, and with pools that are full.
     "pix2pix": {"width": 4, "d_width": 4, "derive": "denoise", "load_size": 36, "flip": True, "ema": 0.9},
     "cyclegan": {"width": 4, "d_width": 4, "blocks": 1, "load_size": 36, "flip": True, "pool": 20},
-    "wavegan": {"data": "drums:20", "dim": 2, "critic_steps": 2, "ema": 0.9},
+    "wavegan": {"data": "drums:20", "dim": 2, "critic_steps": 2, "ema": 0.9, "batch_size": 4},
     # Six steps of likelihood, eight of D, then the game; a round of D's lasts four or two steps.
     "seqgan": {
         "vocabulary": 30, "length": 6, "hidden": 8, "embedding": 8, "rollouts": 2, "lag": 0.5,
@@ -71,9 +71,9 @@ VARIANTS |= {name: {"augment": name, "augment_images": 800.0} for name in ("ada"
         ("dcgan", "fp32", 0, 17), ("dcgan", "fp32", 2, 17),
         ("dcgan", "bf16", 0, 17), ("dcgan", "bf16", 2, 17),
         ("gan labels", "fp32", 0, 17), ("dcgan labels", "fp32", 2, 17), ("wavegan labels", "bf16", 0, 17),
-        ("gan moving", "fp32", 0, 18), ("dcgan moving", "bf16", 2, 17), ("wavegan moving", "bf16", 0, 19),
+        ("gan moving", "fp32", 0, 18), ("dcgan moving", "bf16", 2, 17),
         ("dcgan ada", "fp32", 0, 18), ("cyclegan held", "fp32", 0, 21),
-        ("gan diffusion", "bf16", 0, 17), ("wavegan apa", "fp32", 0, 19),
+        ("gan diffusion", "bf16", 0, 17), ("gan apa", "fp32", 0, 19),
         ("gan", "fp32", 0, 17), ("gan", "bf16", 2, 17),
         ("r3gan", "fp32", 0, 18), ("r3gan labels", "bf16", 2, 17),
         ("wavegan", "fp32", 0, 17), ("wavegan", "fp32", 2, 17), ("wavegan", "bf16", 2, 17),

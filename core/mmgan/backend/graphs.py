@@ -113,7 +113,7 @@ class Graphs:
             # Parts of a step are measured one by one.
             return run.task.step(run, stage, index)
         due = tuple(index % phase.every == 0 for phase in stage.phases)
-        place = index % (stage.period or 1)
+        place = index % (stage.period or 1) == 0
         kind = self.kinds.setdefault((stage, due, place, run.batch_size), Recorded())
         if kind.recorder is not None and kind.players != _players(run):
             kind.steps, kind.recorder = 0, None

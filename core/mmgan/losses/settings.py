@@ -63,5 +63,5 @@ class ObjectiveConfig(ScheduleConfig):
 
     @property
     def period(self) -> int | None:
-        """After how many steps what the losses are made of repeats itself, for a stage; None: never."""
+        """Of how many steps the first has a penalty, for a stage; None: no two steps are alike."""
         return self.penalty_every if self.penalty_weight_end is None else None

@@ -49,17 +49,17 @@ def run(cli: Any, pictures: Path) -> Path:
 def test_a_learning_rate_is_set_said_and_recorded(cli: Any, run: Path) -> None:
     result = cli("resume", run, "--steps", 4, "--set", "lr=1e-4")
     assert result.code == 0, result.err
-    assert "changed at step 2: lr 0.0002 -> 0.0001" in result.err
+    assert "changed at step 2: lr 0.002 -> 0.0001" in result.err
     assert "lr = 0.0001" in (run / "config.toml").read_text()
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert {"lr": {"from": 0.0002, "to": 0.0001}} in [line.get("settings") for line in lines]
+    assert {"lr": {"from": 0.002, "to": 0.0001}} in [line.get("settings") for line in lines]
     assert "changed" not in cli("resume", run, "--steps", 5).err
 
 
 def test_an_edited_config_is_taken_and_said(cli: Any, run: Path) -> None:
     config = run / "config.toml"
-    config.write_text(config.read_text().replace("lr = 0.0002", "lr = 50.0"))
-    assert "changed at step 2: lr 0.0002 -> 50.0" in cli("resume", run, "--steps", 3).err
+    config.write_text(config.read_text().replace("lr = 0.002", "lr = 50.0"))
+    assert "changed at step 2: lr 0.002 -> 50.0" in cli("resume", run, "--steps", 3).err
 
 
 def test_a_width_that_does_not_fit_is_refused_by_its_name(cli: Any, run: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_size_that_no_longer_fits_is_refused_by_its_name_alone(tmp_path: Path)
         flags={"data": "digits", "size": 32, "width": 4, "batch_size": 4, "steps": 1, "tensorboard": False},
     )
     train(mmgan.new_run(config, folder=tmp_path / "run"))
-    edit(tmp_path / "run", "lr = 0.0002", "lr = 0.001")
+    edit(tmp_path / "run", "lr = 0.002", "lr = 0.001")
     edit(tmp_path / "run", "width = 4", "width = 8")
     with pytest.raises(
         ConfigError, match=r"^width can't change in a run that has begun \(width 4 -> 8\)"

@@ -277,7 +277,14 @@ def test_what_a_product_can_t_be_stays_as_it_is() -> None:
 def new_run(folder: Path | None = None, **changes: Any) -> mmgan.Run:
     """dcgan with tiny networks, whose layers no rule would choose anything for."""
     plugins = Plugins(installed=True)
-    settings = {"plugin": "dcgan", "preset": "paper", "width": 4, "batch_size": 4, "device": "cpu", "precision": "fp32"}
+    settings = {
+        "plugin": "dcgan",
+        "preset": "paper",
+        "width": 4,
+        "batch_size": 4,
+        "device": "cpu",
+        "precision": "fp32",
+    }
     settings |= {"steps": 6, "sample_every": 3, "tensorboard": False} | changes
     return mmgan.new_run(check(plugins.config_class("dcgan"), settings), plugins, folder)
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from mmgan.config import Config
 from mmgan.counting import counted
-from mmgan.data.audio.library import torchaudio
 from mmgan.data.audio.reading import decode_all, windows_in
 from mmgan.data.audio.sources import SoundFolder, SoundSource
 from mmgan.data.cache import CachedArray, are_integers, are_skipped, cache_key, cached_array
@@ -74,7 +73,6 @@ class AudioData(Dataset):
         progress: Progress | None = None,
         holds: Sequence[str] = (),
     ) -> None:
-        torchaudio()  # One that does not fit torch fails here, and not with each sound.
         look: list[object] = [config.length, config.sample_rate, config.channels, config.normalize]
         look += [config.slice, config.align, config.trim_db] if config.slice == "oneshot" else [config.slice]
         versions = [_version(library) for library in ("soundfile", "torchaudio", "av")]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mmgan.data.audio.av_decoding import has_av
 from mmgan.data.audio.blocks import Blocks, Waveform, pieces
 from mmgan.data.audio.decoding import Block, CutShortError
+from mmgan.data.audio.library import torchaudio
 from mmgan.data.audio.sources import SoundSource, blocks_of
 from mmgan.data.audio.waveforms import one_shot, resampled
 from mmgan.data.fingerprints import content_of
@@ -39,6 +40,7 @@ def decode_all(
     skipped: list[tuple[str, str]] = metadata.setdefault("skipped", [])
     cut_short: list[tuple[str, str]] = metadata.setdefault("cut_short", [])
     metadata["content"] = content_of(source)
+    torchaudio()  # One that does not fit torch fails here, and not with each sound.
     for index in range(len(source)):
         # libsndfile, PyAV and plugins raise nearly anything on a hostile file, and one bad file must not stop
         # a run.
