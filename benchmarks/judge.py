@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torchvision.datasets import MNIST
 
 from mmgan.data.image.pixels import to_pixels
+from mmgan.metrics.digits import convolutions
 from mmgan.metrics.distances import frechet_distance
 
 SIZE = 32
@@ -36,12 +37,8 @@ class Classifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for into, out in ((1, 24), (24, 48), (48, 96)):
-            layers += [nn.Conv2d(into, out, 3, padding=1, bias=False), nn.MaxPool2d(2)]
-            layers += [nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
         self.features = nn.Sequential(
-            *layers, nn.Flatten(), nn.Linear(96 * 4 * 4, 128), nn.ReLU(inplace=True)
+            *convolutions(), nn.Flatten(), nn.Linear(96 * 4 * 4, 128), nn.ReLU(inplace=True)
         )
         self.classify = nn.Linear(128, 10)
 

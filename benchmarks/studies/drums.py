@@ -9,9 +9,7 @@ round, WGAN-GP five times, so that it gets about four times as many rounds.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from study import Row, Study, arguments_of, chosen, play, race, raced
+from study import Row, hold, racing
 
 BASE = {"plugin": "wavegan", "dim": 16, "batch_size": 32, "evaluate_every": 0}
 WGAN_GP = {"loss": "wgan", "penalty": "wgan-gp", "critic_steps": 5, "lr": 6e-4, "betas": [0.5, 0.9]}
@@ -37,20 +35,8 @@ COLUMNS = {
 }
 
 
-def table(study: Study) -> str:
-    """Return the table."""
-    return raced(study, ROWS, COLUMNS)
-
-
 def main(arguments: list[str] | None = None) -> None:
-    parser = arguments_of(__doc__, ROWS, seeds=1, out="runs/drums")
-    parser.add_argument("--data", type=Path, help="a folder of sounds")
-    parser.add_argument("--minutes-each", type=float, default=20, help="minutes of a row (%(default)s)")
-    args = parser.parse_args(arguments)
-    if args.data is None and not args.table:
-        parser.error("--data is needed to train")
-    base = BASE | {"data": str(args.data)}
-    play(args, lambda study: race(study, chosen(ROWS, args), args.seeds, base, args.minutes_each, 16), table)
+    hold(racing(__doc__, ROWS, "runs/drums", 20), arguments, ROWS, lambda _: BASE, COLUMNS, shown=16)
 
 
 if __name__ == "__main__":

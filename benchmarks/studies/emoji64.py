@@ -8,9 +8,7 @@ A sheet of samples lies beside each run's folder: look at them, since no score s
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from study import Row, Study, arguments_of, chosen, play, race, raced
+from study import Row, hold, racing
 
 BASE = {"size": 64, "channels": 3, "features": "efficientnet", "evaluate_every": 0}
 ROWS = [
@@ -26,20 +24,8 @@ COLUMNS = {
 }
 
 
-def table(study: Study) -> str:
-    """Return the table."""
-    return raced(study, ROWS, COLUMNS)
-
-
 def main(arguments: list[str] | None = None) -> None:
-    parser = arguments_of(__doc__, ROWS, seeds=1, out="runs/emoji64")
-    parser.add_argument("--data", type=Path, help="a folder of pictures")
-    parser.add_argument("--minutes-each", type=float, default=60, help="minutes of a row (%(default)s)")
-    args = parser.parse_args(arguments)
-    if args.data is None and not args.table:
-        parser.error("--data is needed to train")
-    base = BASE | {"data": str(args.data)}
-    play(args, lambda study: race(study, chosen(ROWS, args), args.seeds, base, args.minutes_each), table)
+    hold(racing(__doc__, ROWS, "runs/emoji64", 60), arguments, ROWS, lambda _: BASE, COLUMNS)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,7 @@ each other.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from study import Row, Study, arguments_of, chosen, play, race, raced
+from study import Row, hold, racing
 
 BASE = {
     "plugin": "dcgan",
@@ -41,26 +39,10 @@ COLUMNS = {
 }
 
 
-def table(study: Study) -> str:
-    """Return the table."""
-    return raced(study, ROWS, COLUMNS)
-
-
 def main(arguments: list[str] | None = None) -> None:
-    parser = arguments_of(__doc__, ROWS, seeds=1, out="runs/few-pictures")
-    add = parser.add_argument
-    add("--data", type=Path, help="a folder of pictures: one category of emoji")
-    add("--held-out", type=int, default=69, help="how many of them are held out (%(default)s)")
-    add("--minutes-each", type=float, default=30, help="minutes of training a row (%(default)s)")
-    args = parser.parse_args(arguments)
-    if args.data is None and not args.table:
-        parser.error("--data is needed to train")
-    base = BASE | {"data": str(args.data), "holdout": args.held_out}
-
-    def work(study: Study) -> None:
-        race(study, chosen(ROWS, args), args.seeds, base, args.minutes_each, judged=JUDGED)
-
-    play(args, work, table)
+    parser = racing(__doc__, ROWS, "runs/few-pictures", 30)
+    parser.add_argument("--held-out", type=int, default=69, help="how many are held out (%(default)s)")
+    hold(parser, arguments, ROWS, lambda args: BASE | {"holdout": args.held_out}, COLUMNS, judged=JUDGED)
 
 
 if __name__ == "__main__":

@@ -226,6 +226,44 @@ def race(
             study.add(key | {"steps": run.step, "seconds": round(run.seconds, 1)} | scores)
 
 
+def racing(doc: str | None, rows: Sequence[Row], out: str, minutes: float) -> argparse.ArgumentParser:
+    """Return a parser with the arguments of a race: those of every study, its data, and how long it takes."""
+    parser = arguments_of(doc, rows, seeds=1, out=out)
+    parser.add_argument("--data", type=Path, help="a folder of examples")
+    parser.add_argument(
+        "--minutes-each", type=float, default=minutes, help="minutes of training a row (%(default)s)"
+    )
+    return parser
+
+
+def hold(
+    parser: argparse.ArgumentParser,
+    arguments: list[str] | None,
+    rows: Sequence[Row],
+    base: Callable[[argparse.Namespace], dict[str, Any]],
+    columns: dict[str, tuple[str, int]],
+    shown: int = 64,
+    judged: int = 0,
+) -> None:
+    """Hold a race, or print its table; see :func:`race` and :func:`raced`.
+
+    Args:
+        parser: That of :func:`racing`.
+        arguments: The command line's.
+        rows, columns, shown, judged: As there.
+        base: The settings that all rows have, but for the data, by the arguments.
+    """
+    args = parser.parse_args(arguments)
+    if args.data is None and not args.table:
+        parser.error("--data is needed to train")
+    settings = base(args) | {"data": str(args.data)}
+
+    def work(study: Study) -> None:
+        race(study, chosen(rows, args), args.seeds, settings, args.minutes_each, shown, judged)
+
+    play(args, work, lambda study: raced(study, rows, columns))
+
+
 def raced(study: Study, rows: Sequence[Row], columns: dict[str, tuple[str, int]]) -> str:
     """Return the table of a race: the mean of some scores over the seeds.
 

@@ -12,15 +12,9 @@ from mmgan import Player, Stage
 from mmgan.augment import AugmentConfig, augment_for
 from mmgan.losses import Objective, ObjectiveConfig, shifted
 from mmgan.tasks.adam import AdamConfig
-from mmgan.tasks.image import ImageTask, ImageTaskConfig
+from mmgan.tasks.image import ImageTask, ImageTaskConfig, fit_small
 from mmgan.tasks.latent import ConditionalConfig
 from mmgan_dcgan.networks import Discriminator, Generator
-
-#: Data sets of pictures no larger than 32 pixels, and the channels that they have.
-SMALL = {"digits": 1, "CIFAR10": 3, "CIFAR100": 3, "SVHN": 3, "stacked-mnist": 3} | dict.fromkeys(
-    ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "USPS"), 1
-)
-
 
 #: What today's objective bears and needs, by the pictures' size: the learning rate, and the weight of the
 #: penalties (gamma), which must grow with the number of pixels that a gradient is summed over.
@@ -53,8 +47,7 @@ class DCGANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, AugmentConfig, C
     @model_validator(mode="before")
     @classmethod
     def _fit_small_data(cls, values: dict[str, Any]) -> dict[str, Any]:
-        name = str(values.get("data", "digits")).removeprefix("torchvision:")
-        values = ({"size": 32, "channels": SMALL[name]} if name in SMALL else {}) | values
+        values = fit_small(values) | values
         preset = values.get("preset", "auto")
         if preset == "auto":
             preset = "paper" if any(name in values for name in OBJECTIVE) else "r1r2"

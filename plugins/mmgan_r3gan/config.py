@@ -9,13 +9,9 @@ from pydantic import Field, model_validator
 from mmgan.augment import AugmentConfig
 from mmgan.losses import LossName, ObjectiveConfig, PenaltyName
 from mmgan.tasks.adam import AdamConfig
-from mmgan.tasks.image import ImageTaskConfig
+from mmgan.tasks.image import ImageTaskConfig, fit_small
 from mmgan.tasks.latent import ConditionalConfig
 
-#: Data sets of pictures no larger than 32 pixels, and the channels that they have.
-SMALL = {"digits": 1, "CIFAR10": 3, "CIFAR100": 3, "SVHN": 3} | dict.fromkeys(
-    ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "USPS"), 1
-)
 #: The number of stages by the pictures' size: one at 4 pixels, and one more for each doubling.
 STAGES = {32: 4, 64: 5, 128: 6, 256: 7}
 #: What small networks begin with, by the pictures' size: the learning rate (of small-cpu), and the weight of
@@ -92,12 +88,10 @@ class R3GANConfig(ImageTaskConfig, ObjectiveConfig, AdamConfig, AugmentConfig, C
     @classmethod
     def _lay_under(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Lay the defaults of preset, data and size under what was given."""
-        name = str(given.get("data", "digits")).removeprefix("torchvision:")
         preset = PRESETS.get(str(given.get("preset", "small-cpu")), {})
-        fitting = {"size": 32, "channels": SMALL[name]} if name in SMALL else {}
         if given.get("augment", "ada") != "ada":
             preset = {key: value for key, value in preset.items() if not key.startswith("augment")}
-        values = fitting | preset | given
+        values = fit_small(given) | preset | given
         if given.get("penalty") == "none":
             values["penalty_every"], values["penalty_weight_end"] = 1, None
             values |= given

@@ -15,6 +15,8 @@ from torch.autograd import Function
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
+from mmgan_convolutions.products import wanted
+
 #: By kind of product a · b: the kinds of its derivatives by a and by b, given the gradient g of the result,
 #: and which two of (g, a, b) they multiply. `forward` makes y from pictures x and weights w, `input` x from y
 #: and w, `weight` w from x and y.
@@ -45,9 +47,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int 
         dtype = torch.get_autocast_dtype(device)
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
-    # Views, since only of them the engine tells whether a pass needs their gradients.
-    bias = None if bias is None else bias.view_as(bias)
-    return _Convolution.apply(x.view_as(x), weight.view_as(weight), bias, groups)  # type: ignore[no-any-return]
+    return _Convolution.apply(x, weight, bias, groups)  # type: ignore[no-any-return]
 
 
 def leaky_relu_(x: Tensor) -> Tensor:
@@ -70,23 +70,12 @@ class _Convolution(Function):
     def backward(ctx: Any, gradient: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         rest = ctx.groups, weight.shape[2:]
-        # A bias of None is not among them.
-        to_x, to_weight, *to_bias = (node for node, _ in ctx.next_functions)
-        by_x = _Product.apply("input", gradient, weight, *rest) if _is_wanted(to_x) else None
-        by_weight = _Product.apply("weight", x, gradient, *rest) if _is_wanted(to_weight) else None
-        by_bias = gradient.sum((0, 2, 3)) if any(map(_is_wanted, to_bias)) else None
+        # A penalty's inner pass is after the gradient by the pictures alone, and those by weights would take
+        # half of its time.
+        by_x = _Product.apply("input", gradient, weight, *rest) if wanted(ctx, 0) else None
+        by_weight = _Product.apply("weight", x, gradient, *rest) if wanted(ctx, 1) else None
+        by_bias = gradient.sum((0, 2, 3)) if wanted(ctx, 2) else None
         return by_x, by_weight, by_bias, None
-
-
-def _is_wanted(node: Any) -> bool:
-    """Whether the backward pass under way needs the gradient that goes to a node of the graph.
-
-    A penalty's inner pass is after the gradient by the pictures alone, and those by weights would take half
-    of its time. torch tells a function only whether a gradient could be needed; the engine's own answer is
-    private, and without it that is what counts.
-    """
-    will_run = getattr(torch._C, "_will_engine_execute_node", None)
-    return node is not None and (will_run is None or will_run(node))
 
 
 class _Product(Function):

@@ -105,6 +105,8 @@ class Objective:
                 hint="--set consistency=0",
             )
         state: Any = run
+        end = config.penalty_weight_end
+        self._gamma = None if end is None else config.cosine(config.penalty_weight, end)
         self.lecam = LeCam(state.device.torch, state.ranks.mean) if config.lecam else None
         if self.lecam or augment:
             state.keep(name, self)
@@ -172,10 +174,8 @@ class Objective:
     @property
     def penalty_weight(self) -> float:
         """The penalty's weight in this step; where it is computed lazily, for the steps without it too."""
-        config, weight = self.config, self.config.penalty_weight
-        if config.penalty_weight_end is not None:
-            weight = config.cosine(weight, config.penalty_weight_end)(self.run.step)
-        return config.penalty_every * weight
+        weight = self.config.penalty_weight if self._gamma is None else self._gamma(self.run.step)
+        return self.config.penalty_every * weight
 
     def _is_due(self) -> bool:
         """Return whether the penalty is computed in this step."""

@@ -98,11 +98,7 @@ class Classifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for into, out in ((1, 24), (24, 48), (48, 96)):
-            layers += [nn.Conv2d(into, out, 3, padding=1, bias=False), nn.MaxPool2d(2)]
-            layers += [nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.25), nn.Linear(96 * 9, 10))
+        self.layers = nn.Sequential(*convolutions(), nn.Flatten(), nn.Dropout(0.25), nn.Linear(96 * 9, 10))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Map pictures (n, 1, 28, 28) in [-1, 1] to logits (n, 10)."""
@@ -128,6 +124,15 @@ class Classifier(nn.Module):
         parts = torch.split(vector, [value.numel() for value in values])
         for value, part in zip(values, parts, strict=True):
             value.copy_(part.view_as(value))
+
+
+def convolutions() -> list[nn.Module]:
+    """Return layers from pictures (n, 1, height, width) to features (n, 96, height / 8, width / 8)."""
+    layers: list[nn.Module] = []
+    for into, out in ((1, 24), (24, 48), (48, 96)):
+        layers += [nn.Conv2d(into, out, 3, padding=1, bias=False), nn.MaxPool2d(2)]
+        layers += [nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+    return layers
 
 
 def read_stacks(classifier: Classifier, pictures: Tensor) -> Tensor:

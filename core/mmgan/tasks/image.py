@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -24,6 +25,20 @@ from mmgan.tasks.latent import LatentConfig, LatentTask
 
 #: The distance that chooses the best checkpoint, by features, where it is not Fréchet's.
 BEST = {"efficientnet": "kernel"}
+
+
+#: Data sets of pictures no larger than 32 pixels, and the channels that they have.
+SMALL = {"digits": 1, "CIFAR10": 3, "CIFAR100": 3, "SVHN": 3, "stacked-mnist": 3} | dict.fromkeys(
+    ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "USPS"), 1
+)
+
+
+def fit_small(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ``size`` and ``channels`` that fit the data set which settings name, if it is known to be
+    small; else nothing. For a config whose default is ``data="digits"``, in a validator of mode ``before``.
+    """
+    name = str(values.get("data", "digits")).removeprefix("torchvision:")
+    return {"size": 32, "channels": SMALL[name]} if name in SMALL else {}
 
 
 class ImageTaskConfig(ImageConfig, LatentConfig):

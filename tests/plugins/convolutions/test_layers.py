@@ -105,9 +105,8 @@ def test_an_activation_may_work_in_place(kind: type[nn.Module], options: dict[st
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("kind", DERIVATIVES)
-def test_only_the_gradients_that_are_asked_for_are_computed(kind: Any) -> None:
-    """A frozen discriminator's weights get no gradient, which is the dearest."""
+def counted() -> tuple[nn.Conv2d, list[str]]:
+    """Return a layer, and the kinds of the products that it computes."""
     computed: list[str] = []
 
     class Counting(Always):
@@ -117,6 +116,13 @@ def test_only_the_gradients_that_are_asked_for_are_computed(kind: Any) -> None:
 
     layer = nn.Conv2d(3, 4, 3)
     choose(layer, Counting("product"))
+    return layer, computed
+
+
+@pytest.mark.parametrize("kind", DERIVATIVES)
+def test_only_the_gradients_that_are_asked_for_are_computed(kind: Any) -> None:
+    """A frozen discriminator's weights get no gradient, which is the dearest."""
+    layer, computed = counted()
     layer.requires_grad_(kind == "weight")
     pictures = torch.randn(2, 3, 6, 6, requires_grad=kind == "input")
     output = layer(pictures)
@@ -127,15 +133,7 @@ def test_only_the_gradients_that_are_asked_for_are_computed(kind: Any) -> None:
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_a_penalty_s_inner_gradient_computes_no_gradient_of_the_weights(precision: torch.dtype) -> None:
-    computed: list[str] = []
-
-    class Counting(Always):
-        def compute(self, kind: Any, *rest: Any) -> Tensor:
-            computed.append(kind)
-            return super().compute(kind, *rest)
-
-    layer = nn.Conv2d(3, 4, 3)
-    choose(layer, Counting("product"))
+    layer, computed = counted()
     pictures = torch.randn(2, 3, 6, 6, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
         output = layer(pictures).float()
